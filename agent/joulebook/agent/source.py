@@ -1,0 +1,110 @@
+"""What every source of readings is: a name, probe(), read(), close()."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from joulebook.v1 import metrics_pb2, report_pb2
+
+Metric: TypeAlias = metrics_pb2.Metric.ValueType
+State: TypeAlias = report_pb2.SourceState.ValueType
+
+ABSENT = report_pb2.SOURCE_STATE_ABSENT
+UNREADABLE = report_pb2.SOURCE_STATE_UNREADABLE
+WORKING = report_pb2.SOURCE_STATE_WORKING
+SUSPECT = report_pb2.SOURCE_STATE_SUSPECT
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Where the kernel's file systems are mounted; other roots serve containers and tests."""
+
+    procfs: Path = Path("/proc")
+    sysfs: Path = Path("/sys")
+    cgroupfs: Path = Path("/sys/fs/cgroup")
+    devfs: Path = Path("/dev")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One column of readings. At most one of domain, device and workload names its subject."""
+
+    metric: Metric
+    domain: str = ""
+    device: str = ""
+    workload: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """An energy domain and its meter, as in the contract; idle_power_mw is None where it must be learnt."""
+
+    name: str
+    source: str
+    kind: report_pb2.SourceKind.ValueType
+    resolution_uj: int
+    period_us: int
+    accuracy_ppm: int
+    range_uj: int = 0
+    limit_mw: int = 0
+    idle_power_mw: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A disk or a network interface."""
+
+    name: str
+    kind: report_pb2.DeviceKind.ValueType
+    tier: report_pb2.DiskTier.ValueType = report_pb2.DISK_TIER_UNSPECIFIED
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How a source, or one part of it, stands: what is wrong and what mends it."""
+
+    name: str
+    state: State
+    reason: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a source found: the series that read() will give, in that order."""
+
+    series: tuple[Series, ...] = ()
+    domains: tuple[Domain, ...] = ()
+    devices: tuple[Device, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+class Source(Protocol):
+    """One thing to read. probe() once, then read() every tick, on descriptors kept open."""
+
+    name: str
+
+    def probe(self) -> Probe:
+        """Find and open what is there. Never raises for what is absent or unreadable: it says so."""
+
+    def read(self, now_us: int) -> Sequence[int]:
+        """Return one integer a series of probe(), in the catalogue's sub-units.
+
+        now_us is the boot clock. Raises OSError or ValueError when nothing can be read; the sampler
+        then keeps the last values and reports the source as failing.
+        """
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+
+
+class Meter(Source, Protocol):
+    """A source of energy. For each domain, in order: energy_uj then unread_us, both never falling."""
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return the findings that changed since the last call: dropped readings, stuck counters."""
+
+    def offsets_uj(self) -> tuple[int, ...]:
+        """Return, for each domain, the series value less the hardware counter (0 where there is none)."""
