@@ -1,0 +1,1 @@
+"""The agent: measures one node and streams what it measured."""

@@ -1,0 +1,1 @@
+"""The collector: takes Reports, books every joule, stores, answers."""

@@ -1,0 +1,63 @@
+"""What a collector can be told."""
+
+import ipaddress
+from pathlib import Path
+
+import msgspec
+
+from joulebook.collector.ledger.shares import Policy
+
+
+class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Section [collector] of the configuration."""
+
+    # host:port of the page and the HTTP API.
+    http: str = "127.0.0.1:8460"
+    # host:port of gRPC: agents and queries.
+    grpc: str = "127.0.0.1:8461"
+    # PEM files; both ports use them. Empty: no TLS, and then only on loopback.
+    tls_certificate: str = ""
+    tls_key: str = ""
+    # Binds other addresses than loopback without TLS.
+    insecure: bool = False
+    # The embedded store's file; empty: joulebook.duckdb in /var/lib/joulebook as root, else in
+    # $XDG_STATE_HOME/joulebook.
+    store: str = ""
+    # Who pays for idle floors: reserved, active or none.
+    policy: Policy = Policy.RESERVED
+    # How long Reports are gathered for one transaction.
+    commit_interval_s: float = 0.1
+    # Reports that end later than this are refused: the node's clock is wrong.
+    max_future_s: float = 300.0
+
+    def errors(self) -> list[str]:
+        """Return what is wrong with the values, one line each."""
+        wrong = []
+        for name, address in (("http", self.http), ("grpc", self.grpc)):
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdigit() or int(port) > 65535:
+                wrong.append(f"collector.{name} = {address!r}: expected host:port")
+            elif not (self.insecure or self.tls_certificate or _is_loopback(host)):
+                wrong.append(
+                    f"collector.{name} = {address!r}: not loopback and without TLS; "
+                    "set tls_certificate and tls_key, or say insecure"
+                )
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            wrong.append("collector.tls_certificate and collector.tls_key: expected both or neither")
+        for name in ("tls_certificate", "tls_key"):
+            if (path := getattr(self, name)) and not Path(path).is_file():
+                wrong.append(f"collector.{name} = {path!r}: no such file")
+        if not 0 <= self.commit_interval_s <= 60:
+            wrong.append(f"collector.commit_interval_s = {self.commit_interval_s}: expected 0 to 60")
+        if not 0 < self.max_future_s <= 86_400:
+            wrong.append(f"collector.max_future_s = {self.max_future_s}: expected above 0, at most 86400")
+        return wrong
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

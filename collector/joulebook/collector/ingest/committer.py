@@ -1,0 +1,122 @@
+"""Books Reports and makes them durable, many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+
+from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ingest.sequence import Placement, Sequencer
+from joulebook.collector.ingest.stats import IngestStats
+from joulebook.collector.ledger.book import book
+from joulebook.collector.ledger.shares import Policy
+from joulebook.collector.store.protocol import Commit, Store, StoreError
+
+_log = logging.getLogger(__name__)
+
+# As many as one transaction takes without holding the first one's acknowledgement back for long.
+_MOST_IN_A_COMMIT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a Report."""
+
+    code: grpc.StatusCode
+    message: str = ""
+    duplicate: bool = False
+
+
+Answer = Callable[[Outcome], None]
+_DONE = Outcome(grpc.StatusCode.OK)
+_AGAIN = Outcome(grpc.StatusCode.OK, duplicate=True)
+
+
+class Committer:
+    """Takes decoded Reports, and answers each once it is durable or refused.
+
+    Everything that is waiting when a commit begins goes into it. submit() waits while the queue is full: that
+    is the back-pressure which reaches the agents through their streams.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        stats: IngestStats,
+        *,
+        policy: Policy = Policy.RESERVED,
+        commit_interval_s: float = 0.1,
+        queue_reports: int = 8192,
+    ) -> None:
+        self._store = store
+        self._stats = stats
+        self._policy = policy
+        self._commit_interval_s = commit_interval_s
+        self._queue: asyncio.Queue[tuple[Decoded, Answer]] = asyncio.Queue(queue_reports)
+        self._sequencer = Sequencer(store.tails())
+
+    async def submit(self, decoded: Decoded, answer: Answer) -> None:
+        """Take a Report in; answer is called from the event loop when its fate is known."""
+        await self._queue.put((decoded, answer))
+
+    async def run(self) -> None:
+        """Commit until cancelled. What is in a commit when that happens is finished first."""
+        while True:
+            waiting = [await self._queue.get()]
+            await asyncio.sleep(self._commit_interval_s)
+            while len(waiting) < _MOST_IN_A_COMMIT and not self._queue.empty():
+                waiting.append(self._queue.get_nowait())
+            await asyncio.shield(asyncio.ensure_future(self._commit(waiting)))
+
+    async def _commit(self, waiting: list[tuple[Decoded, Answer]]) -> None:
+        reports = [decoded for decoded, _ in waiting]
+        began = time.monotonic_ns()
+        try:
+            placement = await asyncio.to_thread(self.apply, reports)
+        except StoreError as error:
+            self._stats.failed_commits += 1
+            _log.error("%s; agents keep their Reports and send them again", error)
+            for _, answer in waiting:
+                answer(Outcome(grpc.StatusCode.UNAVAILABLE, str(error)))
+            return
+        self._stats.commits += 1
+        self._stats.commit_us += (time.monotonic_ns() - began) // 1000
+        for i in placement.new:
+            waiting[i][1](_DONE)
+        for i in placement.duplicate:
+            waiting[i][1](_AGAIN)
+        for i in placement.conflict:
+            self._stats.refused[grpc.StatusCode.ALREADY_EXISTS.name] += 1
+            waiting[i][1](
+                Outcome(
+                    grpc.StatusCode.ALREADY_EXISTS,
+                    f"sequence {reports[i].start_us}: overlaps another Report of {reports[i].node}; "
+                    "are two agents running there?",
+                )
+            )
+
+    def apply(self, reports: list[Decoded]) -> Placement:
+        """Book and store a batch in one transaction. Raises StoreError with nothing done."""
+        placement = self._sequencer.place(reports, self._store.spans)
+        new = [reports[i] for i in placement.new]
+        if new:
+            books = book([d.readings for d in new], self._policy)
+            self._store.commit(Commit(new, books, placement.gaps, placement.filled))
+            residual_uj = int(abs(books.residual_uj).sum())
+            if residual_uj:
+                off = [new[i].node for i in books.residual_uj.nonzero()[0].tolist()]
+                _log.critical(
+                    "books of %s do not balance: %d µJ off", ", ".join(sorted(set(off))), residual_uj
+                )
+            self._stats.residual_uj += residual_uj
+            self._stats.booked_uj += int(books.active_uj.sum() + books.idle_uj.sum())
+            self._stats.samples += sum(d.readings.values[:, 1:].size for d in new)
+        self._sequencer.accept(placement)
+        self._stats.reports += len(new)
+        self._stats.duplicates += len(placement.duplicate)
+        return placement

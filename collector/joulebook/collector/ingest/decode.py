@@ -1,0 +1,226 @@
+"""Decode and check what arrives: nothing malformed or absurd gets past this page."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import DecodeError
+
+from joulebook.collector.ingest.refusal import RefusalError, invalid
+from joulebook.collector.ledger.domains import UnknownDomainError, kind_of
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.ledger.stack import Readings
+from joulebook.v1 import report_pb2
+from joulebook.v1.catalogue import catalogue
+
+Ints = npt.NDArray[np.int64]
+
+_NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_SUBJECT = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
+BOOT_BYTES = 16
+MAX_LAYOUT_BYTES = 1 << 20
+MAX_REPORT_BYTES = 1 << 22
+MAX_SERIES = 100_000
+MAX_INTERVALS = 3600
+MAX_INTERVAL_US = 86_400_000_000
+# What a counter may have reached, and by how much a value may change in an interval: far beyond what any
+# machine shows, and small enough that sums over a Report stay inside 63 bits.
+_MAX_READING = 1 << 62
+_MAX_CHANGE = 1 << 50
+# A domain that drew more than this was misread: a rack is 100 kW.
+_MAX_DOMAIN_MW = 1_000_000_000
+_MAX_CLOCK_US = 1 << 52
+_KINDS = ("domain", "device", "workload")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A Report that may be booked: who sent it, when it began and ended, and what it says."""
+
+    boot: bytes
+    start_us: int
+    end_us: int
+    realtime_offset_us: int
+    readings: Readings
+    ended: Sequence[report_pb2.WorkloadEnd]
+    sources: Sequence[report_pb2.SourceStatus]
+
+    @property
+    def node(self) -> str:
+        """Return the node's name."""
+        return self.readings.layout.node
+
+
+def layout_hash(serialized: bytes) -> int:
+    """Return the name of a Layout: BLAKE2b-64 of its bytes, big endian."""
+    return int.from_bytes(hashlib.blake2b(serialized, digest_size=8).digest(), "big")
+
+
+def check_node(node: str) -> None:
+    """Refuse a node's name that is not a host name."""
+    if not _NODE.fullmatch(node):
+        raise invalid(f"node {node[:80]!r}: expected a host name of letters, digits, '.', '_' and '-'")
+
+
+def decode_layout(serialized: bytes) -> NodeLayout:
+    """Return a checked layout, or refuse it saying why."""
+    if len(serialized) > MAX_LAYOUT_BYTES:
+        raise invalid(f"layout of {len(serialized)} bytes: expected at most {MAX_LAYOUT_BYTES}")
+    try:
+        message = report_pb2.Layout.FromString(serialized)
+    except DecodeError as error:
+        raise invalid(f"layout: not a joulebook.v1.Layout ({error})") from error
+    check_node(message.node)
+    _check_subjects(message)
+    _check_series(message)
+    return NodeLayout(layout_hash(serialized), message)
+
+
+def _check_subjects(message: report_pb2.Layout) -> None:
+    for kind, names in (
+        ("domain", [d.name for d in message.domains]),
+        ("device", [d.name for d in message.devices]),
+        ("workload", [w.id for w in message.workloads]),
+    ):
+        for name in names:
+            if not _SUBJECT.fullmatch(name):
+                raise invalid(f"{kind} {name[:80]!r}: expected 1 to 255 printable ASCII characters")
+        if len(set(names)) != len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise invalid(f"{kind} {twice!r}: named twice; it would be counted twice")
+    _check_domains(message)
+    _check_workloads(message)
+    if not 0 < message.host.logical_cpus <= 1 << 20:
+        raise invalid(f"host.logical_cpus {message.host.logical_cpus}: expected 1 to {1 << 20}")
+    if message.host.memory_bytes > _MAX_CHANGE:
+        raise invalid(f"host.memory_bytes {message.host.memory_bytes}: expected at most {_MAX_CHANGE}")
+
+
+def _check_domains(message: report_pb2.Layout) -> None:
+    for domain in message.domains:
+        try:
+            kind_of(domain.name)
+        except UnknownDomainError as error:
+            raise invalid(str(error)) from error
+        if domain.kind == report_pb2.SOURCE_KIND_UNSPECIFIED:
+            raise invalid(f"domain {domain.name!r}: no kind of source")
+        if max(domain.resolution_uj, domain.range_uj, domain.limit_mw) > _MAX_CHANGE:
+            raise invalid(f"domain {domain.name!r}: resolution, range or limit is absurd")
+        if abs(domain.offset_uj) > _MAX_READING:
+            raise invalid(f"domain {domain.name!r}: offset is absurd")
+
+
+def _check_workloads(message: report_pb2.Layout) -> None:
+    for place, workload in enumerate(message.workloads):
+        if workload.kind not in (
+            report_pb2.WORKLOAD_KIND_JOB,
+            report_pb2.WORKLOAD_KIND_SYSTEM,
+            report_pb2.WORKLOAD_KIND_AGENT,
+        ):
+            raise invalid(f"workload {workload.id!r}: kind {workload.kind} is not known")
+        if workload.parent > len(message.workloads):
+            raise invalid(f"workload {workload.id!r}: parent {workload.parent} does not exist")
+        if workload.reserved_millicpus > 1 << 30 or workload.reserved_memory_bytes > _MAX_CHANGE:
+            raise invalid(f"workload {workload.id!r}: reservation is absurd")
+        _check_ancestry(message, place)
+
+
+def _check_ancestry(message: report_pb2.Layout, place: int) -> None:
+    seen, at = {place}, message.workloads[place].parent - 1
+    while at >= 0:
+        if at in seen:
+            raise invalid(f"workload {message.workloads[place].id!r}: contains itself")
+        seen.add(at)
+        at = message.workloads[at].parent - 1
+
+
+def _check_series(message: report_pb2.Layout) -> None:
+    count = len(message.series_metric)
+    if not 0 < count <= MAX_SERIES:
+        raise invalid(f"layout of {count} series: expected 1 to {MAX_SERIES}")
+    places = (message.series_domain, message.series_device, message.series_workload)
+    if any(len(p) != count for p in places):
+        raise invalid(f"layout: series columns of different lengths ({count}, {[len(p) for p in places]})")
+    sizes = (len(message.domains), len(message.devices), len(message.workloads))
+    known = catalogue()
+    seen = set()
+    for key in zip(message.series_metric, *places, strict=True):
+        metric, *subject = key
+        entry = known.get(metric)
+        if entry is None:
+            raise invalid(f"series metric {metric}: not in the catalogue of this collector")
+        for kind, place, size in zip(_KINDS, subject, sizes, strict=True):
+            if place > size:
+                raise invalid(f"series of {entry.name}: {kind} {place} does not exist")
+            if (place > 0) != (entry.subject == kind):
+                raise invalid(f"series of {entry.name}: expected a {entry.subject} as its only subject")
+        if key in seen:
+            raise invalid(f"series of {entry.name}: named twice for the same subject")
+        seen.add(key)
+
+
+def decode_report(report: report_pb2.Report, layout: NodeLayout, now_us: int, max_future_us: int) -> Decoded:
+    """Return a checked Report, or refuse it saying why. now_us is the collector's wall clock."""
+    if len(report.boot) != BOOT_BYTES:
+        raise invalid(f"boot of {len(report.boot)} bytes: expected {BOOT_BYTES}")
+    interval_us = np.array(report.interval_us, dtype=np.int64)
+    ticks, series = len(interval_us), len(layout.series)
+    if not 0 < ticks <= MAX_INTERVALS:
+        raise invalid(f"{ticks} intervals: expected 1 to {MAX_INTERVALS}")
+    if interval_us.min() <= 0 or int(interval_us.sum()) > MAX_INTERVAL_US:
+        raise invalid(f"interval_us: expected lengths above 0 that add up to at most {MAX_INTERVAL_US}")
+    if len(report.values) != series * (ticks + 1):
+        raise invalid(f"{len(report.values)} values: expected {series} series × {ticks + 1} readings")
+    end_us = report.sequence + int(interval_us.sum())
+    if end_us > _MAX_CLOCK_US or abs(report.realtime_offset_us) > _MAX_CLOCK_US:
+        raise invalid(
+            f"sequence {report.sequence}, realtime_offset_us {report.realtime_offset_us}: absurd clock"
+        )
+    ahead_us = end_us + report.realtime_offset_us - now_us
+    if ahead_us > max_future_us:
+        raise RefusalError(
+            grpc.StatusCode.OUT_OF_RANGE,
+            f"ends {ahead_us / 1e6:.0f} s in the future: expected at most {max_future_us / 1e6:.0f} s; "
+            "set the node's clock",
+        )
+    values = np.array(report.values, dtype=np.int64).reshape(series, ticks + 1)
+    _check_values(values, layout, interval_us)
+    return Decoded(
+        report.boot,
+        report.sequence,
+        end_us,
+        report.realtime_offset_us,
+        Readings(layout, interval_us, values),
+        report.ended,
+        report.sources,
+    )
+
+
+def _check_values(values: Ints, layout: NodeLayout, interval_us: Ints) -> None:
+    first, change = values[:, 0], values[:, 1:]
+    if first.max() > _MAX_READING or change.max() > _MAX_CHANGE or change.min() < -_MAX_CHANGE:
+        raise invalid(f"values: expected readings to {_MAX_READING} and changes to {_MAX_CHANGE}")
+    below = (first < 0) | (np.cumsum(values, axis=1).min(axis=1) < 0)
+    if below.any():
+        raise invalid(f"{_name(layout, int(np.argmax(below)))}: a reading below 0")
+    falls = layout.is_counter & (values[:, 1:].min(axis=1) < 0)
+    if falls.any():
+        raise invalid(f"{_name(layout, int(np.argmax(falls)))}: a counter that falls")
+    rows = layout.energy_row[layout.energy_row >= 0]
+    most_uj = np.maximum(interval_us, 1000) * _MAX_DOMAIN_MW // 1000
+    absurd = (values[rows, 1:] > most_uj).any(axis=1)
+    if absurd.any():
+        row = int(rows[int(np.argmax(absurd))])
+        raise invalid(f"{_name(layout, row)}: above {_MAX_DOMAIN_MW // 1_000_000} kW")
+
+
+def _name(layout: NodeLayout, row: int) -> str:
+    key = layout.series[row]
+    name = catalogue()[key.metric].name
+    return f"{name} of {key.domain or key.device or key.workload or layout.node}"

@@ -1,0 +1,170 @@
+"""The gRPC service that agents stream to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+import grpc.aio
+
+from joulebook.collector.ingest.committer import Committer, Outcome
+from joulebook.collector.ingest.decode import (
+    MAX_REPORT_BYTES,
+    check_node,
+    decode_layout,
+    decode_report,
+    layout_hash,
+)
+from joulebook.collector.ingest.refusal import RefusalError, invalid
+from joulebook.collector.ingest.stats import IngestStats
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.v1 import ingest_pb2, report_pb2
+from joulebook.v1.ingest_pb2_grpc import IngestServiceServicer
+
+_log = logging.getLogger(__name__)
+
+Request = ingest_pb2.StreamReportsRequest
+Response = ingest_pb2.StreamReportsResponse
+
+# Layouts kept; an agent whose layout is not among them is asked for it.
+_LAYOUTS = 50_000
+
+
+class Layouts:
+    """The layouts that agents sent lately, and why others were refused."""
+
+    def __init__(self, size: int = _LAYOUTS) -> None:
+        self._size = size
+        self._known: OrderedDict[tuple[str, int], NodeLayout | RefusalError] = OrderedDict()
+
+    def add(self, serialized: bytes) -> None:
+        """Take a layout in. A refusal is remembered for the Reports that name it, and raised."""
+        hash_ = layout_hash(serialized)
+        try:
+            layout = decode_layout(serialized)
+        except RefusalError as refusal:
+            self._keep(("", hash_), refusal)
+            raise
+        self._keep((layout.node, hash_), layout)
+
+    def _keep(self, key: tuple[str, int], value: NodeLayout | RefusalError) -> None:
+        self._known[key] = value
+        while len(self._known) > self._size:
+            self._known.popitem(last=False)
+
+    def get(self, node: str, hash_: int) -> NodeLayout | None:
+        """Return a layout, None where it is not known, or raise why it was refused."""
+        found = self._known.get((node, hash_)) or self._known.get(("", hash_))
+        if isinstance(found, RefusalError):
+            raise RefusalError(found.code, f"layout {hash_:016x} was refused: {found.message}")
+        return found
+
+
+class IngestService(IngestServiceServicer):
+    """Answers every Report of a stream by an Ack, or by asking for its Layout."""
+
+    def __init__(
+        self, committer: Committer, stats: IngestStats, *, max_future_s: float = 300.0, window: int = 256
+    ) -> None:
+        self._committer = committer
+        self._stats = stats
+        self._max_future_us = int(max_future_s * 1e6)
+        self._layouts = Layouts()
+        self._window = window
+
+    async def StreamReports(  # noqa: N802  the contract's name
+        self,
+        request_iterator: AsyncIterator[Request],
+        context: grpc.aio.ServicerContext[Request, Response],
+    ) -> AsyncIterator[Response]:
+        """Take Reports until the agent ends the stream; what it sent by then is still answered."""
+        del context
+        answers: asyncio.Queue[Response | None] = asyncio.Queue()
+        # No stream may fill memory with answers that it does not read.
+        room = asyncio.Semaphore(self._window)
+        reader = asyncio.create_task(self._read(request_iterator, answers, room))
+        self._stats.streams += 1
+        try:
+            while (answer := await answers.get()) is not None:
+                yield answer
+                room.release()
+        finally:
+            self._stats.streams -= 1
+            reader.cancel()
+
+    async def _read(
+        self,
+        requests: AsyncIterator[Request],
+        answers: asyncio.Queue[Response | None],
+        room: asyncio.Semaphore,
+    ) -> None:
+        waiting = 0
+        finished = asyncio.Event()
+
+        def answered(response: Response) -> None:
+            nonlocal waiting
+            waiting -= 1
+            answers.put_nowait(response)
+            if not waiting:
+                finished.set()
+
+        try:
+            async for request in requests:
+                if request.WhichOneof("message") == "layout":
+                    self._take_layout(request.layout)
+                    continue
+                await room.acquire()
+                waiting += 1
+                finished.clear()
+                await self._take(request, answered)
+            if waiting:
+                await finished.wait()
+        finally:
+            answers.put_nowait(None)
+
+    def _take_layout(self, serialized: bytes) -> None:
+        try:
+            self._layouts.add(serialized)
+        except RefusalError as refusal:
+            # It is answered when a Report names it.
+            _log.warning("layout refused: %s", refusal.message)
+
+    async def _take(self, request: Request, answered: Callable[[Response], None]) -> None:
+        report = request.report
+        try:
+            if request.WhichOneof("message") is None:
+                raise invalid("request: neither a layout nor a report")
+            if (size := request.ByteSize()) > MAX_REPORT_BYTES:
+                raise invalid(f"report of {size} bytes: expected at most {MAX_REPORT_BYTES}")
+            check_node(report.node)
+            layout = self._layouts.get(report.node, report.layout_hash)
+            if layout is None:
+                wanted = ingest_pb2.LayoutWanted(
+                    layout_hash=report.layout_hash, boot=report.boot, sequence=report.sequence
+                )
+                answered(Response(layout_wanted=wanted))
+                return
+            decoded = decode_report(report, layout, time.time_ns() // 1000, self._max_future_us)
+        except RefusalError as refusal:
+            self._stats.refused[refusal.code.name] += 1
+            _log.warning("report of %s refused: %s", report.node[:80] or "nobody", refusal.message)
+            answered(_ack(report, Outcome(refusal.code, refusal.message)))
+            return
+        await self._committer.submit(decoded, lambda outcome: answered(_ack(report, outcome)))
+
+
+def _ack(report: report_pb2.Report, outcome: Outcome) -> Response:
+    code: int = outcome.code.value[0]
+    return Response(
+        ack=ingest_pb2.Ack(
+            boot=report.boot,
+            sequence=report.sequence,
+            code=code,
+            message=outcome.message,
+            duplicate=outcome.duplicate,
+        )
+    )

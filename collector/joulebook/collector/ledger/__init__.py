@@ -1,0 +1,1 @@
+"""The books: pure functions from readings to accounts."""

@@ -1,0 +1,213 @@
+"""Book Reports: from readings to what every account received, exact to the microjoule."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from joulebook.collector.ledger.domains import CLASSES, PLATFORM, root_energy_uj, settle
+from joulebook.collector.ledger.idle import static_part_uj
+from joulebook.collector.ledger.layout import IDLE, NOBODY
+from joulebook.collector.ledger.shares import Policy, active_weights, static_weights
+from joulebook.collector.ledger.split import split
+from joulebook.collector.ledger.stack import Readings, Stack, add_up
+from joulebook.collector.ledger.uncertainty import step_variance_uj2, systematic_uj, variance_uj2
+from joulebook.collector.ledger.use import use_of
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Ledger rows, one for each report and account that received anything, ordered by both.
+
+    active_uj and idle_uj are (rows, 6) by class. The last four have one entry a Report: what its meters
+    delivered, by how much containers were raised to their parts, how long its worst meter gave nothing, and
+    what the rows miss of the measured energy, which must be 0.
+    """
+
+    report: Ints
+    account: list[str]
+    active_uj: Ints
+    idle_uj: Ints
+    modelled_uj: Ints
+    systematic_uj: Ints
+    variance_uj2: Ints
+    measured_uj: Ints
+    raised_uj: Ints
+    unread_us: Ints
+    residual_uj: Ints
+
+
+def book(readings: Sequence[Readings], policy: Policy = Policy.RESERVED) -> Books:
+    """Book any number of Reports of any nodes. Pure: the same readings give the same rows, bit for bit."""
+    # Reports of the same number of ticks and about as many accounts share arrays without waste.
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, r in enumerate(readings):
+        groups[len(r.interval_us), len(r.layout.accounts).bit_length()].append(i)
+    if not groups:
+        return nothing()
+    parts = [_book_group([readings[i] for i in group], policy) for group in groups.values()]
+    return _ordered(parts, list(groups.values()), len(readings))
+
+
+def nothing() -> Books:
+    """Return books without a row."""
+    none = np.zeros(0, dtype=np.int64)
+    table = np.zeros((0, len(CLASSES)), dtype=np.int64)
+    return Books(none, [], table, table, none, none, none, none, none, none, none)
+
+
+def _ordered(parts: list[Books], groups: list[list[int]], reports: int) -> Books:
+    """Join the groups' books in the order of the Reports they were made from."""
+    numbers = [np.array(group, dtype=np.int64) for group in groups]
+    report = np.concatenate([n[p.report] for n, p in zip(numbers, parts, strict=True)])
+    order = np.argsort(report, kind="stable")
+    accounts = [account for part in parts for account in part.account]
+
+    def rows(of: Callable[[Books], Ints]) -> Ints:
+        return np.concatenate([of(part) for part in parts])[order]
+
+    def each(of: Callable[[Books], Ints]) -> Ints:
+        values = np.zeros(reports, dtype=np.int64)
+        for number, part in zip(numbers, parts, strict=True):
+            values[number] = of(part)
+        return values
+
+    return Books(
+        report=report[order],
+        account=[accounts[i] for i in order.tolist()],
+        active_uj=rows(lambda b: b.active_uj),
+        idle_uj=rows(lambda b: b.idle_uj),
+        modelled_uj=rows(lambda b: b.modelled_uj),
+        systematic_uj=rows(lambda b: b.systematic_uj),
+        variance_uj2=rows(lambda b: b.variance_uj2),
+        measured_uj=each(lambda b: b.measured_uj),
+        raised_uj=each(lambda b: b.raised_uj),
+        unread_us=each(lambda b: b.unread_us),
+        residual_uj=each(lambda b: b.residual_uj),
+    )
+
+
+def _book_group(readings: list[Readings], policy: Policy) -> Books:
+    """Book Reports of as many ticks each."""
+    stack = Stack(readings)
+    reports = len(readings)
+    accounts = max(len(y.accounts) for y in stack.layouts)
+
+    domains = stack.counts(lambda y: len(y.domain_names))
+    domain_report = np.repeat(np.arange(reports), domains)
+    booked = np.concatenate([y.domain_booked for y in stack.layouts])
+    energy = stack.increments(stack.rows(lambda y: y.energy_row))
+    own, raised = settle(
+        energy,
+        stack.places(lambda y: y.domain_parent, domains),
+        stack.join(lambda y: y.domain_depth),
+        booked,
+    )
+    floor = stack.gauges(stack.rows(lambda y: y.idle_power_row))
+    static = static_part_uj(own, floor, stack.interval_us[domain_report])
+
+    pools = stack.counts(lambda y: len(y.pool_class))
+    pool_report = np.repeat(np.arange(reports), pools)
+    pool_class = stack.join(lambda y: y.pool_class)
+    domain_pool = stack.places(lambda y: y.domain_pool, pools)
+    pool_static = add_up(static, domain_pool, len(pool_class))
+    pool_active = add_up(own, domain_pool, len(pool_class)) - pool_static
+
+    use = use_of(stack, accounts)
+    nobody = np.array([NOBODY[c] for c in pool_class.tolist()], dtype=np.int64)
+    active = split(pool_active, active_weights(use, pool_class, pool_report), nobody)
+    idle_account = np.full(len(pool_class), IDLE, dtype=np.int64)
+    static_shares = split(pool_static, static_weights(use, policy, pool_class, pool_report), idle_account)
+
+    table = np.zeros((2, reports, accounts, len(CLASSES)), dtype=np.int64)
+    table[0, pool_report, :, pool_class] = active.sum(axis=2)
+    table[1, pool_report, :, pool_class] = static_shares.sum(axis=2)
+    if any(y.has_containers for y in stack.layouts):
+        beyond = np.where((stack.join(lambda y: y.domain_class) == PLATFORM)[:, None], own, 0)
+        platform = _platform(add_up(beyond, domain_report, reports), active, static_shares, pool_report)
+        table[..., PLATFORM] = platform.sum(axis=3)
+
+    errors = _errors(stack, table, own.sum(axis=1), domain_report)
+    measured = _measured_uj(readings)
+    unread = np.where(booked[:, None], stack.increments(stack.rows(lambda y: y.unread_row)), 0).sum(axis=1)
+    worst_unread = np.zeros(reports, dtype=np.int64)
+    np.maximum.at(worst_unread, domain_report, unread)
+
+    report, account = np.nonzero(table.any(axis=(0, 3)))
+    return Books(
+        report=report,
+        account=[
+            stack.layouts[r].accounts[a] for r, a in zip(report.tolist(), account.tolist(), strict=True)
+        ],
+        active_uj=table[0, report, account],
+        idle_uj=table[1, report, account],
+        modelled_uj=errors[0, report, account],
+        systematic_uj=errors[1, report, account],
+        variance_uj2=errors[2, report, account],
+        measured_uj=measured,
+        raised_uj=add_up(raised, domain_report, reports).sum(axis=1),
+        unread_us=worst_unread,
+        residual_uj=measured - table.sum(axis=(0, 2, 3)),
+    )
+
+
+def _platform(beyond: Ints, active: Ints, static: Ints, pool_report: Ints) -> Ints:
+    """Split what containers measured beyond their parts in proportion to all that was booked otherwise.
+
+    beyond is (reports, ticks), the shares (pools, accounts, ticks). Returns (2, reports, accounts, ticks).
+    """
+    reports, ticks = beyond.shape
+    accounts = active.shape[1]
+    load = np.zeros((reports, 2, accounts, ticks), dtype=np.int64)
+    np.add.at(load[:, 0], pool_report, active)
+    np.add.at(load[:, 1], pool_report, static)
+    idle_cell = np.full(reports, accounts + IDLE, dtype=np.int64)
+    cells = split(beyond, load.reshape(reports, 2 * accounts, ticks), idle_cell)
+    return cells.reshape(reports, 2, accounts, ticks).transpose(1, 0, 2, 3)
+
+
+def _errors(stack: Stack, table: Ints, own_uj: Ints, domain_report: Ints) -> Ints:
+    """Return what of each share was modelled, its systematic error in µJ and its variance in µJ².
+
+    table is (2, reports, accounts, classes); the result is (3, reports, accounts).
+    """
+    _, reports, accounts, classes = table.shape
+    cell = domain_report * classes + np.maximum(stack.join(lambda y: y.domain_class), 0)
+
+    def by_class(values: Floats) -> Floats:
+        total = np.bincount(cell, weights=values, minlength=reports * classes)
+        return total / np.maximum(energy, 1.0)
+
+    energy = np.bincount(cell, weights=own_uj, minlength=reports * classes)
+    accuracy = by_class(own_uj * stack.join(lambda y: y.domain_accuracy_ppm) * 1e-6)
+    modelled = by_class(own_uj * np.concatenate([y.domain_modelled for y in stack.layouts]))
+    step = step_variance_uj2(stack.join(lambda y: y.domain_resolution_uj)) * (own_uj > 0)
+    variance = np.bincount(cell, weights=step, minlength=reports * classes).astype(np.float64)
+
+    pools = reports * classes
+    active, static = table.transpose(0, 1, 3, 2).reshape(2, pools, accounts)
+    shape = (reports, classes, accounts)
+    share = (active + static) * modelled[:, None]
+    parts = (share, systematic_uj(active, static, accuracy), variance_uj2(active, static, variance))
+    return np.stack([np.rint(p.reshape(shape).sum(axis=1)).astype(np.int64) for p in parts])
+
+
+def _measured_uj(readings: list[Readings]) -> Ints:
+    """Return what each Report's meters delivered, from the readings alone."""
+    measured = np.zeros(len(readings), dtype=np.int64)
+    for i, r in enumerate(readings):
+        rows = r.layout.energy_row[r.layout.domain_booked]
+        energy = r.values[rows, 1:]
+        if r.layout.has_containers:
+            names = [n for n, b in zip(r.layout.domain_names, r.layout.domain_booked, strict=True) if b]
+            energy = root_energy_uj(energy, names)
+        measured[i] = energy.sum()
+    return measured

@@ -1,0 +1,54 @@
+"""The weights that energy is split by: who caused it, and who pays for idle floors."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from joulebook.collector.ledger.domains import CPU, GPU, MEMORY, NETWORK, STORAGE
+from joulebook.collector.ledger.use import Use
+
+Ints = npt.NDArray[np.int64]
+
+
+class Policy(StrEnum):
+    """Who pays for a machine's idle floor."""
+
+    RESERVED = "reserved"  # who holds the capacity, used or not; what nobody holds is idle
+    ACTIVE = "active"  # who uses the machine
+    NONE = "none"  # nobody: all of it is idle
+
+
+def active_weights(use: Use, pool_class: Ints, pool_report: Ints) -> Ints:
+    """Return who caused each pool's active energy, (pools, accounts, ticks).
+
+    GPUs and networks have no known user here: their weights are 0 and the fallback decides.
+    """
+    _, accounts, ticks = use.cpu_us.shape
+    weight = np.zeros((len(pool_class), accounts, ticks), dtype=np.int64)
+    for class_, used in ((CPU, use.cpu_us), (MEMORY, use.memory_bytes), (STORAGE, use.io_bytes)):
+        pools = pool_class == class_
+        weight[pools] = used[pool_report[pools]]
+    return weight
+
+
+def static_weights(use: Use, policy: Policy, pool_class: Ints, pool_report: Ints) -> Ints:
+    """Return who pays for each pool's idle floor, (pools, accounts, ticks).
+
+    Disks and networks belong to the node's capacity, which is held by its CPUs. A GPU that nobody is known to
+    hold is idle's.
+    """
+    _, accounts, ticks = use.cpu_us.shape
+    weight = np.zeros((len(pool_class), accounts, ticks), dtype=np.int64)
+    if policy is Policy.NONE:
+        return weight
+    reserved = policy is Policy.RESERVED
+    cpu = use.cpu_held_us if reserved else use.cpu_us
+    memory = use.memory_held_bytes if reserved else use.memory_bytes
+    for class_, paying in ((CPU, cpu), (MEMORY, memory), (STORAGE, cpu), (NETWORK, cpu)):
+        pools = pool_class == class_
+        weight[pools] = paying[pool_report[pools]]
+    weight[pool_class == GPU] = 0
+    return weight

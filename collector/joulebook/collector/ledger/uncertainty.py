@@ -1,0 +1,50 @@
+"""How far off a booked figure may be.
+
+Systematic errors (a meter's calibration, a model's coefficients, the way of splitting) point the same way in
+every interval, so they add linearly. Random ones (a counter's step at the two ends of an interval) add in
+quadrature: their variances add.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating[Any]]
+
+# Mean error of a split by CPU time or bytes alone, in a trial on 60 simulated mixes of 2 to 6 jobs.
+SPLIT_ERROR = 0.27
+
+
+def systematic_uj(active_uj: Ints, static_uj: Ints, accuracy: Floats) -> Floats:
+    """Return each share's systematic error. Shares are (pools, accounts); accuracy is a fraction a pool.
+
+    A meter's error goes with the whole share. The split's own error goes with the part that could belong to
+    another account: an account that is alone on its pool gets all of it, whatever the weights were.
+    """
+    total = np.maximum(active_uj.sum(axis=1, keepdims=True), 1)
+    others = 1.0 - active_uj / total
+    error: Floats = (active_uj + static_uj) * accuracy[:, None] + SPLIT_ERROR * active_uj * others
+    return error
+
+
+def variance_uj2(active_uj: Ints, static_uj: Ints, meter_variance_uj2: Floats) -> Floats:
+    """Return each share's random variance, given that of its pool's meters over the interval (pools)."""
+    booked = active_uj + static_uj
+    share = booked / np.maximum(booked.sum(axis=1, keepdims=True), 1)
+    variance: Floats = share**2 * meter_variance_uj2[:, None]
+    return variance
+
+
+def step_variance_uj2(resolution_uj: Ints) -> Floats:
+    """Return the variance of a difference of two readings that are each rounded to a step."""
+    return resolution_uj.astype(np.float64) ** 2 * (2.0 / 12.0)
+
+
+def plus_minus_uj(systematic: int, variance_uj2: int) -> int:
+    """Join the sums of both kinds into one ±."""
+    return round(systematic + math.sqrt(variance_uj2))

@@ -1,0 +1,1 @@
+"""Where the readings and the books are kept: one protocol, one file a store."""

@@ -1,0 +1,207 @@
+"""The embedded store: one DuckDB file, one writer, any number of readers beside it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.store.duckdb_ids import Ids
+from joulebook.collector.store.duckdb_reads import Reads
+from joulebook.collector.store.protocol import Commit, StoreError
+from joulebook.v1 import report_pb2
+
+Ints = npt.NDArray[np.int64]
+
+
+class DuckDBStore(Reads):
+    """A Store in a file, or in memory for a path of ':memory:'."""
+
+    def __init__(self, path: Path | str) -> None:
+        try:
+            connection = duckdb.connect(str(path))
+        except duckdb.Error as error:
+            raise StoreError(
+                f"store {path}: cannot be opened ({error}); is another collector using it?"
+            ) from error
+        super().__init__(connection)
+        schema = resources.files("joulebook.collector.store").joinpath("schema.sql")
+        connection.execute(schema.read_text())
+        self._ids = Ids(connection)
+        self._next_interval = self._scalar("SELECT coalesce(max(interval_id) + 1, 0) FROM intervals")
+        self._writing = threading.Lock()
+
+    def _scalar(self, query: str) -> int:
+        row = self._connection.execute(query).fetchone()
+        return int(row[0]) if row else 0
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except Exception as error:
+            self._ids.drop()
+            # A failed COMMIT has rolled back by itself; there is nothing left to roll back then.
+            with suppress(duckdb.TransactionException):
+                self._connection.execute("ROLLBACK")
+            if isinstance(error, (duckdb.Error, OSError)):
+                raise StoreError(f"store: not written ({error})") from error
+            raise
+        self._ids.keep()
+
+    def commit(self, commit: Commit) -> None:
+        """Make it all durable in one transaction. Raises StoreError with nothing done."""
+        with self._writing:
+            first = self._next_interval
+            with self._transaction():
+                self._remove_filled(commit)
+                new_layouts = [d for d in commit.reports if not self._ids.has_layout(d.readings.layout)]
+                intervals = first + np.arange(len(commit.reports), dtype=np.int64)
+                self._insert("intervals", self._report_intervals(commit, intervals))
+                self._insert("chunks", self._chunks(commit.reports, intervals))
+                self._insert("ledger", self._ledger(commit, intervals))
+                self._insert_gaps(commit, first + len(commit.reports))
+                self._insert_jobs(new_layouts)
+                self._insert_ends(commit.reports)
+                self._ids.insert(self._connection)
+            self._next_interval = first + len(commit.reports) + len(commit.gaps)
+
+    def _insert(self, table: str, columns: dict[str, Any]) -> None:
+        rows = pa.table(columns)
+        if rows.num_rows:
+            self._connection.register("staged", rows)
+            names = ", ".join(columns)
+            self._connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM staged")
+            self._connection.unregister("staged")
+
+    def _report_intervals(self, commit: Commit, intervals: Ints) -> dict[str, Any]:
+        reports = commit.reports
+        lengths = [d.readings.interval_us for d in reports]
+        return {
+            "interval_id": intervals,
+            "node_id": [self._ids.node(d.node) for d in reports],
+            "boot_id": [self._ids.boot(d.node, d.boot) for d in reports],
+            "layout_id": [self._ids.layout(d.readings.layout) for d in reports],
+            "is_gap": np.zeros(len(reports), dtype=bool),
+            "start_us": [d.start_us for d in reports],
+            "end_us": [d.end_us for d in reports],
+            "end_unix_us": [d.end_us + d.realtime_offset_us for d in reports],
+            "interval_us": _lists(lengths),
+            "unread_us": commit.books.unread_us,
+            "raised_uj": commit.books.raised_uj,
+            "missing_ppm": np.zeros(len(reports), dtype=np.int64),
+        }
+
+    def _chunks(self, reports: Sequence[Decoded], intervals: Ints) -> dict[str, Any]:
+        if not reports:
+            return {"interval_id": intervals}
+        series = [self._ids.series(d.readings.layout) for d in reports]
+        count = [len(s) for s in series]
+        ticks = np.repeat([len(d.readings.interval_us) for d in reports], count)
+        offsets = np.concatenate([[0], np.cumsum(ticks)]).astype(np.int32)
+        change = np.concatenate([d.readings.values[:, 1:].ravel() for d in reports])
+        ends = np.array([d.end_us + d.realtime_offset_us for d in reports])
+        return {
+            "interval_id": np.repeat(intervals, count),
+            "series_id": np.concatenate(series),
+            "end_unix_us": np.repeat(ends, count),
+            "first": np.concatenate([d.readings.values[:, 0] for d in reports]),
+            "change": pa.ListArray.from_arrays(pa.array(offsets), pa.array(change)),
+        }
+
+    def _ledger(self, commit: Commit, intervals: Ints) -> dict[str, Any]:
+        books, reports = commit.books, commit.reports
+        node = np.array([self._ids.node(d.node) for d in reports], dtype=np.int64)
+        end = np.array([d.end_us + d.realtime_offset_us for d in reports], dtype=np.int64)
+        duration = np.array([d.end_us - d.start_us for d in reports], dtype=np.int64)
+        columns = {
+            "interval_id": intervals[books.report],
+            "node_id": node[books.report],
+            "account_id": np.array([self._ids.account(a) for a in books.account], dtype=np.int64),
+            "end_unix_us": end[books.report],
+            "duration_us": duration[books.report],
+        }
+        for i, name in enumerate(CLASSES):
+            columns[f"{name}_active_uj"] = books.active_uj[:, i]
+            columns[f"{name}_idle_uj"] = books.idle_uj[:, i]
+        columns["modelled_uj"] = books.modelled_uj
+        columns["systematic_uj"] = books.systematic_uj
+        columns["variance_uj2"] = books.variance_uj2
+        return columns
+
+    def _insert_gaps(self, commit: Commit, first: int) -> None:
+        unattributed = self._ids.account("unattributed") if commit.gaps else 0
+        for number, placed in enumerate(commit.gaps, start=first):
+            gap, node = placed.gap, self._ids.node(placed.node)
+            known = (gap.raised_uj, gap.missing_ppm)
+            boot = self._ids.boot(placed.node, placed.boot)
+            self._connection.execute(
+                "INSERT INTO intervals VALUES (?, ?, ?, -1, true, ?, ?, ?, [], 0, ?, ?)",
+                [number, node, boot, gap.start_us, gap.end_us, placed.end_unix_us, *known],
+            )
+            booked = [int(v) for v in gap.by_class_uj]
+            if any(booked):
+                values = [number, node, unattributed, placed.end_unix_us, gap.end_us - gap.start_us, *booked]
+                marks = ", ".join("?" * len(values))
+                self._connection.execute(
+                    f"INSERT INTO ledger VALUES ({marks}, 0, 0, 0, 0, 0, 0, 0, 0, 0)", values
+                )
+
+    def _remove_filled(self, commit: Commit) -> None:
+        for node, boot, start_us in commit.filled:
+            found = self._connection.execute(
+                "SELECT interval_id FROM intervals WHERE is_gap AND boot_id = ? AND start_us = ?",
+                [self._ids.boot(node, boot), start_us],
+            ).fetchall()
+            for (interval,) in found:
+                self._connection.execute("DELETE FROM ledger WHERE interval_id = ?", [interval])
+                self._connection.execute("DELETE FROM intervals WHERE interval_id = ?", [interval])
+
+    def _insert_jobs(self, reports: Sequence[Decoded]) -> None:
+        for decoded in reports:
+            layout = decoded.readings.layout
+            began_us = decoded.start_us + decoded.realtime_offset_us
+            node = self._ids.node(layout.node)
+            for w in layout.message.workloads:
+                if w.kind == report_pb2.WORKLOAD_KIND_JOB:
+                    self._connection.execute(
+                        "INSERT INTO jobs SELECT ?, ?, ?, ?, ?, ? WHERE NOT EXISTS "
+                        "(SELECT 1 FROM jobs WHERE job = ? AND node_id = ?)",
+                        [w.id, node, w.source, w.name, w.user, w.start_unix_us or began_us, w.id, node],
+                    )
+
+    def _insert_ends(self, reports: Sequence[Decoded]) -> None:
+        for decoded in reports:
+            node = self._ids.node(decoded.node)
+            for end in decoded.ended:
+                self._connection.execute(
+                    "INSERT INTO job_ends VALUES (?, ?, ?, ?)",
+                    [end.workload_id, node, end.end_unix_us, end.exit_status],
+                )
+            for source in decoded.sources:
+                self._connection.execute(
+                    "DELETE FROM source_states WHERE node_id = ? AND name = ?", [node, source.name]
+                )
+                self._connection.execute(
+                    "INSERT INTO source_states VALUES (?, ?, ?, ?, ?, ?)",
+                    [node, source.name, source.state, source.reason, source.fix, decoded.end_us],
+                )
+
+
+def _lists(parts: Sequence[Ints]) -> Any:
+    """Return an Arrow column with one list a part."""
+    offsets = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int32)
+    flat = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))

@@ -1,0 +1,112 @@
+"""Small numbers for the names in an embedded store's tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+
+Ints = npt.NDArray[np.int64]
+
+
+class Ids:
+    """The numbers of nodes, boots, accounts, layouts and series.
+
+    New ones are written in the commit that first uses them: stage with the getters, write with insert(), then
+    keep() once the transaction is through, or drop() when it failed.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._nodes = dict(connection.execute("SELECT node, node_id FROM nodes").fetchall())
+        self._boots = {(n, bytes(b)): i for b, n, i in _all(connection, "boots", "boot, node_id, boot_id")}
+        self._accounts = dict(_all(connection, "accounts", "account, account_id"))
+        self._layouts = {(n, h): i for n, h, i in _all(connection, "layouts", "node_id, hash, layout_id")}
+        self._series = {
+            (n, SeriesKey(m, d, v, w)): i
+            for n, m, d, v, w, i in _all(
+                connection, "series", "node_id, metric, domain, device, workload, series_id"
+            )
+        }
+        self._series_of_layout: dict[tuple[int, int], Ints] = {}
+        self._staged: dict[str, list[tuple[Any, ...]]] = {}
+        self._undo: list[tuple[dict[Any, int], object]] = []
+
+    def _new(self, table: str, known: dict[Any, int], key: Any, *columns: object) -> int:
+        number = len(known)
+        known[key] = number
+        self._staged.setdefault(table, []).append((number, *columns))
+        self._undo.append((known, key))
+        return number
+
+    def node(self, node: str) -> int:
+        """Return a node's number."""
+        found: int | None = self._nodes.get(node)
+        return found if found is not None else self._new("nodes", self._nodes, node, node)
+
+    def boot(self, node: str, boot: bytes) -> int:
+        """Return the number of a boot of a node."""
+        key = (self.node(node), boot)
+        found = self._boots.get(key)
+        return found if found is not None else self._new("boots", self._boots, key, key[0], boot)
+
+    def account(self, account: str) -> int:
+        """Return an account's number."""
+        found: int | None = self._accounts.get(account)
+        return found if found is not None else self._new("accounts", self._accounts, account, account)
+
+    def layout(self, layout: NodeLayout) -> int:
+        """Return a layout's number."""
+        key = (self.node(layout.node), layout.hash)
+        found = self._layouts.get(key)
+        if found is not None:
+            return found
+        return self._new("layouts", self._layouts, key, *key, layout.serialized)
+
+    def has_layout(self, layout: NodeLayout) -> bool:
+        """Say whether a layout is known already."""
+        return (self.node(layout.node), layout.hash) in self._layouts
+
+    def series(self, layout: NodeLayout) -> Ints:
+        """Return the numbers of a layout's series, in its order."""
+        node = self.node(layout.node)
+        cached = self._series_of_layout.get((node, layout.hash))
+        if cached is not None:
+            return cached
+        numbers = []
+        for key in layout.series:
+            found = self._series.get((node, key))
+            if found is None:
+                columns = (node, key.metric, key.domain, key.device, key.workload)
+                found = self._new("series", self._series, (node, key), *columns)
+            numbers.append(found)
+        result = np.array(numbers, dtype=np.int64)
+        if len(self._series_of_layout) > 100_000:
+            self._series_of_layout.clear()
+        self._series_of_layout[node, layout.hash] = result
+        return result
+
+    def insert(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Write what is staged, in the caller's transaction."""
+        for table, rows in self._staged.items():
+            marks = ", ".join("?" * len(rows[0]))
+            connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+
+    def keep(self) -> None:
+        """Take what was staged for durable."""
+        self._staged.clear()
+        self._undo.clear()
+
+    def drop(self) -> None:
+        """Forget what was staged; its transaction failed."""
+        for known, key in self._undo:
+            del known[key]
+        self._series_of_layout.clear()
+        self.keep()
+
+
+def _all(connection: duckdb.DuckDBPyConnection, table: str, columns: str) -> list[tuple[Any, ...]]:
+    return connection.execute(f"SELECT {columns} FROM {table}").fetchall()

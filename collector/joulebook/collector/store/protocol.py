@@ -1,0 +1,158 @@
+"""What every store does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ingest.sequence import PlacedGap, Span
+from joulebook.collector.ledger.book import Books
+from joulebook.collector.ledger.gaps import Edge
+from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+
+Ints = npt.NDArray[np.int64]
+
+
+class StoreError(Exception):
+    """The store could not do what was asked; nothing of it was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What becomes durable at once, or not at all. books' report numbers are places in reports."""
+
+    reports: Sequence[Decoded]
+    books: Books
+    gaps: Sequence[PlacedGap] = ()
+    filled: Sequence[tuple[str, bytes, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Intervals that ended after from_us and not after to_us, wall clock; of one node where it is named."""
+
+    from_us: int
+    to_us: int
+    node: str | None = None
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """A node, as its newest Report left it."""
+
+    node: str
+    layout: NodeLayout
+    boot: bytes
+    last_unix_us: int
+    sources: Mapping[str, tuple[int, str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job on one node: what its workload said of itself, and when it was there."""
+
+    job: str
+    node: str
+    source: str
+    name: str
+    user: str
+    start_unix_us: int
+    end_unix_us: int | None
+    exit_status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """What one account received on one node: µJ by class (6), and how well that is known."""
+
+    account: str
+    node: str
+    active_uj: tuple[int, ...]
+    idle_uj: tuple[int, ...]
+    modelled_uj: int
+    systematic_uj: int
+    variance_uj2: int
+    # Time that the intervals which it received anything in cover.
+    observed_us: int
+    first_unix_us: int
+    last_unix_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRow:
+    """How a node's time was watched: µs reported, of those without a reading, and µs of gaps."""
+
+    node: str
+    reported_us: int
+    unread_us: int
+    gap_us: int
+    missing_us: int
+    raised_uj: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawEnergy:
+    """Raw energy of Reports of one layout and length: increments (reports, domains, ticks)."""
+
+    layout: NodeLayout
+    energy_uj: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """One series' stored readings: the wall clock at the end of each interval, its length, and values.
+
+    Values are increments for counters and levels for gauges.
+    """
+
+    node: str
+    key: SeriesKey
+    unix_us: Ints
+    interval_us: Ints
+    values: Ints
+
+
+class Store(Protocol):
+    """Keeps readings and books. Reads may run beside each other and beside one commit."""
+
+    def commit(self, commit: Commit) -> None:
+        """Make it all durable in one transaction. Raises StoreError with nothing done."""
+
+    def tails(self) -> dict[tuple[str, bytes], Span]:
+        """Return the last Report's span of every boot of every node."""
+
+    def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
+        """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
+
+    def layout(self, node: str, hash_: int) -> NodeLayout | None:
+        """Return a layout that a stored Report was sent with."""
+
+    def nodes(self) -> list[NodeRow]:
+        """Return every node, by name."""
+
+    def jobs(self) -> list[JobRow]:
+        """Return every job on every node, by job and node."""
+
+    def accounts(self, selected: Range) -> list[AccountRow]:
+        """Return what each account received on each node, from the ledger."""
+
+    def watched(self, selected: Range) -> list[TimeRow]:
+        """Return how each node was watched."""
+
+    def raw_energy(self, selected: Range) -> list[RawEnergy]:
+        """Return raw readings of energy, for the check of the books."""
+
+    def raw_gaps(self, selected: Range) -> list[tuple[Edge, Edge]]:
+        """Return the raw readings on both sides of every gap, for the check of the books."""
+
+    def points(self, selected: Range, metric: int, subject: str | None) -> list[Points]:
+        """Return the series of a metric, of one subject where it is named."""
+
+    def close(self) -> None:
+        """Let go of the store."""

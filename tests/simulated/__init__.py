@@ -1,0 +1,1 @@
+"""Simulated nodes whose every joule is known, for tests and benchmarks."""
