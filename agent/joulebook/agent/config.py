@@ -1,5 +1,6 @@
 """What an agent can be told."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -26,10 +27,20 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     sysfs: str = "/sys"
     cgroupfs: str = "/sys/fs/cgroup"
     devfs: str = "/dev"
+    # Cgroups that are jobs of their own, as paths below the hierarchy's root; * and ? match within a level.
+    job_cgroups: list[str] = []
     # Other processes of joulebook on this machine, booked to the account `agent` too.
     own_pids: list[int] = []
     # Idle floors by domain, in mW, where they are known better than they can be learnt: {"cpu.0" = 18000}.
     idle_power_mw: dict[str, int] = {}
+
+    def socket_path(self) -> Path:
+        """Return where `joulebook run` finds the agent."""
+        if self.socket:
+            return Path(self.socket)
+        if os.geteuid() == 0:
+            return Path("/run/joulebook/agent.sock")
+        return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/joulebook-{os.geteuid()}") / "agent.sock"
 
     def errors(self) -> list[str]:
         """Return what is wrong with the values, one line each."""

@@ -1,0 +1,66 @@
+"""The Layout message: what the agent's columns are about."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from joulebook.agent.source import Device, Domain, Series
+from joulebook.agent.workloads.workload import Workload
+from joulebook.v1 import report_pb2
+
+_VERSION = version("joulebook")
+
+
+def layout_hash(serialized: bytes) -> int:
+    """Return the name of a Layout: BLAKE2b-64 of its bytes, big endian."""
+    return int.from_bytes(hashlib.blake2b(serialized, digest_size=8).digest(), "big")
+
+
+def build_layout(
+    node: str,
+    session_us: int,
+    host: report_pb2.Host,
+    domains: Sequence[tuple[Domain, int]],
+    devices: Sequence[Device],
+    workloads: Sequence[Workload],
+    series: Sequence[Series],
+) -> bytes:
+    """Return the serialised Layout. domains come with their counters' offsets in µJ."""
+    message = report_pb2.Layout(node=node, session_us=session_us, agent_version=_VERSION, host=host)
+    for domain, offset_uj in domains:
+        message.domains.add(
+            name=domain.name,
+            source=domain.source,
+            kind=domain.kind,
+            resolution_uj=domain.resolution_uj,
+            period_us=domain.period_us,
+            accuracy_ppm=domain.accuracy_ppm,
+            range_uj=domain.range_uj,
+            limit_mw=domain.limit_mw,
+            offset_uj=offset_uj,
+        )
+    for device in devices:
+        message.devices.add(
+            name=device.name, kind=device.kind, tier=device.tier, size_bytes=device.size_bytes
+        )
+    workload_place = {workload.id: i for i, workload in enumerate(workloads, start=1)}
+    for workload in workloads:
+        message.workloads.add(
+            id=workload.id,
+            kind=workload.kind,
+            source=workload.source,
+            name=workload.name,
+            user=workload.user,
+            parent=workload_place.get(workload.parent, 0),
+            reserved_millicpus=workload.reserved_millicpus,
+            reserved_memory_bytes=workload.reserved_memory_bytes,
+            start_unix_us=workload.start_unix_us,
+        )
+    domain_place = {domain.name: i for i, (domain, _) in enumerate(domains, start=1)}
+    device_place = {device.name: i for i, device in enumerate(devices, start=1)}
+    for one in series:
+        message.series_metric.append(one.metric)
+        message.series_domain.append(domain_place[one.domain] if one.domain else 0)
+        message.series_device.append(device_place[one.device] if one.device else 0)
+        message.series_workload.append(workload_place[one.workload] if one.workload else 0)
+    return message.SerializeToString()

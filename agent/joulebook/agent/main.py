@@ -1,0 +1,163 @@
+"""The agent: config → sources → sampler → outbox → uplink."""
+
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from joulebook.agent.config import AgentConfig
+from joulebook.agent.host import read_boot_id, read_host
+from joulebook.agent.outbox import Entry, MemoryOutbox
+from joulebook.agent.reading import doctor_rows, reading
+from joulebook.agent.sampler import Emit, Sampler
+from joulebook.agent.source import Roots
+from joulebook.agent.sources import Sources, probe_sources
+from joulebook.agent.workloads.runs import RunSocket
+from joulebook.agent.workloads.workloads import Workloads, WorkloadsConfig
+from joulebook.v1 import report_pb2
+
+_log = logging.getLogger(__name__)
+
+# How long a stop waits for the last Reports to be acknowledged.
+_FLUSH_S = 5.0
+
+
+def main(config: AgentConfig) -> int:
+    """Measure and stream until SIGTERM or SIGINT; return the exit status."""
+    # Imported here: a machine that only asks `--once` or `doctor` does without gRPC.
+    from joulebook.agent.uplink import Uplink  # noqa: PLC0415
+
+    outbox = MemoryOutbox(config.outbox_reports)
+    with _sampler(config, lambda report, layout: outbox.put(Entry(report, layout))) as (
+        sampler,
+        workloads,
+        _,
+    ):
+        uplink = Uplink(config.collector, outbox, tls_ca=config.tls_ca)
+        run_socket = _run_socket(config.socket_path())
+        sampler.start()
+        uplink.start()
+        _log.info("measuring %s every %g s, streaming to %s", _node(config), config.tick_s, config.collector)
+        try:
+            _loop(config, sampler, workloads, run_socket)
+        finally:
+            if run_socket is not None:
+                run_socket.close()
+        sampler.tick()
+        sampler.cut()
+        uplink.stop(_FLUSH_S)
+        _log.info("stopped; %d reports not acknowledged", len(outbox))
+    return 0
+
+
+def once(config: AgentConfig) -> dict[str, Any]:
+    """Return one interval's readings, with no network."""
+    reports: list[tuple[report_pb2.Report, bytes]] = []
+    with _sampler(config, lambda report, layout: reports.append((report, layout))) as (sampler, _, sources):
+        sampler.start()
+        time.sleep(config.tick_s)
+        sampler.tick()
+        sampler.cut()
+        report, layout = reports[-1]
+        return reading(report, report_pb2.Layout.FromString(layout), sampler, sources)
+
+
+def doctor(config: AgentConfig) -> list[dict[str, Any]]:
+    """Return how every source of this machine stands, and what would mend it."""
+    with _sampler(config, lambda _report, _layout: None) as (sampler, workloads, sources):
+        return doctor_rows([*sampler.findings(), *workloads.probe()], sources)
+
+
+def _node(config: AgentConfig) -> str:
+    return config.node or socket.gethostname()
+
+
+@contextmanager
+def _sampler(config: AgentConfig, emit: Emit) -> Iterator[tuple[Sampler, Workloads, Sources]]:
+    roots = Roots(Path(config.procfs), Path(config.sysfs), Path(config.cgroupfs), Path(config.devfs))
+    sources = probe_sources(roots)
+    workloads = Workloads(
+        roots, WorkloadsConfig(job_cgroups=tuple(config.job_cgroups)), own_pids=config.own_pids
+    )
+    try:
+        yield (
+            Sampler(
+                _node(config),
+                read_boot_id(roots) or bytes(16),
+                read_host(roots),
+                sources.probed,
+                sources.meters,
+                workloads,
+                emit,
+                ticks_per_report=max(1, round(config.report_s / config.tick_s)),
+                idle_power_mw=config.idle_power_mw,
+            ),
+            workloads,
+            sources,
+        )
+    finally:
+        workloads.close()
+        sources.close()
+
+
+def _run_socket(path: Path) -> RunSocket | None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        return RunSocket(path)
+    except OSError as error:
+        _log.warning("%s: %s; `joulebook run` cannot reach this agent", path, error)
+        return None
+
+
+def _loop(config: AgentConfig, sampler: Sampler, workloads: Workloads, run_socket: RunSocket | None) -> None:
+    """Tick until told to stop. Between ticks only the run socket and signals wake it."""
+    with _stop_signal() as stop_fd, select.epoll() as poll:
+        poll.register(stop_fd, select.EPOLLIN)
+        if run_socket is not None:
+            poll.register(run_socket.fileno(), select.EPOLLIN)
+        tick_ns = int(config.tick_s * 1e9)
+        due_ns = time.monotonic_ns() + tick_ns
+        while True:
+            wait_s = max(0.0, (due_ns - time.monotonic_ns()) / 1e9)
+            events = poll.poll(wait_s)
+            for fd, _ in events:
+                if fd == stop_fd:
+                    return
+                if run_socket is not None:
+                    _serve(run_socket, sampler.tick, sampler.cut, workloads)
+            now_ns = time.monotonic_ns()
+            if now_ns >= due_ns:
+                sampler.tick()
+                # Ticks that were slept through are not made up for: the counters have counted.
+                due_ns += tick_ns * ((now_ns - due_ns) // tick_ns + 1)
+
+
+def _serve(
+    run_socket: RunSocket, tick: Callable[[], None], cut: Callable[[], None], workloads: Workloads
+) -> None:
+    for request in run_socket.handle():
+        workloads.serve(request, tick)
+        # The user waits for the books of what just ended: send what there is.
+        cut()
+
+
+@contextmanager
+def _stop_signal() -> Iterator[int]:
+    """Yield a descriptor that becomes readable on SIGTERM or SIGINT."""
+    read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = {s: signal.signal(s, lambda *_: None) for s in (signal.SIGTERM, signal.SIGINT)}
+    woken_before = signal.set_wakeup_fd(write_fd)
+    try:
+        yield read_fd
+    finally:
+        signal.set_wakeup_fd(woken_before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(read_fd)
+        os.close(write_fd)

@@ -1,0 +1,119 @@
+"""Read the power and energy sensors of /sys/class/hwmon (Documentation/hwmon/sysfs-interface.rst)."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
+from joulebook.agent.meters.health import FIX_PERMISSION, Health
+from joulebook.agent.meters.hwmon_sensors import Sensor, choose, memory_held, parse_accuracy_ppm, text
+from joulebook.agent.meters.series import energy_series
+from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Domain, Finding, Probe, Roots
+from joulebook.v1 import report_pb2
+
+# Documentation/hwmon/amd_energy.rst and the GPU drivers keep 64-bit counters updated each millisecond.
+_COUNTER_PERIOD_US = 1000
+_POWER_PERIOD_US = 1_000_000
+
+
+@dataclass(slots=True)
+class _Meter:
+    sensor: Sensor
+    domain: Domain
+    fd: int
+    counter: EnergyCounter | PowerIntegral
+    health: Health
+    # A counter takes µJ as they come; a gauge's µW are taken as mW.
+    divisor: int
+
+
+class HwmonMeter:
+    """Read the sensors whose domain is known and that no better meter covers.
+
+    contains holds, after probe(), the domains that are within a measured one and may not be added to it:
+    the memory of a Grace socket.
+    """
+
+    name = "hwmon"
+
+    def __init__(self, roots: Roots, covered: frozenset[str] = frozenset()) -> None:
+        self._directory = roots.sysfs / "class/hwmon"
+        self._covered = covered
+        self._meters: list[_Meter] = []
+        self.contains: frozenset[str] = frozenset()
+
+    def probe(self) -> Probe:
+        """Open the best sensor of each domain."""
+        known = {meter.sensor: meter.counter for meter in self._meters}
+        self.close()
+        best, findings = choose(self._directory, self._covered)
+        for domain, sensor in best.items():
+            try:
+                self._open(domain, sensor, known)
+            except (OSError, ValueError) as error:
+                fix = FIX_PERMISSION if isinstance(error, PermissionError) else ""
+                findings.append(Finding(f"hwmon:{domain}", UNREADABLE, f"{sensor.path.name}: {error}", fix))
+        if self._meters:
+            findings.insert(0, Finding(self.name, WORKING))
+        elif not findings:
+            findings.append(Finding(self.name, ABSENT, "no power or energy sensor"))
+        self.contains = frozenset(memory_held(meter.sensor) for meter in self._meters) - {""}
+        return Probe(
+            series=energy_series(meter.domain.name for meter in self._meters),
+            domains=tuple(meter.domain for meter in self._meters),
+            findings=tuple(findings),
+        )
+
+    def read(self, now_us: int) -> Sequence[int]:
+        """Return energy_uj and unread_us of each domain."""
+        values = []
+        for meter in self._meters:
+            counter = meter.counter
+            try:
+                counter.update(int(os.pread(meter.fd, 32, 0)) // meter.divisor, now_us)
+            except (OSError, ValueError) as error:
+                meter.health.error = str(error)
+                counter.miss(now_us)
+            values.append(counter.energy_uj)
+            values.append(counter.unread_us)
+        return values
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what changed since the last call."""
+        return tuple(finding for meter in self._meters for finding in meter.health.finding())
+
+    def offsets_uj(self) -> tuple[int, ...]:
+        """Return each domain's series value less its hardware counter."""
+        return tuple(meter.counter.offset_uj for meter in self._meters)
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        for meter in self._meters:
+            os.close(meter.fd)
+        self._meters = []
+
+    def _open(self, name: str, sensor: Sensor, known: dict[Sensor, EnergyCounter | PowerIntegral]) -> None:
+        is_counter = sensor.kind == report_pb2.SOURCE_KIND_COUNTER
+        stem = sensor.path.name.partition("_")[0]
+        interval = text(sensor.path.with_name(f"{stem}_average_interval"))
+        power_period_us = int(interval) * 1000 if interval.isdigit() and int(interval) else _POWER_PERIOD_US
+        period_us = _COUNTER_PERIOD_US if is_counter else power_period_us
+        fd = os.open(sensor.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            int(os.pread(fd, 32, 0))
+        except (OSError, ValueError):
+            os.close(fd)
+            raise
+        counter = known.get(sensor) or (EnergyCounter() if is_counter else PowerIntegral())
+        domain = Domain(
+            name=name,
+            source=self.name,
+            kind=sensor.kind,
+            # A gauge's step of 1 mW, held for a period.
+            resolution_uj=1 if is_counter else max(1, period_us // 1000),
+            period_us=period_us,
+            accuracy_ppm=parse_accuracy_ppm(text(sensor.path.with_name(f"{stem}_accuracy"))),
+            limit_mw=counter.limit_mw,
+        )
+        health = Health(f"hwmon:{name}", name, counter)
+        self._meters.append(_Meter(sensor, domain, fd, counter, health, 1 if is_counter else 1000))

@@ -1,0 +1,149 @@
+"""Find the sensors of /sys/class/hwmon and name what they measure.
+
+Documentation/hwmon/sysfs-interface.rst, Documentation/hwmon/acpi_power_meter.rst.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from joulebook.agent.source import WORKING, Finding
+from joulebook.v1 import report_pb2
+
+_SENSOR = re.compile(r"(energy|power)([0-9]+)_(input|average)")
+# Grace names its ACPI meters so: a module holds the Grace socket and the GPU, the socket its core rail, its
+# SoC rail and its memory (NVIDIA Grace Performance Tuning Guide, "Power and Thermals").
+_GRACE = re.compile(r"(Module|Grace|CPU|SysIO) Power Socket ([0-9]+)")
+_GRACE_PARTS = {"Module": "module", "Grace": "cpu", "CPU": "core", "SysIO": "uncore"}
+_GPU_CHIPS = ("amdgpu", "i915", "xe")
+# Where a card has several sensors, the one of the whole card.
+_GPU_LABELS = ("card", "", "PPT")
+# Best first: a counter misses nothing, an average less than a momentary value.
+_KINDS = {
+    ("energy", "input"): report_pb2.SOURCE_KIND_COUNTER,
+    ("power", "average"): report_pb2.SOURCE_KIND_AVERAGE_POWER,
+    ("power", "input"): report_pb2.SOURCE_KIND_INSTANT_POWER,
+}
+_RANKS = list(_KINDS.values())
+# Board sensors that state nothing: shunt, amplifier and ADC together are seldom better.
+_ACCURACY_PPM = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """One sensor file as found; device is its identity, chip names may repeat."""
+
+    device: Path
+    path: Path
+    chip: str
+    label: str
+    kind: report_pb2.SourceKind.ValueType
+
+
+def domain_name(sensor: Sensor, gpu: int, has_cap: bool) -> str:
+    """Name the domain that a sensor measures; empty: unknown, or a part that others already hold."""
+    if match := _GRACE.fullmatch(sensor.label):
+        return f"{_GRACE_PARTS[match[1]]}.{match[2]}"
+    if sensor.chip == "amd_energy" and (match := re.fullmatch(r"Esocket([0-9]+)", sensor.label)):
+        return f"cpu.{match[1]}"
+    if sensor.chip == "power_meter" and " Socket " not in sensor.label:
+        return "node"
+    # A GPU within a processor has no cap of its own: what amdgpu shows there is the whole package.
+    is_card = sensor.chip != "amdgpu" or has_cap
+    if sensor.chip in _GPU_CHIPS and sensor.label in _GPU_LABELS and is_card:
+        return f"gpu.{gpu}"
+    return ""
+
+
+def memory_held(sensor: Sensor) -> str:
+    """Name the memory whose energy is within a sensor's; empty: none."""
+    match = _GRACE.fullmatch(sensor.label)
+    return f"memory.{match[2]}" if match and match[1] in ("Module", "Grace") else ""
+
+
+def parse_accuracy_ppm(data: bytes) -> int:
+    """Parse powerN_accuracy ("95.0%"): how right the meter is, or, below 50 %, how wrong it may be."""
+    try:
+        percent = float(data.strip().rstrip(b"%"))
+    except ValueError:
+        return _ACCURACY_PPM
+    wrong_ppm = round((100 - percent if percent >= 50 else percent) * 10_000)
+    return wrong_ppm if wrong_ppm > 0 else _ACCURACY_PPM
+
+
+def text(path: Path) -> bytes:
+    """Return a sysfs attribute without its line end; empty where it cannot be read."""
+    try:
+        return path.read_bytes().strip()
+    except OSError:
+        return b""
+
+
+def _sensors(chip_directory: Path) -> list[Sensor]:
+    """List a chip's sensors; older drivers keep the files at the device, not at the hwmon entry."""
+    device = chip_directory / "device"
+    for directory in (chip_directory, device):
+        try:
+            matches = [match for path in directory.iterdir() if (match := _SENSOR.fullmatch(path.name))]
+        except OSError:
+            continue
+        if matches:
+            break
+    else:
+        return []
+    chip = (text(chip_directory / "name") or text(device / "name")).decode(errors="replace")
+    identity = (device if device.exists() else chip_directory).resolve()
+    sensors = []
+    for match in sorted(matches, key=lambda match: match[0]):
+        kind = _KINDS.get((match[1], match[3]))
+        stem = match[1] + match[2]
+        if kind is None or text(directory / f"{stem}_is_battery") == b"1":
+            continue
+        label = text(directory / f"{stem}_label") or text(directory / f"{stem}_oem_info")
+        sensors.append(Sensor(identity, directory / match[0], chip, label.decode(errors="replace"), kind))
+    return sensors
+
+
+def choose(directory: Path, covered: frozenset[str]) -> tuple[dict[str, Sensor], list[Finding]]:
+    """Choose the best sensor of each domain, and say which sensors are not booked."""
+    try:
+        chips = sorted(directory.iterdir(), key=lambda path: path.resolve())
+    except OSError:
+        return {}, []
+    candidates: dict[str, list[Sensor]] = {}
+    findings: dict[str, Finding] = {}
+    gpus: dict[Path, int] = {}
+    for sensor in (sensor for chip in chips for sensor in _sensors(chip)):
+        number = sensor.path.name.partition("_")[0]
+        has_cap = sensor.path.with_name(f"{number}_cap").exists()
+        gpu = gpus.get(sensor.device, len(gpus))
+        domain = domain_name(sensor, gpu, has_cap)
+        if domain.startswith("gpu."):
+            gpus[sensor.device] = gpu
+        if domain and not _is_covered(domain, covered):
+            candidates.setdefault(domain, []).append(sensor)
+        elif not domain and sensor.chip not in ("amd_energy", "xe"):
+            name = f"hwmon:{sensor.chip}@{sensor.device.name}"
+            findings[name] = Finding(name, WORKING, "not booked: which domain it measures is not known")
+    best = {}
+    for domain, sensors in candidates.items():
+        sensors.sort(key=_rank)
+        if len({sensor.device for sensor in sensors}) > 1:
+            name = f"hwmon:{domain}"
+            reason = f"not booked: {len(sensors)} sensors claim to measure it and cannot be told apart"
+            findings[name] = Finding(name, WORKING, reason)
+            continue
+        best[domain] = sensors[0]
+    return best, list(findings.values())
+
+
+def _is_covered(domain: str, covered: frozenset[str]) -> bool:
+    # Who numbers the GPUs of another driver is not known, so any measured GPU covers them all.
+    if domain.startswith("gpu."):
+        return any(name.startswith("gpu.") for name in covered)
+    return any(name == domain or name.startswith(domain + ".") for name in covered)
+
+
+def _rank(sensor: Sensor) -> tuple[int, int, str]:
+    label = _GPU_LABELS.index(sensor.label) if sensor.label in _GPU_LABELS else 0
+    return label, _RANKS.index(sensor.kind), sensor.path.name

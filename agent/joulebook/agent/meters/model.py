@@ -1,0 +1,205 @@
+"""Model the energy of what has no meter, from its use; for virtual machines and parts without sensors."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from joulebook.agent.meters.series import energy_series
+from joulebook.agent.source import ABSENT, WORKING, Domain, Finding, Probe, Roots
+from joulebook.agent.usage.cpu import CpuUsage
+from joulebook.agent.usage.disks import Disk, DiskUsage
+from joulebook.agent.usage.memory import MemoryUsage
+from joulebook.v1 import report_pb2
+
+# Watts of a logical CPU, the mean of the servers that clouds run, from SPECpower_ssj2008 results: Cloud
+# Carbon Footprint, methodology, appendix I ("AWS: min 0.74 W, max 3.5 W"). Other servers: 0.4 to 1.7 idle,
+# 2 to 9 busy.
+_CPU_IDLE_MW = 740
+_CPU_MAX_MW = 3500
+_CPU_ACCURACY_PPM = 500_000
+# 0.392 W a GB whatever it does: the mean of Crucial's and Micron's figures (Cloud Carbon Footprint,
+# methodology, "Memory").
+_MEMORY_MW_PER_GIB = 392
+_MEMORY_ACCURACY_PPM = 400_000
+_DISK_ACCURACY_PPM = 400_000
+_PERIOD_US = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class DiskPower:
+    """What a disk draws idle and at most, and what an operation and a byte add."""
+
+    idle_mw: int
+    max_mw: int
+    operation_nj: int
+    byte_nj: int
+
+
+# Rounded from data sheets: what random 4 KiB reads and sequential transfers draw above idle, divided by the
+# operations and bytes a second at which they are stated.
+DISK_POWER = {
+    # Samsung PM9A3 class, U.2: 4 W idle, 13 W at 4.1 GB/s written or 1 M reads a second.
+    report_pb2.DISK_TIER_NVME: DiskPower(4000, 13_000, 1_000, 2),
+    # Solidigm D3-S4520 class: 1.4 W idle, 4.3 W at 510 MB/s written, 90 k reads a second.
+    report_pb2.DISK_TIER_SSD: DiskPower(1400, 4300, 8_000, 6),
+    # Seagate Exos X18 class: 5.3 W idle, 9.4 W at 170 random reads a second; a byte costs little beside the
+    # seek. Sequential operations need none, which the maximum bounds.
+    report_pb2.DISK_TIER_HDD: DiskPower(5300, 9400, 24_000_000, 8),
+}
+
+
+@dataclass(slots=True)
+class _DiskModel:
+    disk: Disk
+    power: DiskPower
+    energy_nj: int
+    operations: int
+    transferred_bytes: int
+
+    def advance(self, elapsed_us: int) -> int:
+        read_bytes, written_bytes, reads, writes, _ = self.disk.last
+        operations = reads + writes
+        transferred_bytes = read_bytes + written_bytes
+        power = self.power
+        active_nj = (operations - self.operations) * power.operation_nj + (
+            transferred_bytes - self.transferred_bytes
+        ) * power.byte_nj
+        self.operations = operations
+        self.transferred_bytes = transferred_bytes
+        # mW · µs are nJ.
+        self.energy_nj += power.idle_mw * elapsed_us + min(
+            active_nj, (power.max_mw - power.idle_mw) * elapsed_us
+        )
+        return self.energy_nj // 1000
+
+
+def package_cpus(roots: Roots, logical_cpus: int) -> dict[int, int]:
+    """Count each package's online CPUs: /sys/devices/system/cpu/cpu*/topology/physical_package_id.
+
+    Documentation/ABI/stable/sysfs-devices-system-cpu. Where it is not told, all are in package 0.
+    """
+    packages: Counter[int] = Counter()
+    for path in (roots.sysfs / "devices/system/cpu").glob("cpu[0-9]*/topology/physical_package_id"):
+        try:
+            packages[max(0, int(path.read_bytes()))] += 1
+        except (OSError, ValueError):
+            continue
+    return dict(sorted(packages.items())) or {0: logical_cpus}
+
+
+def unmeasured(covered: frozenset[str]) -> frozenset[str]:
+    """Tell which of cpu, memory and disk may be modelled beside the meters that there are.
+
+    A part that a meter already holds is never modelled: cpu and memory within a module, anything within
+    psys. Within node they are: they are shares of it, as psys is then.
+    """
+    families = {name.partition(".")[0] for name in covered}
+    if "psys" in families and "node" not in families:
+        return frozenset()
+    kinds = {"cpu", "memory"} - families if "module" not in families else set()
+    return frozenset(kinds | {"disk"})
+
+
+class ModelMeter:
+    """Model CPU, memory and disks from the last values of their usage sources, which are read before it."""
+
+    name = "model"
+
+    def __init__(
+        self, roots: Roots, cpu: CpuUsage, memory: MemoryUsage, disks: DiskUsage, covered: frozenset[str]
+    ) -> None:
+        self._roots = roots
+        self._cpu = cpu
+        self._memory = memory
+        self._disks = disks
+        self._covered = covered
+        self._packages: list[int] = []
+        self._cpu_share = 1
+        self._cpu_nj = 0
+        self._busy_us = 0
+        self._memory_mw = 0
+        self._memory_nj = 0
+        self._disk_models: list[_DiskModel] = []
+        self._now_us = -1
+
+    def probe(self) -> Probe:
+        """Choose what to model, from usage sources that were probed before."""
+        kinds = unmeasured(self._covered)
+        domains = []
+        cpus = self._cpu.logical_cpus if "cpu" in kinds else 0
+        packages = package_cpus(self._roots, cpus) if cpus else {}
+        self._packages = list(packages.values())
+        self._cpu_share = max(1, sum(self._packages))
+        self._busy_us = self._cpu.busy_us
+        domains += [
+            _domain(f"cpu.{package}", _CPU_IDLE_MW * count, _CPU_MAX_MW * count, _CPU_ACCURACY_PPM)
+            for package, count in packages.items()
+        ]
+        self._memory_mw = (self._memory.total_bytes * _MEMORY_MW_PER_GIB) >> 30 if "memory" in kinds else 0
+        if self._memory_mw:
+            domains.append(_domain("memory.0", self._memory_mw, self._memory_mw, _MEMORY_ACCURACY_PPM))
+        known = {model.disk.device: model.energy_nj for model in self._disk_models}
+        self._disk_models = []
+        for disk in self._disks.disks if "disk" in kinds else ():
+            name = f"disk.{disk.device.name}"
+            power = DISK_POWER.get(disk.device.tier)
+            if power is None or name in self._covered:
+                continue
+            read_bytes, written_bytes, reads, writes, _ = disk.last
+            energy_nj = known.get(disk.device, 0)
+            self._disk_models.append(
+                _DiskModel(disk, power, energy_nj, reads + writes, read_bytes + written_bytes)
+            )
+            domains.append(_domain(name, power.idle_mw, power.max_mw, _DISK_ACCURACY_PPM))
+        if not domains:
+            return Probe(findings=(Finding(self.name, ABSENT, "nothing to model"),))
+        return Probe(
+            series=energy_series(domain.name for domain in domains),
+            domains=tuple(domains),
+            findings=(Finding(self.name, WORKING),),
+        )
+
+    def read(self, now_us: int) -> Sequence[int]:
+        """Return energy_uj, from 0 at the first read, and 0 unread_us of each domain."""
+        elapsed_us = now_us - self._now_us if self._now_us >= 0 else 0
+        self._now_us = now_us
+        values: list[int] = []
+        if self._packages:
+            busy_us = self._cpu.busy_us
+            # mW · µs are nJ. A package's part is taken of the sum since the start: no remainder is lost.
+            if elapsed_us:
+                self._cpu_nj += _CPU_IDLE_MW * self._cpu_share * elapsed_us
+                self._cpu_nj += (_CPU_MAX_MW - _CPU_IDLE_MW) * (busy_us - self._busy_us)
+            self._busy_us = busy_us
+            for count in self._packages:
+                values += (self._cpu_nj * count // (self._cpu_share * 1000), 0)
+        if self._memory_mw:
+            self._memory_nj += self._memory_mw * elapsed_us
+            values += (self._memory_nj // 1000, 0)
+        for model in self._disk_models:
+            values += (model.advance(elapsed_us), 0)
+        return values
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return nothing: a model has no readings to drop."""
+        return ()
+
+    def offsets_uj(self) -> tuple[int, ...]:
+        """Return 0 for each domain: there is no hardware counter."""
+        return (0,) * (len(self._packages) + (self._memory_mw > 0) + len(self._disk_models))
+
+    def close(self) -> None:
+        """Give nothing back: the usage sources hold the descriptors."""
+
+
+def _domain(name: str, idle_mw: int, max_mw: int, accuracy_ppm: int) -> Domain:
+    return Domain(
+        name=name,
+        source="model",
+        kind=report_pb2.SOURCE_KIND_MODEL,
+        resolution_uj=1,
+        period_us=_PERIOD_US,
+        accuracy_ppm=accuracy_ppm,
+        limit_mw=max_mw,
+        idle_power_mw=idle_mw,
+    )

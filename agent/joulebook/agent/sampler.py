@@ -1,0 +1,233 @@
+"""One wake-up a tick reads everything; a few ticks make a Report."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from operator import sub
+
+from joulebook.agent.floor import IdleFloor
+from joulebook.agent.layout import build_layout, layout_hash
+from joulebook.agent.source import (
+    ABSENT,
+    UNREADABLE,
+    WORKING,
+    Domain,
+    Finding,
+    Meter,
+    Probe,
+    Series,
+    Source,
+)
+from joulebook.agent.workloads.workloads import Workloads
+from joulebook.v1 import metrics_pb2 as metrics
+from joulebook.v1 import report_pb2
+
+_log = logging.getLogger(__name__)
+
+# Takes a Report and its serialised Layout.
+Emit = Callable[[report_pb2.Report, bytes], None]
+
+
+def boot_us() -> int:
+    """Return µs since boot, time asleep included."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
+class _Reader:
+    """A source and what it gave last, which stands in while it cannot be read."""
+
+    def __init__(self, source: Source, probe: Probe) -> None:
+        self.source = source
+        self.probe = probe
+        self.last: Sequence[int] = [0] * len(probe.series)
+        self.failing = False
+
+    def read(self, now_us: int) -> Finding | None:
+        """Read; return how the source stands where that changed."""
+        try:
+            self.last = self.source.read(now_us)
+        except (OSError, ValueError) as error:
+            if not self.failing:
+                self.failing = True
+                return Finding(
+                    self.source.name, UNREADABLE, str(error), "the last values stand until it reads again"
+                )
+            return None
+        if self.failing:
+            self.failing = False
+            return Finding(self.source.name, WORKING)
+        return None
+
+
+class Sampler:
+    """Reads sources and workloads into rows, and cuts Reports from them."""
+
+    def __init__(
+        self,
+        node: str,
+        boot: bytes,
+        host: report_pb2.Host,
+        probed: Sequence[tuple[Source, Probe]],
+        meters: Sequence[Meter],
+        workloads: Workloads,
+        emit: Emit,
+        *,
+        ticks_per_report: int = 10,
+        idle_power_mw: dict[str, int] | None = None,
+        clock: Callable[[], int] = boot_us,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._node, self._boot, self._host = node, boot, host
+        self._readers = [_Reader(source, probe) for source, probe in probed if probe.series]
+        self._meters = meters
+        self._workloads = workloads
+        self._emit = emit
+        self._ticks_per_report = ticks_per_report
+        self._clock, self._wall_clock_ns = clock, wall_clock_ns
+        self._session_us = clock()
+        self._domains = [d for r in self._readers for d in r.probe.domains]
+        self._devices = [d for r in self._readers for d in r.probe.devices]
+        self._floors = self._floor_plan(idle_power_mw or {})
+        self._findings = [f for _, probe in probed for f in probe.findings]
+        self._ended: list[report_pb2.WorkloadEnd] = []
+        self._offsets: tuple[int, ...] = ()
+        self._layout = b""
+        self._layout_hash = 0
+        self._rows: list[list[int]] = []
+        self._times_us: list[int] = []
+
+    def _floor_plan(self, configured: dict[str, int]) -> list[tuple[Domain, int | IdleFloor, int]]:
+        """Return for each domain its floor, known or learnt, and where its energy stands in a row."""
+        plan = []
+        place = {}
+        at = 0
+        for reader in self._readers:
+            for series in reader.probe.series:
+                if series.metric == metrics.METRIC_DOMAIN_ENERGY:
+                    place[series.domain] = at
+                at += 1
+        for domain in self._domains:
+            known = configured.get(domain.name, domain.idle_power_mw)
+            plan.append((domain, known if known is not None else IdleFloor(), place[domain.name]))
+        return plan
+
+    @property
+    def layout(self) -> bytes:
+        """Return the serialised Layout in force."""
+        return self._layout
+
+    def findings(self) -> list[Finding]:
+        """Return how the sources stood when they were probed, and what changed since the last Report."""
+        return list(self._findings)
+
+    def start(self) -> None:
+        """Take the first readings: where the first interval begins."""
+        now_us = self._clock()
+        self._workloads.refresh(now_us)
+        self._offsets = self._read_offsets()
+        row = self._read_sources(now_us)
+        self._offsets = self._read_offsets()
+        self._begin(now_us, row + self._workloads.read(now_us))
+
+    def _read_offsets(self) -> tuple[int, ...]:
+        return tuple(offset for meter in self._meters for offset in meter.offsets_uj())
+
+    def _read_sources(self, now_us: int) -> list[int]:
+        row: list[int] = []
+        for reader in self._readers:
+            finding = reader.read(now_us)
+            if finding is not None:
+                self._note(finding)
+            row += reader.last
+        for _, floor, place in self._floors:
+            row.append(floor if isinstance(floor, int) else floor.update(now_us, row[place]))
+        return row
+
+    def _note(self, finding: Finding) -> None:
+        if finding.state not in (ABSENT, WORKING):
+            _log.warning("%s: %s; %s", finding.name, finding.reason, finding.fix)
+        self._findings = [f for f in self._findings if f.name != finding.name] + [finding]
+
+    def _begin(self, now_us: int, row: list[int]) -> None:
+        """Begin a new layout at readings taken already."""
+        series = [s for r in self._readers for s in r.probe.series]
+        series += [Series(metrics.METRIC_DOMAIN_IDLE_POWER, domain=d.name) for d in self._domains]
+        series += self._workloads.series
+        offset = dict(self._domain_offsets())
+        self._layout = build_layout(
+            self._node,
+            self._session_us,
+            self._host,
+            [(d, offset.get(d.name, 0)) for d in self._domains],
+            self._devices,
+            self._workloads.workloads,
+            series,
+        )
+        self._layout_hash = layout_hash(self._layout)
+        self._rows = [row]
+        self._times_us = [now_us]
+
+    def _domain_offsets(self) -> list[tuple[str, int]]:
+        names = [
+            d.name for m in self._meters for r in self._readers if r.source is m for d in r.probe.domains
+        ]
+        return list(zip(names, self._offsets, strict=True))
+
+    def tick(self) -> None:
+        """Read everything once; cut a Report when enough ticks are gathered."""
+        now_us = self._clock()
+        if now_us <= self._times_us[-1]:
+            return
+        fixed = len(self._rows[-1]) - len(self._workloads.series)
+        if self._workloads.refresh(now_us):
+            # The set changed since the last tick: the Report ends there, and the next begins there.
+            self.cut()
+            self._begin(self._times_us[-1], self._rows[-1][:fixed] + self._workloads.baseline())
+        row = self._read_sources(now_us)
+        for meter in self._meters:
+            for finding in meter.findings():
+                self._note(finding)
+        offsets = self._read_offsets()
+        if offsets != self._offsets:
+            self._offsets = offsets
+            self.cut()
+            self._begin(self._times_us[-1], self._rows[-1])
+        row += self._workloads.read(now_us)
+        self._rows.append(row)
+        self._times_us.append(now_us)
+        if len(self._rows) > self._ticks_per_report:
+            self.cut()
+
+    def cut(self) -> None:
+        """Send what was gathered as a Report; the next one begins at the last readings."""
+        for workload_id, end_unix_us, exit_status in self._workloads.ended():
+            self._ended.append(
+                report_pb2.WorkloadEnd(
+                    workload_id=workload_id, end_unix_us=end_unix_us, exit_status=exit_status
+                )
+            )
+        times_us = self._times_us
+        if len(times_us) < 2:
+            return
+        values: list[int] = []
+        for column in zip(*self._rows, strict=True):
+            values.append(column[0])
+            values += map(sub, column[1:], column)
+        report = report_pb2.Report(
+            node=self._node,
+            boot=self._boot,
+            sequence=times_us[0],
+            layout_hash=self._layout_hash,
+            realtime_offset_us=self._wall_clock_ns() // 1000 - self._clock(),
+            interval_us=list(map(sub, times_us[1:], times_us)),
+            values=values,
+            ended=self._ended,
+            sources=[
+                report_pb2.SourceStatus(name=f.name, state=f.state, reason=f.reason, fix=f.fix)
+                for f in self._findings
+            ],
+        )
+        self._ended, self._findings = [], []
+        self._rows = [self._rows[-1]]
+        self._times_us = [times_us[-1]]
+        self._emit(report, self._layout)

@@ -1,0 +1,54 @@
+"""Every source of the agent, in the order in which they are read."""
+
+import time
+from dataclasses import dataclass, field
+
+from joulebook.agent.meters.hwmon import HwmonMeter
+from joulebook.agent.meters.model import ModelMeter
+from joulebook.agent.meters.rapl import RaplMeter
+from joulebook.agent.source import Meter, Probe, Roots, Source
+from joulebook.agent.usage.cpu import CpuUsage
+from joulebook.agent.usage.disks import DiskUsage
+from joulebook.agent.usage.memory import MemoryUsage
+from joulebook.agent.usage.network import NetworkUsage
+from joulebook.agent.usage.pressure import PressureUsage
+
+
+@dataclass(slots=True)
+class Sources:
+    """Sources with what they found, in reading order, and how long each took to look."""
+
+    probed: list[tuple[Source, Probe]] = field(default_factory=list)
+    meters: list[Meter] = field(default_factory=list)
+    probe_us: dict[str, int] = field(default_factory=dict)
+
+    def add(self, source: Source) -> Probe:
+        """Look what a source finds, and have it read after those before it."""
+        began_ns = time.monotonic_ns()
+        probe = source.probe()
+        self.probe_us[source.name] = (time.monotonic_ns() - began_ns) // 1000
+        self.probed.append((source, probe))
+        return probe
+
+    def close(self) -> None:
+        """Give every descriptor back."""
+        for source, _ in self.probed:
+            source.close()
+
+
+def probe_sources(roots: Roots) -> Sources:
+    """Build every source and look what is there."""
+    sources = Sources()
+    cpu, memory, disks = CpuUsage(roots), MemoryUsage(roots), DiskUsage(roots)
+    for usage in (cpu, memory, disks, NetworkUsage(roots), PressureUsage(roots)):
+        sources.add(usage)
+    rapl = RaplMeter(roots)
+    covered = {domain.name for domain in sources.add(rapl).domains}
+    # Each meter is told which domains a better one measures already.
+    hwmon = HwmonMeter(roots, frozenset(covered))
+    covered |= {domain.name for domain in sources.add(hwmon).domains} | hwmon.contains
+    # The model fills in the rest, from what the usage sources read just before it.
+    model = ModelMeter(roots, cpu, memory, disks, frozenset(covered))
+    sources.add(model)
+    sources.meters = [rapl, hwmon, model]
+    return sources

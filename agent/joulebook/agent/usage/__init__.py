@@ -1,0 +1,1 @@
+"""Use of the node: one file a source."""

@@ -1,0 +1,123 @@
+"""One series of a workload, read from a file kept open."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from joulebook.agent.source import Metric
+from joulebook.agent.workloads.workload import Workload
+from joulebook.v1 import metrics_pb2
+
+CPU = metrics_pb2.METRIC_WORKLOAD_CPU
+MEMORY = metrics_pb2.METRIC_WORKLOAD_MEMORY
+IO = metrics_pb2.METRIC_WORKLOAD_IO
+COUNTERS = frozenset((CPU, IO))
+
+_REMEMBERED_IDS = 4096
+
+
+class Column(Protocol):
+    """A series and its latest value."""
+
+    metric: Metric
+    value: int
+
+    def read(self) -> None:
+        """Bring value up to date; what cannot be read keeps the last one."""
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+
+
+@dataclass(slots=True)
+class Member:
+    """A workload, its columns, and its path in the hierarchy of CPU time ("": it has none)."""
+
+    workload: Workload
+    columns: list[Column] = field(default_factory=list)
+    path: str = ""
+
+    def close(self) -> None:
+        """Close the columns."""
+        for column in self.columns:
+            column.close()
+
+
+class FileColumn:
+    """A figure in a cgroup file. A counter never falls: a group made anew carries on from the last value."""
+
+    __slots__ = ("_base", "_counts", "_fd", "_file", "_inode", "_parse", "_size", "metric", "value")
+
+    def __init__(
+        self, metric: Metric, file: Path, parse: Callable[[bytes], int], size: int, *, base: int, fresh: bool
+    ) -> None:
+        """Open the file. base is what the series showed in earlier lives.
+
+        fresh: the group began after the previous tick, so all that it shows belongs to this interval.
+        """
+        self.metric = metric
+        self._counts = metric in COUNTERS
+        self._file, self._parse, self._size = file, parse, size
+        self._base = base if self._counts else 0
+        self._fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._inode = os.fstat(self._fd).st_ino
+            self.value = self._base + parse(os.pread(self._fd, size, 0))
+        except (OSError, ValueError):
+            os.close(self._fd)
+            raise
+        if fresh and self._counts:
+            self.value = self._base
+
+    def read(self) -> None:
+        """Take the file's figure."""
+        try:
+            value = self._base + self._parse(os.pread(self._fd, self._size, 0))
+        except (OSError, ValueError):
+            return  # the group is gone; the walk will let it go
+        if value < self.value and self._counts:
+            # cpuacct.usage may be written to 0.
+            self._base, value = self.value, self.value + value - self._base
+        self.value = value
+
+    def renew(self) -> None:
+        """Follow the path to another file, if there is another now: a new life begins at 0."""
+        try:
+            # The kept descriptor holds the old inode, so its number cannot have been given out again.
+            if self._file.stat().st_ino == self._inode:
+                return
+            fd = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        os.close(self._fd)
+        self._fd, self._inode = fd, os.fstat(fd).st_ino
+        if self._counts:
+            self._base = self.value
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._fd)
+
+
+class Past:
+    """Where the counters of workloads that went stood: one that comes back under its id goes on from there.
+
+    Bounded, because most never come back.
+    """
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[str, dict[Metric, int]] = OrderedDict()
+
+    def keep(self, workload_id: str, columns: Iterable[Column]) -> None:
+        """Remember the counters."""
+        self._values[workload_id] = {each.metric: each.value for each in columns if each.metric in COUNTERS}
+        self._values.move_to_end(workload_id)
+        if len(self._values) > _REMEMBERED_IDS:
+            self._values.popitem(last=False)
+
+    def value(self, workload_id: str, metric: Metric) -> int:
+        """Return where the counter stood; 0 for an id not seen before."""
+        return self._values.get(workload_id, {}).get(metric, 0)

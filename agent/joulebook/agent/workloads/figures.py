@@ -1,0 +1,59 @@
+"""The cgroup and block device files, parsed.
+
+v1: Documentation/admin-guide/cgroup-v1/{cpuacct,memory,blkio-controller}.rst; v2: cgroup-v2.rst.
+"""
+
+# Their bytes are counted once more at the disks below them, or reach none.
+_LAYERED_DRIVERS = frozenset((b"device-mapper", b"md", b"mdp", b"loop", b"ramdisk", b"zram", b"nbd"))
+
+
+def parse_cpuacct_usage_us(raw: bytes) -> int:
+    """Return µs from v1's cpuacct.usage (ns)."""
+    return int(raw) // 1000
+
+
+def parse_cpu_stat_us(raw: bytes) -> int:
+    """Return usage_usec from v2's cpu.stat, where it is the first line."""
+    if raw[:11] != b"usage_usec ":
+        raise ValueError(f"cpu.stat: expected usage_usec first, got {raw[:40]!r}")
+    return int(raw[11 : raw.index(b"\n")])
+
+
+def parse_memory_bytes(raw: bytes) -> int:
+    """Return bytes from v2's memory.current or v1's memory.usage_in_bytes."""
+    return int(raw)
+
+
+def parse_io_stat_bytes(raw: bytes, layered: frozenset[bytes]) -> int:
+    """Return bytes read and written from v2's io.stat, without devices of the layered major numbers."""
+    total = 0
+    for line in raw.splitlines():
+        device, *fields = line.split()
+        if _major(device) in layered:
+            continue
+        for field in fields:
+            if field.startswith((b"rbytes=", b"wbytes=")):
+                total += int(field[7:])
+    return total
+
+
+def parse_blkio_bytes(raw: bytes, layered: frozenset[bytes]) -> int:
+    """Return bytes read and written from v1's blkio.throttle.io_service_bytes_recursive."""
+    total = 0
+    for line in raw.splitlines():
+        fields = line.split()
+        # "8:0 Read 4096"; the last line is "Total 4096", of all devices.
+        if len(fields) == 3 and fields[1] in (b"Read", b"Write") and _major(fields[0]) not in layered:
+            total += int(fields[2])
+    return total
+
+
+def parse_layered_majors(raw: bytes) -> frozenset[bytes]:
+    """Return the major numbers of block devices made of others, from /proc/devices; see proc(5)."""
+    _, _, block = raw.partition(b"Block devices:")
+    pairs = (line.split() for line in block.splitlines())
+    return frozenset(pair[0] for pair in pairs if len(pair) == 2 and pair[1] in _LAYERED_DRIVERS)
+
+
+def _major(device: bytes) -> bytes:
+    return device.partition(b":")[0]

@@ -1,0 +1,67 @@
+"""What a workload is, and what a recogniser says about a cgroup's path."""
+
+import pwd
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+from joulebook.v1 import report_pb2
+
+WorkloadKind: TypeAlias = report_pb2.WorkloadKind.ValueType
+
+JOB = report_pb2.WORKLOAD_KIND_JOB
+SYSTEM = report_pb2.WORKLOAD_KIND_SYSTEM
+AGENT = report_pb2.WORKLOAD_KIND_AGENT
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Something whose use is counted as one, as in the contract; parent is the id of what contains it."""
+
+    id: str
+    kind: WorkloadKind
+    source: str
+    name: str = ""
+    user: str = ""
+    parent: str = ""
+    reserved_millicpus: int = 0
+    reserved_memory_bytes: int = 0
+    start_unix_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a cgroup is: a workload or not, and whether others are to be looked for inside it."""
+
+    workload: Workload | None = None
+    descend: bool = False
+
+
+IGNORE = Verdict()
+DESCEND = Verdict(descend=True)
+
+
+def user_name(uid: int) -> str:
+    """Return the user's name, or the number where the system knows none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cgroup's path below its hierarchy's root ("/a/b"), and what recognisers may ask about it."""
+
+    path: str
+    user_name: Callable[[int], str] = user_name
+    job_cgroups: tuple[str, ...] = ()
+
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The path's components, outermost first."""
+        return tuple(self.path.strip("/").split("/"))
+
+
+Recogniser: TypeAlias = Callable[[Place], Verdict | None]

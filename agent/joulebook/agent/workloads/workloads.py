@@ -1,0 +1,214 @@
+"""Every workload of the node and its figures, for the sampler."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import msgspec
+
+from joulebook.agent.source import Finding, Roots, Series
+from joulebook.agent.workloads.cgroups import Cgroups, Figures
+from joulebook.agent.workloads.column import MEMORY, Column, Member, Past
+from joulebook.agent.workloads.hierarchy import locate
+from joulebook.agent.workloads.inotify import Inotify
+from joulebook.agent.workloads.itself import members_of_agent
+from joulebook.agent.workloads.running import RunRefusedError, Runs
+from joulebook.agent.workloads.runs import LostRun, Request
+from joulebook.agent.workloads.runwire import BeginRun, EndRun, Reply
+from joulebook.agent.workloads.workload import JOB, Workload, user_name
+
+# Memory changes slowly beside a tick, so each gauge is read only every fifth one, in turn: that saves
+# two fifths of all reads. A new workload still grows, and is read at each of its first ticks.
+_GAUGE_TURNS = 5
+UNKNOWN_STATUS = -1
+
+
+class WorkloadsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Which cgroups are jobs of their own: paths, with * and ? within one level."""
+
+    job_cgroups: tuple[str, ...] = ()
+
+
+class Workloads:
+    """What uses the node. probe() once; each tick refresh(), and read()."""
+
+    def __init__(
+        self,
+        roots: Roots,
+        config: WorkloadsConfig | None = None,
+        *,
+        own_pids: Sequence[int] = (),
+        lookup_user: Callable[[int], str] = user_name,
+        open_inotify: Callable[[], Inotify] = Inotify,
+        unix_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        config = config or WorkloadsConfig()
+        hierarchies = locate(roots.cgroupfs)
+        self._past = Past()
+        opener = Figures(roots, hierarchies)
+        self._cgroups = Cgroups(
+            roots,
+            hierarchies,
+            opener,
+            self._past,
+            job_cgroups=config.job_cgroups,
+            lookup_user=lookup_user,
+            open_inotify=open_inotify,
+        )
+        self._runs = Runs(roots, hierarchies, opener, self._past)
+        key = hierarchies.cpu.key if hierarchies.cpu else ""
+        self._agent = members_of_agent(roots.procfs, key, own_pids, unix_us())
+        self._lookup_user = lookup_user
+        self._unix_us = unix_us
+        self._begun = False
+        self._ticks = 0
+        self._young: list[tuple[Column, int]] = []
+        self._ended: list[tuple[str, int, int]] = []
+        self._columns: list[Column] = []
+        self._baseline: list[int] = []
+        self.workloads: tuple[Workload, ...] = ()
+        self.series: tuple[Series, ...] = ()
+        self._arrange()
+
+    def probe(self) -> tuple[Finding, ...]:
+        """Say how workloads come to notice, and what stands in the way. Cheap: ask again after a refresh."""
+        return self._cgroups.findings()
+
+    def refresh(self, now_us: int) -> bool:
+        """Take up what appeared, let go of what vanished since the last call; say whether the series changed.
+
+        After True, end the report at the previous tick and begin a layout with baseline(). now_us is
+        the boot clock.
+        """
+        unix_us = self._unix_us()
+        changed, gone = self._cgroups.refresh(now_us, unix_us)
+        for member in gone:
+            if member.workload.kind == JOB:
+                self._ended.append((member.workload.id, unix_us, UNKNOWN_STATUS))
+        gone += self._runs.settle(now_us)
+        for member in gone:
+            self._past.keep(member.workload.id, member.columns)
+            member.close()
+        if not (changed or gone or self._begun):
+            return False
+        self._begun = False
+        self._arrange()
+        return True
+
+    def baseline(self) -> list[int]:
+        """Return the readings of `series` at the previous tick."""
+        return self._baseline.copy()
+
+    def read(self, now_us: int) -> list[int]:  # noqa: ARG002  (as every source's read)
+        """Return one value a series."""
+        for column in self._each_tick:
+            column.read()
+        for column in self._in_turn[self._ticks % _GAUGE_TURNS]:
+            column.read()
+        if self._young:
+            for column, _ in self._young:
+                column.read()
+            self._young = [young for young in self._young if young[1] > self._ticks]
+        self._ticks += 1
+        self._runs.read_ended()
+        return [column.value for column in self._columns]
+
+    def serve(self, request: Request, tick: Callable[[], None]) -> None:
+        """Answer a request of the run socket, with a tick at the very edge.
+
+        tick() is the sampler's whole tick: refresh() and read(). A run begins after one, so that its
+        first interval begins there; it ends before one, which takes its last readings.
+        """
+        message = request.message
+        match message:
+            case BeginRun():
+                try:
+                    self._runs.check(message, request.pid)
+                    tick()
+                    reply = Reply(id=self.begin_run(message, request.pid, request.uid))
+                except RunRefusedError as refused:
+                    reply = Reply(error=str(refused))
+            case EndRun():
+                self.end_run(message)
+                tick()
+                reply = Reply(id=message.id)
+            case LostRun():
+                self.end_run(message)
+                tick()
+                return
+        request.reply(reply)
+
+    def begin_run(self, message: BeginRun, client_pid: int, uid: int) -> str:
+        """Take up a run from this moment; return the id it got. The next refresh() brings its series."""
+        named = message.user if uid == 0 else ""
+        run = self._runs.begin(message, client_pid, named or self._lookup_user(uid), self._unix_us())
+        self._begun = True
+        return run.member.workload.id
+
+    def end_run(self, message: EndRun | LostRun) -> None:
+        """End a run at this moment; the next read() gives its last values, the refresh() after lets it go."""
+        usage_us, status = 0, UNKNOWN_STATUS
+        if isinstance(message, EndRun):
+            usage_us, status = message.usage_us, message.exit_status
+        if self._runs.end(message.id, usage_us):
+            self._ended.append((message.id, self._unix_us(), status))
+
+    def ended(self) -> list[tuple[str, int, int]]:
+        """Return (workload id, end_unix_us, exit status or −1) of the jobs that ended since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def close(self) -> None:
+        """Give every descriptor back."""
+        self._cgroups.close()
+        self._runs.close()
+        for member in self._agent:
+            member.close()
+
+    def _arrange(self) -> None:
+        """Put the series of all members in order: the agent, cgroups from the outermost, runs."""
+        groups = sorted(self._cgroups.members.items())
+        members = [*self._agent, *(member for _, member in groups)]
+        members += [run.member for run in self._runs.by_id.values()]
+        self.workloads = self._with_parents(members)
+        before = set(map(id, self._columns))
+        until = {id(column): tick for column, tick in self._young}
+        self._columns = [column for member in members for column in member.columns]
+        self.series = tuple(
+            Series(column.metric, workload=member.workload.id)
+            for member in members
+            for column in member.columns
+        )
+        self._baseline = [column.value for column in self._columns]
+        gauges = [column for column in self._columns if column.metric == MEMORY]
+        self._each_tick = [column for column in self._columns if column.metric != MEMORY]
+        self._in_turn = [gauges[turn::_GAUGE_TURNS] for turn in range(_GAUGE_TURNS)]
+        for column in gauges:
+            if id(column) not in before:
+                until[id(column)] = self._ticks + _GAUGE_TURNS
+        self._young = [(column, until[id(column)]) for column in gauges if id(column) in until]
+
+    def _with_parents(self, members: list[Member]) -> tuple[Workload, ...]:
+        ids = {path: member.workload.id for path, member in self._cgroups.members.items()}
+        for run in self._runs.by_id.values():
+            if run.groups:
+                ids[run.member.path] = run.member.workload.id
+        runs = self._runs.by_id
+        workloads = []
+        for member in members:
+            inside = member.path
+            if ids.get(inside) == member.workload.id:  # no workload is its own parent
+                inside = inside.rpartition("/")[0]
+            parent = _containing(inside, ids)
+            outer_run = runs[member.workload.id].outer_run if member.workload.id in runs else ""
+            if outer_run in runs:
+                parent = outer_run
+            workloads.append(replace(member.workload, parent=parent))
+        return tuple(workloads)
+
+
+def _containing(path: str, ids: dict[str, str]) -> str:
+    """Return the workload of the nearest group at or above this path; "" for none."""
+    while path and path not in ids:
+        path = path.rpartition("/")[0]
+    return ids.get(path, "")

@@ -1,0 +1,133 @@
+"""hwmon sensors of several kinds of machines."""
+
+from pathlib import Path
+
+from joulebook.agent.meters.hwmon import HwmonMeter
+from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Roots
+from joulebook.v1 import report_pb2
+from tests.fixtures.trees import build, roots_of, write
+
+S = 1_000_000
+
+
+def test_grace_sockets_are_domains_within_their_module(tmp_path: Path) -> None:
+    """Grace's labels name the module, its socket and the socket's rails; its memory is within."""
+    meter = HwmonMeter(build("grace", tmp_path))
+    probe = meter.probe()
+    assert [domain.name for domain in probe.domains] == ["module.0", "cpu.0", "core.0", "uncore.0"]
+    assert {domain.kind for domain in probe.domains} == {report_pb2.SOURCE_KIND_AVERAGE_POWER}
+    assert {domain.period_us for domain in probe.domains} == {50_000}
+    assert meter.contains == {"memory.0"}
+    meter.close()
+
+
+def test_power_is_integrated_from_zero(tmp_path: Path) -> None:
+    """A gauge in µW becomes µJ by trapezoid, from 0, and an empty reading is unread time."""
+    roots = build("grace", tmp_path)
+    meter = HwmonMeter(roots)
+    meter.probe()
+    assert list(meter.read(0)[:2]) == [0, 0]
+    gauge = roots.sysfs / "class/hwmon/hwmon0/device/power1_average"
+    write(gauge, 330_000_000)
+    assert list(meter.read(S)[:2]) == [320_000_000, 0]
+    gauge.write_text("")
+    values = meter.read(2 * S)
+    assert list(values[:2]) == [320_000_000, S]
+    assert values[2] == 240_000_000
+    assert [(finding.name, finding.state) for finding in meter.findings()] == [("hwmon:module.0", UNREADABLE)]
+    assert meter.offsets_uj() == (0, 0, 0, 0)
+    meter.close()
+
+
+def test_the_acpi_meter_is_the_node(tmp_path: Path) -> None:
+    """An ACPI power meter without a label measures the node, with the accuracy that it states."""
+    meter = HwmonMeter(build("xeon-2s", tmp_path))
+    (node,) = meter.probe().domains
+    assert (node.name, node.accuracy_ppm, node.period_us) == ("node", 50_000, 2 * S)
+    meter.close()
+
+
+def test_two_node_meters_are_not_booked(tmp_path: Path) -> None:
+    """Two meters that both could be the node's are told of and left out."""
+    roots = roots_of(tmp_path)
+    for number in (0, 1):
+        write(roots.sysfs / f"class/hwmon/hwmon{number}/name", "power_meter")
+        write(roots.sysfs / f"class/hwmon/hwmon{number}/power1_average", 1)
+    probe = HwmonMeter(roots).probe()
+    assert probe.domains == ()
+    assert "cannot be told apart" in probe.findings[0].reason
+
+
+def test_chips_of_one_name_are_told_apart_by_their_device(tmp_path: Path) -> None:
+    """Two cards of the same driver are two GPUs; a processor's own graphics are none."""
+    meter = HwmonMeter(build("epyc", tmp_path), covered=frozenset({"cpu.0", "cpu.1"}))
+    probe = meter.probe()
+    assert [domain.name for domain in probe.domains] == ["gpu.0", "gpu.1"]
+    assert [finding.name for finding in probe.findings] == ["hwmon", "hwmon:amdgpu@0000:05:00.0"]
+    meter.read(0)
+    assert list(meter.read(S)) == [91 * S, 0, 92 * S, 0]
+    meter.close()
+
+
+def test_sockets_of_amd_energy_stand_in_for_rapl(tmp_path: Path) -> None:
+    """amd_energy's sockets are packages, where nothing better measures them; its cores are parts of them."""
+    meter = HwmonMeter(build("epyc", tmp_path), covered=frozenset({"gpu.0"}))
+    probe = meter.probe()
+    assert [(domain.name, domain.kind) for domain in probe.domains] == [
+        ("cpu.0", report_pb2.SOURCE_KIND_COUNTER),
+        ("cpu.1", report_pb2.SOURCE_KIND_COUNTER),
+    ]
+    assert list(meter.read(0)) == [31234567890, 0, 41234567890, 0]
+    meter.close()
+
+
+def test_a_counter_is_taken_before_a_gauge_of_the_same_card(tmp_path: Path) -> None:
+    """Of a card's sensors the counter of the whole card is booked."""
+    roots = roots_of(tmp_path)
+    chip = roots.sysfs / "class/hwmon/hwmon0"
+    write(chip / "name", "xe")
+    for name, label, value in (("power1", "card", 1), ("energy1", "card", 500), ("energy2", "pkg", 300)):
+        write(chip / f"{name}_label", label)
+        write(chip / f"{name}_input", value)
+    meter = HwmonMeter(roots)
+    assert [domain.name for domain in meter.probe().domains] == ["gpu.0"]
+    assert list(meter.read(0)) == [500, 0]
+    meter.close()
+
+
+def test_what_others_measure_is_left_to_them(tmp_path: Path) -> None:
+    """A domain that is covered, whole or by its dies, is not measured again."""
+    meter = HwmonMeter(build("epyc", tmp_path), covered=frozenset({"cpu.0.0", "cpu.0.1", "gpu.7"}))
+    assert [domain.name for domain in meter.probe().domains] == ["cpu.1"]
+    meter.close()
+
+
+def test_an_unknown_sensor_is_not_booked(tmp_path: Path) -> None:
+    """A battery's power is said to be not booked, at no alarm."""
+    (finding,) = HwmonMeter(build("laptop", tmp_path)).probe().findings
+    assert (finding.name, finding.state) == ("hwmon:BAT0@hwmon4", WORKING)
+    assert finding.reason.startswith("not booked")
+
+
+def test_one_unreadable_sensor_leaves_the_others(tmp_path: Path) -> None:
+    """A sensor that gives no number at probe is told of, and the rest work."""
+    roots = build("grace", tmp_path)
+    (roots.sysfs / "class/hwmon/hwmon1/device/power1_average").write_text("")
+    meter = HwmonMeter(roots)
+    probe = meter.probe()
+    assert [domain.name for domain in probe.domains] == ["module.0", "core.0", "uncore.0"]
+    assert [finding.name for finding in probe.findings if finding.state == UNREADABLE] == ["hwmon:cpu.0"]
+    meter.close()
+
+
+def test_a_machine_without_sensors_is_quiet(tmp_path: Path) -> None:
+    """Where hwmon has no power or energy the source is absent."""
+    assert [finding.state for finding in HwmonMeter(build("vm", tmp_path)).probe().findings] == [ABSENT]
+
+
+def test_this_machine() -> None:
+    """Probing and reading the machine at hand never raises."""
+    meter = HwmonMeter(Roots())
+    probe = meter.probe()
+    assert len(meter.read(S)) == len(probe.series)
+    meter.close()
