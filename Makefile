@@ -1,11 +1,49 @@
-PY := .venv/bin/python
+PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: env run test check format stubs bench
+.PHONY: env run test check format stubs packages bench clean
 
-# Everything needed to work on joulebook, in .venv.
+# Everything needed to run and to work on joulebook, in .venv.
 env: .venv/.done
 .venv/.done: pyproject.toml
-	python3 -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[collector,dev]'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "joulebook needs Python 3.11 or later; $$($(PYTHON) --version) found. Say: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "no venv in $$($(PYTHON) --version). On Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[collector,dev]'
 	touch $@
+
+# A collector and an agent that measures this very machine.
+run: env
+	exec joulebook up
+
+# The Debian packages that tests start servers from.
+packages:
+	deploy/install-packages
+
+test: env packages check
+	python -m pytest
+
+# Format, lint, types, import contracts, the wire contract, and generated files that must not drift.
+check: env
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	cd proto && buf lint
+	cd proto && buf breaking --against '../.git#ref=$(shell git describe --tags --abbrev=0 2>/dev/null || echo HEAD),subdir=proto'
+	proto/check-stubs
+
+format: env
+	ruff check --fix .
+	ruff format .
+
+# Python stubs from the .proto files.
+stubs: env
+	proto/generate
+
+# Costs and rates beside the peers', measured in one run; writes build/bench.json.
+bench: env packages
+	python -m tests.bench
+
+clean:
+	rm -rf .venv build

@@ -1,9 +1,10 @@
-"""A node whose every workload's use and energy is known exactly, and the Reports that its agent would send."""
+"""A node whose every workload's use and energy is known, and the Reports that its agent would send."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from joulebook.collector.ingest.decode import layout_hash
 from joulebook.v1 import metrics_pb2 as m
@@ -59,7 +60,7 @@ class SimulatedNode:
     _rows: list[tuple[list[int], int]] = field(default_factory=list)
     _loads: tuple[Load, ...] = ()
     _layout: bytes = b""
-    _keys: list[tuple[int, int, int, int]] = field(default_factory=list)
+    _keys: Sequence[tuple[int, int, int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for number, (name, _) in enumerate(self.domains):
@@ -126,11 +127,12 @@ class SimulatedNode:
         for metric, domain, device, workload in self._keys:
             if domain:
                 name = self.domains[domain - 1][0]
-                value = {
+                values: dict[int, int] = {
                     m.METRIC_DOMAIN_ENERGY: self._energy[name],
                     m.METRIC_DOMAIN_UNREAD: 0,
                     m.METRIC_DOMAIN_IDLE_POWER: self._idle_mw(name),
-                }[metric]
+                }
+                value = values[metric]
             elif workload and metric == m.METRIC_WORKLOAD_MEMORY:
                 value = self._loads[workload - 1].memory_bytes
             elif metric == m.METRIC_NODE_MEMORY_USED:
@@ -195,7 +197,7 @@ class SimulatedNode:
         columns = list(zip(*(row for row, _ in rows), strict=True))
         for column in columns:
             report.values.append(column[0])
-            report.values.extend(b - a for a, b in zip(column, column[1:], strict=False))
+            report.values.extend(b - a for a, b in pairwise(column))
         self._rows = [(rows[-1][0], 0)]
         return report
 

@@ -24,11 +24,59 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18joulebook/v1/query.proto\x12\x0cjoulebook.v1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18joulebook/v1/query.proto\x12\x0cjoulebook.v1\"h\n\x08\x42yDomain\x12\x0b\n\x03\x63pu\x18\x01 \x01(\x03\x12\x0e\n\x06memory\x18\x02 \x01(\x03\x12\x0b\n\x03gpu\x18\x03 \x01(\x03\x12\x0f\n\x07storage\x18\x04 \x01(\x03\x12\x0f\n\x07network\x18\x05 \x01(\x03\x12\x10\n\x08platform\x18\x06 \x01(\x03\"?\n\x08\x43overage\x12\x10\n\x08measured\x18\x01 \x01(\x01\x12\x10\n\x08modelled\x18\x02 \x01(\x01\x12\x0f\n\x07missing\x18\x03 \x01(\x01\"t\n\tHostFacts\x12\x14\n\x0clogical_cpus\x18\x01 \x01(\r\x12\x10\n\x08packages\x18\x02 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12\x11\n\tcpu_model\x18\x04 \x01(\t\x12\x16\n\x0evirtualization\x18\x05 \x01(\t\"{\n\x0b\x44omainFacts\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x15\n\rresolution_uj\x18\x04 \x01(\x04\x12\x11\n\tperiod_us\x18\x05 \x01(\x04\x12\x14\n\x0c\x61\x63\x63uracy_ppm\x18\x06 \x01(\r\"G\n\x0bSourceFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\"1\n\x0c\x41\x63\x63ountPower\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x10\n\x08power_mw\x18\x02 \x01(\x03\"\xb0\x02\n\x04Node\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x16\n\x0elast_report_us\x18\x02 \x01(\x03\x12\x0c\n\x04\x62oot\x18\x03 \x01(\t\x12\x15\n\ragent_version\x18\x04 \x01(\t\x12%\n\x04host\x18\x05 \x01(\x0b\x32\x17.joulebook.v1.HostFacts\x12\x15\n\x08power_mw\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12,\n\x08\x61\x63\x63ounts\x18\x07 \x03(\x0b\x32\x1a.joulebook.v1.AccountPower\x12*\n\x07\x64omains\x18\x08 \x03(\x0b\x32\x19.joulebook.v1.DomainFacts\x12*\n\x07sources\x18\t \x03(\x0b\x32\x19.joulebook.v1.SourceFacts\x12\x0c\n\x04jobs\x18\n \x03(\tB\x0b\n\t_power_mw\"\x9a\x04\n\x03Job\x12\x0b\n\x03job\x18\x01 \x01(\t\x12\x0c\n\x04user\x18\x02 \x01(\t\x12\x14\n\x07\x61\x63\x63ount\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\r\n\x05nodes\x18\x07 \x03(\t\x12\x10\n\x08start_us\x18\x08 \x01(\x03\x12\x13\n\x06\x65nd_us\x18\t \x01(\x03H\x01\x88\x01\x01\x12\x18\n\x0b\x65xit_status\x18\n \x01(\x05H\x02\x88\x01\x01\x12\x13\n\x0b\x64uration_us\x18\x0b \x01(\x03\x12\x1d\n\x10\x61verage_power_mw\x18\x0c \x01(\x03H\x03\x88\x01\x01\x12\x11\n\tenergy_uj\x18\r \x01(\x03\x12\x11\n\tactive_uj\x18\x0e \x01(\x03\x12\x0f\n\x07idle_uj\x18\x0f \x01(\x03\x12)\n\tby_domain\x18\x10 \x01(\x0b\x32\x16.joulebook.v1.ByDomain\x12\x15\n\rplus_minus_uj\x18\x11 \x01(\x03\x12(\n\x08\x63overage\x18\x12 \x01(\x0b\x32\x16.joulebook.v1.Coverage\x12\x10\n\x08revision\x18\x13 \x01(\r\x12\x11\n\x04\x63ost\x18\x14 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\tco2_grams\x18\x15 \x01(\x01H\x05\x88\x01\x01\x42\n\n\x08_accountB\t\n\x07_end_usB\x0e\n\x0c_exit_statusB\x13\n\x11_average_power_mwB\x07\n\x05_costB\x0c\n\n_co2_grams\"5\n\x0bSeriesValue\x12\r\n\x03sum\x18\x01 \x01(\x03H\x00\x12\x0e\n\x04mean\x18\x02 \x01(\x01H\x00\x42\x07\n\x05value\"R\n\x06Series\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12)\n\x06values\x18\x03 \x03(\x0b\x32\x19.joulebook.v1.SeriesValue\"\x99\x01\n\rLedgerAccount\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x11\n\tenergy_uj\x18\x02 \x01(\x03\x12\x11\n\tactive_uj\x18\x03 \x01(\x03\x12\x0f\n\x07idle_uj\x18\x04 \x01(\x03\x12)\n\tby_domain\x18\x05 \x01(\x0b\x32\x16.joulebook.v1.ByDomain\x12\x15\n\rplus_minus_uj\x18\x06 \x01(\x03\"1\n\x10ListNodesRequest\x12\r\n\x05limit\x18\x01 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"`\n\x11ListNodesResponse\x12!\n\x05nodes\x18\x01 \x03(\x0b\x32\x12.joulebook.v1.Node\x12\x18\n\x0bnext_cursor\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x0e\n\x0c_next_cursor\"\x1e\n\x0eGetNodeRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\"3\n\x0fGetNodeResponse\x12 \n\x04node\x18\x01 \x01(\x0b\x32\x12.joulebook.v1.Node\"\x86\x01\n\x0fListJobsRequest\x12\x11\n\x04node\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04user\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05state\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\r\n\x05limit\x18\x04 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x05 \x01(\tB\x07\n\x05_nodeB\x07\n\x05_userB\x08\n\x06_state\"]\n\x10ListJobsResponse\x12\x1f\n\x04jobs\x18\x01 \x03(\x0b\x32\x11.joulebook.v1.Job\x12\x18\n\x0bnext_cursor\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x0e\n\x0c_next_cursor\"\x1c\n\rGetJobRequest\x12\x0b\n\x03job\x18\x01 \x01(\t\"0\n\x0eGetJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.joulebook.v1.Job\"\xb1\x01\n\x10GetSeriesRequest\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x11\n\x04node\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07subject\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x11\n\tfrom_time\x18\x04 \x01(\t\x12\x0f\n\x07to_time\x18\x05 \x01(\t\x12\x0c\n\x04step\x18\x06 \x01(\t\x12\r\n\x05limit\x18\x07 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x08 \x01(\tB\x07\n\x05_nodeB\n\n\x08_subject\"\xdf\x01\n\x11GetSeriesResponse\x12\x0e\n\x06metric\x18\x01 \x01(\t\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0c\n\x04help\x18\x04 \x01(\t\x12\x0f\n\x07\x66rom_us\x18\x05 \x01(\x03\x12\r\n\x05to_us\x18\x06 \x01(\x03\x12\x0f\n\x07step_us\x18\x07 \x01(\x03\x12\x0f\n\x07times_s\x18\x08 \x03(\x01\x12$\n\x06series\x18\t \x03(\x0b\x32\x14.joulebook.v1.Series\x12\x18\n\x0bnext_cursor\x18\n \x01(\tH\x00\x88\x01\x01\x42\x0e\n\x0c_next_cursor\"R\n\x10GetLedgerRequest\x12\x11\n\x04node\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\tfrom_time\x18\x02 \x01(\t\x12\x0f\n\x07to_time\x18\x03 \x01(\tB\x07\n\x05_node\"\xd2\x01\n\x11GetLedgerResponse\x12\x0f\n\x07\x66rom_us\x18\x01 \x01(\x03\x12\r\n\x05to_us\x18\x02 \x01(\x03\x12\x11\n\x04node\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x0bmeasured_uj\x18\x04 \x01(\x03\x12-\n\x08\x61\x63\x63ounts\x18\x05 \x03(\x0b\x32\x1b.joulebook.v1.LedgerAccount\x12\x13\n\x0bresidual_uj\x18\x06 \x01(\x03\x12(\n\x08\x63overage\x18\x07 \x01(\x0b\x32\x16.joulebook.v1.CoverageB\x07\n\x05_node2\xd0\x03\n\x0cQueryService\x12L\n\tListNodes\x12\x1e.joulebook.v1.ListNodesRequest\x1a\x1f.joulebook.v1.ListNodesResponse\x12\x46\n\x07GetNode\x12\x1c.joulebook.v1.GetNodeRequest\x1a\x1d.joulebook.v1.GetNodeResponse\x12I\n\x08ListJobs\x12\x1d.joulebook.v1.ListJobsRequest\x1a\x1e.joulebook.v1.ListJobsResponse\x12\x43\n\x06GetJob\x12\x1b.joulebook.v1.GetJobRequest\x1a\x1c.joulebook.v1.GetJobResponse\x12L\n\tGetSeries\x12\x1e.joulebook.v1.GetSeriesRequest\x1a\x1f.joulebook.v1.GetSeriesResponse\x12L\n\tGetLedger\x12\x1e.joulebook.v1.GetLedgerRequest\x1a\x1f.joulebook.v1.GetLedgerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'joulebook.v1.query_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_BYDOMAIN']._serialized_start=42
+  _globals['_BYDOMAIN']._serialized_end=146
+  _globals['_COVERAGE']._serialized_start=148
+  _globals['_COVERAGE']._serialized_end=211
+  _globals['_HOSTFACTS']._serialized_start=213
+  _globals['_HOSTFACTS']._serialized_end=329
+  _globals['_DOMAINFACTS']._serialized_start=331
+  _globals['_DOMAINFACTS']._serialized_end=454
+  _globals['_SOURCEFACTS']._serialized_start=456
+  _globals['_SOURCEFACTS']._serialized_end=527
+  _globals['_ACCOUNTPOWER']._serialized_start=529
+  _globals['_ACCOUNTPOWER']._serialized_end=578
+  _globals['_NODE']._serialized_start=581
+  _globals['_NODE']._serialized_end=885
+  _globals['_JOB']._serialized_start=888
+  _globals['_JOB']._serialized_end=1426
+  _globals['_SERIESVALUE']._serialized_start=1428
+  _globals['_SERIESVALUE']._serialized_end=1481
+  _globals['_SERIES']._serialized_start=1483
+  _globals['_SERIES']._serialized_end=1565
+  _globals['_LEDGERACCOUNT']._serialized_start=1568
+  _globals['_LEDGERACCOUNT']._serialized_end=1721
+  _globals['_LISTNODESREQUEST']._serialized_start=1723
+  _globals['_LISTNODESREQUEST']._serialized_end=1772
+  _globals['_LISTNODESRESPONSE']._serialized_start=1774
+  _globals['_LISTNODESRESPONSE']._serialized_end=1870
+  _globals['_GETNODEREQUEST']._serialized_start=1872
+  _globals['_GETNODEREQUEST']._serialized_end=1902
+  _globals['_GETNODERESPONSE']._serialized_start=1904
+  _globals['_GETNODERESPONSE']._serialized_end=1955
+  _globals['_LISTJOBSREQUEST']._serialized_start=1958
+  _globals['_LISTJOBSREQUEST']._serialized_end=2092
+  _globals['_LISTJOBSRESPONSE']._serialized_start=2094
+  _globals['_LISTJOBSRESPONSE']._serialized_end=2187
+  _globals['_GETJOBREQUEST']._serialized_start=2189
+  _globals['_GETJOBREQUEST']._serialized_end=2217
+  _globals['_GETJOBRESPONSE']._serialized_start=2219
+  _globals['_GETJOBRESPONSE']._serialized_end=2267
+  _globals['_GETSERIESREQUEST']._serialized_start=2270
+  _globals['_GETSERIESREQUEST']._serialized_end=2447
+  _globals['_GETSERIESRESPONSE']._serialized_start=2450
+  _globals['_GETSERIESRESPONSE']._serialized_end=2673
+  _globals['_GETLEDGERREQUEST']._serialized_start=2675
+  _globals['_GETLEDGERREQUEST']._serialized_end=2757
+  _globals['_GETLEDGERRESPONSE']._serialized_start=2760
+  _globals['_GETLEDGERRESPONSE']._serialized_end=2970
+  _globals['_QUERYSERVICE']._serialized_start=2973
+  _globals['_QUERYSERVICE']._serialized_end=3437
 # @@protoc_insertion_point(module_scope)

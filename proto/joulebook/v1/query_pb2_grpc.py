@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from joulebook.v1 import query_pb2 as joulebook_dot_v1_dot_query__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -22,3 +23,305 @@ if _version_not_supported:
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
+
+
+class QueryServiceStub:
+    """Answers questions about nodes, jobs, series and the ledger.
+
+    Times in requests are RFC 3339, unix seconds, `now`, or relative: -1h, -30m, -2d. Times in answers are µs
+    of the wall clock. INVALID_ARGUMENT and NOT_FOUND say which field, its value and what was expected.
+    OUT_OF_RANGE: a sum passes 63 bits (2.5 GWh); ask for a shorter range or for one node.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ListNodes = channel.unary_unary(
+                '/joulebook.v1.QueryService/ListNodes',
+                request_serializer=joulebook_dot_v1_dot_query__pb2.ListNodesRequest.SerializeToString,
+                response_deserializer=joulebook_dot_v1_dot_query__pb2.ListNodesResponse.FromString,
+                _registered_method=True)
+        self.GetNode = channel.unary_unary(
+                '/joulebook.v1.QueryService/GetNode',
+                request_serializer=joulebook_dot_v1_dot_query__pb2.GetNodeRequest.SerializeToString,
+                response_deserializer=joulebook_dot_v1_dot_query__pb2.GetNodeResponse.FromString,
+                _registered_method=True)
+        self.ListJobs = channel.unary_unary(
+                '/joulebook.v1.QueryService/ListJobs',
+                request_serializer=joulebook_dot_v1_dot_query__pb2.ListJobsRequest.SerializeToString,
+                response_deserializer=joulebook_dot_v1_dot_query__pb2.ListJobsResponse.FromString,
+                _registered_method=True)
+        self.GetJob = channel.unary_unary(
+                '/joulebook.v1.QueryService/GetJob',
+                request_serializer=joulebook_dot_v1_dot_query__pb2.GetJobRequest.SerializeToString,
+                response_deserializer=joulebook_dot_v1_dot_query__pb2.GetJobResponse.FromString,
+                _registered_method=True)
+        self.GetSeries = channel.unary_unary(
+                '/joulebook.v1.QueryService/GetSeries',
+                request_serializer=joulebook_dot_v1_dot_query__pb2.GetSeriesRequest.SerializeToString,
+                response_deserializer=joulebook_dot_v1_dot_query__pb2.GetSeriesResponse.FromString,
+                _registered_method=True)
+        self.GetLedger = channel.unary_unary(
+                '/joulebook.v1.QueryService/GetLedger',
+                request_serializer=joulebook_dot_v1_dot_query__pb2.GetLedgerRequest.SerializeToString,
+                response_deserializer=joulebook_dot_v1_dot_query__pb2.GetLedgerResponse.FromString,
+                _registered_method=True)
+
+
+class QueryServiceServicer:
+    """Answers questions about nodes, jobs, series and the ledger.
+
+    Times in requests are RFC 3339, unix seconds, `now`, or relative: -1h, -30m, -2d. Times in answers are µs
+    of the wall clock. INVALID_ARGUMENT and NOT_FOUND say which field, its value and what was expected.
+    OUT_OF_RANGE: a sum passes 63 bits (2.5 GWh); ask for a shorter range or for one node.
+    """
+
+    def ListNodes(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetNode(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListJobs(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJob(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSeries(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLedger(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_QueryServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ListNodes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNodes,
+                    request_deserializer=joulebook_dot_v1_dot_query__pb2.ListNodesRequest.FromString,
+                    response_serializer=joulebook_dot_v1_dot_query__pb2.ListNodesResponse.SerializeToString,
+            ),
+            'GetNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNode,
+                    request_deserializer=joulebook_dot_v1_dot_query__pb2.GetNodeRequest.FromString,
+                    response_serializer=joulebook_dot_v1_dot_query__pb2.GetNodeResponse.SerializeToString,
+            ),
+            'ListJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobs,
+                    request_deserializer=joulebook_dot_v1_dot_query__pb2.ListJobsRequest.FromString,
+                    response_serializer=joulebook_dot_v1_dot_query__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'GetJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJob,
+                    request_deserializer=joulebook_dot_v1_dot_query__pb2.GetJobRequest.FromString,
+                    response_serializer=joulebook_dot_v1_dot_query__pb2.GetJobResponse.SerializeToString,
+            ),
+            'GetSeries': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSeries,
+                    request_deserializer=joulebook_dot_v1_dot_query__pb2.GetSeriesRequest.FromString,
+                    response_serializer=joulebook_dot_v1_dot_query__pb2.GetSeriesResponse.SerializeToString,
+            ),
+            'GetLedger': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLedger,
+                    request_deserializer=joulebook_dot_v1_dot_query__pb2.GetLedgerRequest.FromString,
+                    response_serializer=joulebook_dot_v1_dot_query__pb2.GetLedgerResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'joulebook.v1.QueryService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('joulebook.v1.QueryService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class QueryService:
+    """Answers questions about nodes, jobs, series and the ledger.
+
+    Times in requests are RFC 3339, unix seconds, `now`, or relative: -1h, -30m, -2d. Times in answers are µs
+    of the wall clock. INVALID_ARGUMENT and NOT_FOUND say which field, its value and what was expected.
+    OUT_OF_RANGE: a sum passes 63 bits (2.5 GWh); ask for a shorter range or for one node.
+    """
+
+    @staticmethod
+    def ListNodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joulebook.v1.QueryService/ListNodes',
+            joulebook_dot_v1_dot_query__pb2.ListNodesRequest.SerializeToString,
+            joulebook_dot_v1_dot_query__pb2.ListNodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joulebook.v1.QueryService/GetNode',
+            joulebook_dot_v1_dot_query__pb2.GetNodeRequest.SerializeToString,
+            joulebook_dot_v1_dot_query__pb2.GetNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joulebook.v1.QueryService/ListJobs',
+            joulebook_dot_v1_dot_query__pb2.ListJobsRequest.SerializeToString,
+            joulebook_dot_v1_dot_query__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joulebook.v1.QueryService/GetJob',
+            joulebook_dot_v1_dot_query__pb2.GetJobRequest.SerializeToString,
+            joulebook_dot_v1_dot_query__pb2.GetJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSeries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joulebook.v1.QueryService/GetSeries',
+            joulebook_dot_v1_dot_query__pb2.GetSeriesRequest.SerializeToString,
+            joulebook_dot_v1_dot_query__pb2.GetSeriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joulebook.v1.QueryService/GetLedger',
+            joulebook_dot_v1_dot_query__pb2.GetLedgerRequest.SerializeToString,
+            joulebook_dot_v1_dot_query__pb2.GetLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

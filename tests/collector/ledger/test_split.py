@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from joulebook.collector.ledger.split import split
+from joulebook.collector.ledger.split import Ints, split
 
 
 @st.composite
-def _cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _cases(draw: st.DrawFn) -> tuple[Ints, Ints]:
     n, a, t = draw(st.integers(1, 3)), draw(st.integers(1, 7)), draw(st.integers(1, 4))
     amount = draw(hnp.arrays(np.int64, (n, t), elements=st.integers(0, 10**15)))
     weight = draw(
@@ -19,7 +19,7 @@ def _cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[ty
 
 
 @given(_cases())
-def test_shares_are_whole_never_negative_and_add_up(case: tuple[np.ndarray, np.ndarray]) -> None:  # type: ignore[type-arg]
+def test_shares_are_whole_never_negative_and_add_up(case: tuple[Ints, Ints]) -> None:
     """Every share lies within one unit of its exact part, and the shares add up to the amount."""
     amount, weight = case
     fallback = np.zeros(len(amount), dtype=np.int64)

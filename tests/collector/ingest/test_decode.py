@@ -1,0 +1,146 @@
+"""Nothing malformed or absurd is booked: it is refused, saying what was wrong."""
+
+from collections.abc import Callable
+
+import grpc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from joulebook.collector.ingest.decode import decode_layout, decode_report
+from joulebook.collector.ingest.refusal import RefusalError
+from joulebook.v1 import metrics_pb2, report_pb2
+from tests.simulated.node import WALL_US, Load, SimulatedNode
+
+NOW_US = WALL_US + 60_000_000
+FUTURE_US = 300_000_000
+
+
+def _sent() -> tuple[report_pb2.Layout, report_pb2.Report]:
+    node = SimulatedNode()
+    node.begin([Load("slurm.1", cpu_us=1_000_000, parent=""), Load("slurm.2")])
+    for _ in range(3):
+        node.tick()
+    report = node.report()
+    return report_pb2.Layout.FromString(node.layouts[report.layout_hash]), report
+
+
+def _name_energy_twice(y: report_pb2.Layout) -> None:
+    for column in (y.series_metric, y.series_domain, y.series_device, y.series_workload):
+        column.append(column[2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda y: setattr(y, "node", ""), "expected a host name"),
+        (lambda y: setattr(y, "node", "a b"), "expected a host name"),
+        (lambda y: setattr(y, "node", "n" * 254), "expected a host name"),
+        (lambda y: setattr(y.domains[0], "name", "fan.0"), r"domain 'fan\.0': expected one of"),
+        (lambda y: setattr(y.domains[0], "name", "memory.0"), "named twice"),
+        (lambda y: setattr(y.domains[0], "kind", 0), "no kind of source"),
+        (lambda y: setattr(y.domains[0], "range_uj", 1 << 63), "absurd"),
+        (lambda y: setattr(y.workloads[0], "id", "slurm.2"), "named twice"),
+        (lambda y: setattr(y.workloads[0], "id", "\0"), "printable"),
+        (lambda y: setattr(y.workloads[0], "kind", 9), "kind 9 is not known"),
+        (lambda y: setattr(y.workloads[0], "parent", 7), "parent 7 does not exist"),
+        (lambda y: setattr(y.workloads[0], "parent", 1), "contains itself"),
+        (lambda y: setattr(y.workloads[0], "reserved_memory_bytes", 1 << 63), "absurd"),
+        (lambda y: setattr(y.host, "logical_cpus", 0), "logical_cpus 0"),
+        (lambda y: setattr(y.host, "memory_bytes", 1 << 63), "memory_bytes"),
+        (lambda y: y.series_metric.__setitem__(0, 9999), "metric 9999: not in the catalogue"),
+        (lambda y: y.series_metric.append(1), "different lengths"),
+        (lambda y: y.series_domain.__setitem__(2, 9), "domain 9 does not exist"),
+        (lambda y: y.series_domain.__setitem__(2, 0), "expected a domain as its only subject"),
+        (lambda y: y.series_device.__setitem__(2, 1), "expected a domain as its only subject"),
+        (_name_energy_twice, "named twice for the same subject"),
+        (lambda y: y.ClearField("series_metric"), "0 series"),
+    ],
+)
+def test_bad_layouts_are_refused(spoil: Callable[[report_pb2.Layout], None], says: str) -> None:
+    """A layout that cannot be true is refused with INVALID_ARGUMENT, naming what is wrong."""
+    layout, _ = _sent()
+    spoil(layout)
+    with pytest.raises(RefusalError, match=says) as refused:
+        decode_layout(layout.SerializeToString())
+    assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def _row(layout: report_pb2.Layout, metric: int) -> int:
+    return list(layout.series_metric).index(metric) * 4
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "says"),
+    [
+        (lambda _, r: setattr(r, "boot", b"short"), "INVALID_ARGUMENT", "boot of 5 bytes"),
+        (lambda _, r: r.ClearField("interval_us"), "INVALID_ARGUMENT", "0 intervals"),
+        (lambda _, r: r.interval_us.extend([1] * 4000), "INVALID_ARGUMENT", "4003 intervals"),
+        (lambda _, r: r.interval_us.__setitem__(0, 0), "INVALID_ARGUMENT", "lengths above 0"),
+        (lambda _, r: r.values.append(1), "INVALID_ARGUMENT", "values: expected"),
+        (lambda _, r: r.ClearField("values"), "INVALID_ARGUMENT", "0 values"),
+        (lambda _, r: setattr(r, "sequence", 1 << 63), "INVALID_ARGUMENT", "absurd"),
+        (lambda _, r: setattr(r, "realtime_offset_us", -(1 << 62)), "INVALID_ARGUMENT", "absurd"),
+        (lambda _, r: r.values.__setitem__(0, -1), "INVALID_ARGUMENT", "a reading below 0"),
+        (lambda _, r: r.values.__setitem__(0, -(1 << 63)), "INVALID_ARGUMENT", "a reading below 0"),
+        (lambda _, r: r.values.__setitem__(0, (1 << 63) - 1), "INVALID_ARGUMENT", "values: expected"),
+        (lambda _, r: r.values.__setitem__(1, -(1 << 63)), "INVALID_ARGUMENT", "values: expected"),
+        (
+            lambda y, r: r.values.__setitem__(_row(y, metrics_pb2.METRIC_DOMAIN_ENERGY) + 1, -5),
+            "INVALID_ARGUMENT",
+            r"energy_uj of cpu\.0: a counter that falls",
+        ),
+        (
+            lambda y, r: r.values.__setitem__(_row(y, metrics_pb2.METRIC_DOMAIN_ENERGY) + 1, 1 << 41),
+            "INVALID_ARGUMENT",
+            r"energy_uj of cpu\.0: above 1000 kW",
+        ),
+        (
+            lambda _, r: setattr(r, "realtime_offset_us", r.realtime_offset_us + 10**9),
+            "OUT_OF_RANGE",
+            "in the future",
+        ),
+    ],
+)
+def test_bad_reports_are_refused(
+    spoil: Callable[[report_pb2.Layout, report_pb2.Report], None], code: str, says: str
+) -> None:
+    """A Report that cannot be true is refused with a precise status, naming what is wrong."""
+    layout, report = _sent()
+    spoil(layout, report)
+    with pytest.raises(RefusalError, match=says) as refused:
+        decode_report(report, decode_layout(layout.SerializeToString()), NOW_US, FUTURE_US)
+    assert refused.value.code.name == code
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=400))
+def test_random_bytes_are_a_layout_or_refused(serialized: bytes) -> None:
+    """Whatever bytes arrive as a layout, they decode or are refused; nothing else comes out."""
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    try:
+        decode_layout(serialized)
+    except RefusalError as refused:
+        code = refused.code
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_bent_reports_are_taken_or_refused(data: st.DataObject) -> None:
+    """A true Report with any numbers changed is either believable, integer by integer, or refused."""
+    layout, report = _sent()
+    numbers = st.one_of(st.integers(-3, 3), st.integers(-(1 << 63), (1 << 63) - 1))
+    for place, value in data.draw(
+        st.dictionaries(st.integers(0, len(report.values) - 1), numbers, max_size=5)
+    ).items():
+        report.values[place] = value
+    try:
+        decoded = decode_report(report, decode_layout(layout.SerializeToString()), NOW_US, FUTURE_US)
+    except RefusalError as refused:
+        code = refused.code
+    else:
+        code = grpc.StatusCode.INVALID_ARGUMENT
+        values = decoded.readings.values
+        assert (values[decoded.readings.layout.is_counter] >= 0).all()
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
