@@ -1,0 +1,293 @@
+"""Ticks become Reports that tile time and lose nothing, whatever comes, goes or fails between them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from joulebook.agent.meters.counter import EnergyCounter
+from joulebook.agent.meters.series import energy_series
+from joulebook.agent.sampler import Sampler
+from joulebook.agent.source import WORKING, Domain, Finding, Meter, Probe, Roots, Series, Source
+from joulebook.agent.workloads.workloads import Workloads
+from joulebook.collector.ingest.decode import Decoded, decode_layout, decode_report
+from joulebook.collector.ledger.book import book
+from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.v1 import metrics_pb2 as metrics
+from joulebook.v1 import report_pb2
+from tests.simulated.delivery import deliver, total_uj
+
+RANGE_UJ = 1 << 32
+BOOT = bytes(16)
+
+
+@dataclass
+class FakeMeter:
+    """A meter whose raw counter the test turns."""
+
+    raw_uj: int = RANGE_UJ - 5_000_000
+    name: str = "fake"
+    counter: EnergyCounter = field(default_factory=lambda: EnergyCounter(RANGE_UJ, 200_000))
+    broken: bool = False
+
+    def probe(self) -> Probe:
+        """Find one counter."""
+        kind = report_pb2.SOURCE_KIND_COUNTER
+        domain = Domain("cpu.0", self.name, kind, 61, 1000, 30_000, RANGE_UJ, 200_000)
+        return Probe(series=energy_series(["cpu.0"]), domains=(domain,))
+
+    def read(self, now_us: int) -> Sequence[int]:
+        """Read the counter."""
+        if self.broken:
+            self.counter.miss(now_us)
+        else:
+            self.counter.update(self.raw_uj, now_us)
+        return self.counter.energy_uj, self.counter.unread_us
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Have nothing to say."""
+        return ()
+
+    def offsets_uj(self) -> tuple[int, ...]:
+        """Return the counter's offset."""
+        return (self.counter.offset_uj,)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+@dataclass
+class FakeUsage:
+    """CPU time that the test turns, and that can fail to read."""
+
+    busy_us: int = 0
+    name: str = "usage"
+    error: str = ""
+
+    def probe(self) -> Probe:
+        """Give one series."""
+        return Probe(series=(Series(metrics.METRIC_NODE_CPU_BUSY),), findings=(Finding(self.name, WORKING),))
+
+    def read(self, now_us: int) -> Sequence[int]:
+        """Read the counter, or fail."""
+        del now_us
+        if self.error:
+            raise OSError(self.error)
+        return (self.busy_us,)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class Bench:
+    """A sampler on a made-up machine: a v2 cgroup tree in a directory, a clock that the test turns."""
+
+    def __init__(self, directory: Path, ticks_per_report: int = 4) -> None:
+        self.cgroups = directory / "cgroup"
+        (self.cgroups / "system.slice").mkdir(parents=True)
+        (self.cgroups / "cgroup.controllers").write_text("cpu memory\n")
+        self.group("system.slice/a.service", 1_000)
+        proc = directory / "proc"
+        (proc / "self").mkdir(parents=True)
+        (proc / "self/cgroup").write_text("0::/\n")
+        (proc / "self/statm").write_text("100 50 1 1 1 1 1\n")
+        self.meter, self.usage = FakeMeter(), FakeUsage()
+        self.now_us, self.wall_us = 10_000_000, 1_790_000_000_000_000
+        self.reports: list[tuple[report_pb2.Report, bytes]] = []
+        roots = Roots(proc, directory / "sys", self.cgroups, directory / "dev")
+        sources: list[Source] = [self.usage, self.meter]
+        meters: list[Meter] = [self.meter]
+        self.workloads = Workloads(roots)
+        self.sampler = Sampler(
+            "n1",
+            BOOT,
+            report_pb2.Host(logical_cpus=4, packages=1, memory_bytes=1 << 33),
+            [(s, s.probe()) for s in sources],
+            meters,
+            self.workloads,
+            lambda report, layout: self.reports.append((report, layout)),
+            ticks_per_report=ticks_per_report,
+            clock=lambda: self.now_us,
+            wall_clock_ns=lambda: (self.wall_us + self.now_us) * 1000,
+        )
+        self.sampler.start()
+
+    def group(self, path: str, cpu_us: int) -> None:
+        """Make or turn a cgroup."""
+        directory = self.cgroups / path
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "cpu.stat").write_text(f"usage_usec {cpu_us}\nuser_usec 0\nsystem_usec 0\n")
+        (directory / "memory.current").write_text("4096\n")
+
+    def remove(self, path: str) -> None:
+        """Remove a cgroup."""
+        directory = self.cgroups / path
+        for file in directory.iterdir():
+            file.unlink()
+        directory.rmdir()
+
+    def tick(self, energy_uj: int = 1_000_000, length_us: int = 1_000_000) -> None:
+        """Let time pass and have the sampler read."""
+        self.now_us += length_us
+        self.meter.raw_uj = (self.meter.raw_uj + energy_uj) % RANGE_UJ
+        self.sampler.tick()
+
+    def decoded(self) -> list[Decoded]:
+        """Decode what was sent, as the collector does."""
+        return [
+            decode_report(report, decode_layout(layout), self.wall_us + self.now_us, 1_000_000)
+            for report, layout in self.reports
+        ]
+
+    def series(self, number: int, metric: int, subject: str = "") -> list[int]:
+        """Return one series of a Report: the reading at its start, then differences."""
+        readings = self.decoded()[number].readings
+        for row, key in enumerate(readings.layout.series):
+            if key.metric == metric and subject in (key.workload, key.domain):
+                return [int(v) for v in readings.values[row]]
+        raise AssertionError(f"no series {metric} of {subject!r}")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Return a sampler on a made-up machine."""
+    return Bench(tmp_path)
+
+
+def test_reports_tile_the_clock(bench: Bench) -> None:
+    """Each Report begins where the last one ended, at the same readings, and a wrap is no step back."""
+    for _ in range(12):
+        bench.tick()
+    reports = bench.decoded()
+    assert [d.readings.interval_us.tolist() for d in reports] == [[1_000_000] * 4] * 3
+    assert [d.start_us for d in reports[1:]] == [d.end_us for d in reports[:-1]]
+    assert bench.series(0, metrics.METRIC_DOMAIN_ENERGY, "cpu.0") == [RANGE_UJ - 5_000_000] + [1_000_000] * 4
+    assert bench.series(2, metrics.METRIC_DOMAIN_ENERGY, "cpu.0") == [RANGE_UJ + 3_000_000] + [1_000_000] * 4
+
+
+def test_a_wall_clock_that_steps_back_moves_no_interval(bench: Bench) -> None:
+    """The books run on the boot clock: an hour back on the wall changes only what the wall shows."""
+    for number in range(8):
+        if number == 2:
+            bench.wall_us -= 3_600_000_000
+        bench.tick()
+    first, second = (report for report, _ in bench.reports)
+    assert second.sequence == first.sequence + 4_000_000
+    assert second.realtime_offset_us == bench.wall_us
+
+
+def test_a_workload_that_appears_is_counted_from_its_birth(bench: Bench) -> None:
+    """All that a new workload used in its first interval is its own, and a new layout begins before it."""
+    bench.tick()
+    bench.group("system.slice/b.service", 300_000)
+    bench.tick()
+    bench.sampler.cut()
+    assert len(bench.reports) == 2
+    assert bench.series(1, metrics.METRIC_WORKLOAD_CPU, "unit.b.service") == [0, 300_000]
+    assert bench.series(1, metrics.METRIC_WORKLOAD_CPU, "unit.a.service") == [1_000, 0]
+
+
+def test_a_workload_that_vanishes_ends_its_layout(bench: Bench) -> None:
+    """A workload that is gone is in no later layout, and the Reports still tile the clock."""
+    bench.tick()
+    bench.remove("system.slice/a.service")
+    bench.tick()
+    bench.tick()
+    bench.sampler.cut()
+    reports = bench.decoded()
+    assert "unit.a.service" not in {s.workload for s in reports[-1].readings.layout.series}
+    assert [d.start_us for d in reports[1:]] == [d.end_us for d in reports[:-1]]
+
+
+def test_a_source_that_fails_is_said_once_and_its_last_values_stand(bench: Bench) -> None:
+    """A failing source takes nothing else down; it is reported when it fails and when it works again."""
+    bench.usage.busy_us = 500
+    bench.tick()
+    bench.usage.error = "gone away"
+    bench.tick()
+    bench.tick()
+    bench.usage.error, bench.usage.busy_us = "", 900
+    bench.tick()
+    bench.tick()
+    bench.sampler.cut()
+    assert bench.series(0, metrics.METRIC_NODE_CPU_BUSY) == [0, 500, 0, 0, 400]
+    states = {(s.name, s.state) for report, _ in bench.reports for s in report.sources}
+    assert ("usage", report_pb2.SOURCE_STATE_WORKING) in states
+    (first, _), *_ = bench.reports
+    assert [s.reason for s in first.sources if s.name == "usage"] == [""]
+
+
+def test_a_counter_that_is_reset_begins_a_new_layout(bench: Bench) -> None:
+    """After a reset the layout says by how much the series is off the hardware, for a later session."""
+    for _ in range(10):
+        bench.tick()
+    bench.meter.raw_uj += RANGE_UJ // 2
+    for _ in range(3):
+        bench.tick(1_000)
+    bench.sampler.cut()
+    offsets = [d.readings.layout.message.domains[0].offset_uj for d in bench.decoded()]
+    assert offsets[0] == 0
+    assert offsets[-1] == bench.meter.counter.offset_uj != offsets[0]
+    assert all(min(d.readings.values[0, 1:], default=0) >= 0 for d in bench.decoded())
+
+
+ACTIONS = st.one_of(
+    st.tuples(st.just("tick"), st.integers(0, 150_000_000)),
+    st.tuples(st.just("use"), st.sampled_from("abc"), st.integers(0, 900_000)),
+    st.tuples(st.just("remove"), st.sampled_from("abc")),
+    st.tuples(st.just("flash"), st.sampled_from("xyz")),
+    st.tuples(st.just("miss")),
+    st.tuples(st.just("fail")),
+    st.tuples(st.just("cut")),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(actions=st.lists(ACTIONS, min_size=3, max_size=25))
+def test_what_the_counter_delivered_is_booked(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[Any, ...]]
+) -> None:
+    """Workloads come, go and flash by, reads fail and recover: the books hold what the counter delivered."""
+    bench = Bench(tmp_path_factory.mktemp("node"))
+    begin_uj, used = bench.meter.counter.energy_uj, {"a": 1_000}
+    delivered_uj = 0
+    for action, *details in actions:
+        match action:
+            case "tick":
+                (energy_uj,) = details
+                delivered_uj += int(energy_uj)
+                bench.tick(int(energy_uj))
+                bench.meter.broken, bench.usage.error = False, ""
+            case "use":
+                name, more_us = str(details[0]), int(details[1])
+                used[name] = used.get(name, 0) + more_us
+                bench.usage.busy_us += more_us
+                bench.group(f"system.slice/{name}.service", used[name])
+            case "remove" if details[0] in used:
+                del used[str(details[0])]
+                bench.remove(f"system.slice/{details[0]}.service")
+            case "flash":
+                bench.group(f"system.slice/{details[0]}.service", 5_000)
+                bench.remove(f"system.slice/{details[0]}.service")
+            case "miss":
+                bench.meter.broken = True
+            case "fail":
+                bench.usage.error = "unreadable"
+            case "cut":
+                bench.sampler.cut()
+    bench.meter.broken = False
+    bench.tick(0)
+    bench.sampler.cut()
+    reports = bench.decoded()
+    books = book([d.readings for d in reports])
+    assert not books.residual_uj.any()
+    assert int(books.measured_uj.sum()) == bench.meter.counter.energy_uj - begin_uj == delivered_uj
+    store = DuckDBStore(":memory:")
+    deliver(store, [reports])
+    assert total_uj(store) == delivered_uj
+    store.close()
+    bench.workloads.close()

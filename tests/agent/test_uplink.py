@@ -1,0 +1,117 @@
+"""What the agent measured reaches the collector once, through restarts and refusals."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from joulebook.agent.outbox import Entry, MemoryOutbox
+from joulebook.agent.uplink import Uplink
+from joulebook.collector.store.duckdb import DuckDBStore
+from tests.simulated.delivery import EVER, total_uj
+from tests.simulated.node import Load, SimulatedNode
+from tests.simulated.server import IngestServer
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    """Wait for something that must come about; the test runner's own limit is the only one."""
+    pause = threading.Event()
+    while not holds():
+        pause.wait(0.02)
+
+
+def _fill(node: SimulatedNode, outbox: MemoryOutbox, reports: int) -> None:
+    for _ in range(reports):
+        node.tick()
+        report = node.report()
+        outbox.put(Entry(report, node.layouts[report.layout_hash]))
+
+
+@pytest.fixture
+def node() -> SimulatedNode:
+    """Return a node with a job."""
+    node = SimulatedNode()
+    node.begin([Load("slurm.1", cpu_us=1_000_000)])
+    return node
+
+
+def test_a_collector_that_restarts_in_mid_stream_misses_nothing(tmp_path: Path, node: SimulatedNode) -> None:
+    """Reports go on through three collectors on the same file; the books hold every joule once."""
+    path = tmp_path / "joulebook.duckdb"
+    outbox = MemoryOutbox(10_000)
+    port = 0
+    uplink: Uplink | None = None
+    for _ in range(3):
+        store = DuckDBStore(path)
+        with IngestServer(store, port) as server:
+            port = server.port
+            if uplink is None:
+                uplink = Uplink(f"127.0.0.1:{port}", outbox)
+                uplink.start()
+            _fill(node, outbox, 150)
+            # Left in mid-stream: some Reports are stored, some on their way, some not sent.
+            _until(lambda s=server: s.stats.reports > 20)  # type: ignore[misc]
+        store.close()
+    store = DuckDBStore(path)
+    with IngestServer(store, port):
+        _until(lambda: not len(outbox))
+        assert uplink is not None
+        uplink.stop(30)
+    assert total_uj(store) == node.measured_uj
+    assert sum(row.gap_us for row in store.watched(EVER)) == 0
+    store.close()
+
+
+def test_stop_sends_what_is_left(node: SimulatedNode) -> None:
+    """An agent that is stopped hands over its last Report first."""
+    store = DuckDBStore(":memory:")
+    outbox = MemoryOutbox(100)
+    with IngestServer(store) as server:
+        uplink = Uplink(f"127.0.0.1:{server.port}", outbox)
+        uplink.start()
+        _fill(node, outbox, 3)
+        uplink.stop(30)
+        assert len(outbox) == 0
+        assert total_uj(store) == node.measured_uj
+    store.close()
+
+
+def test_a_refused_report_does_not_hold_up_the_rest(node: SimulatedNode) -> None:
+    """A Report that is refused for good is dropped and counted; its energy is booked as unattributed."""
+    store = DuckDBStore(":memory:")
+    outbox = MemoryOutbox(100)
+    with IngestServer(store) as server:
+        uplink = Uplink(f"127.0.0.1:{server.port}", outbox)
+        uplink.start()
+        _fill(node, outbox, 2)
+        node.tick()
+        bad = node.report()
+        bad.values[0] = -1
+        outbox.put(Entry(bad, node.layouts[bad.layout_hash]))
+        _fill(node, outbox, 2)
+        uplink.stop(30)
+        assert (len(outbox), uplink.refused) == (0, 1)
+    assert total_uj(store) == node.measured_uj
+    unattributed = [a for a in store.accounts(EVER) if a.account == "unattributed"]
+    assert sum(sum(a.active_uj) for a in unattributed) == 56_000_000
+    store.close()
+
+
+def test_without_a_collector_the_newest_reports_are_kept(node: SimulatedNode) -> None:
+    """With nobody to send to, the outbox keeps its size and the newest Reports, for when there is."""
+    outbox = MemoryOutbox(5)
+    uplink = Uplink("127.0.0.1:1", outbox)
+    uplink.start()
+    _fill(node, outbox, 12)
+    uplink.stop(0)
+    assert (len(outbox), outbox.dropped) == (5, 7)
+    store = DuckDBStore(":memory:")
+    with IngestServer(store) as server:
+        second = Uplink(f"127.0.0.1:{server.port}", outbox)
+        second.start()
+        second.stop(30)
+    assert len(outbox) == 0
+    # What came before the first Report that arrived has no reading on its other side.
+    assert total_uj(store) == node.measured_uj * 5 // 12
+    store.close()

@@ -1,0 +1,142 @@
+"""Over the wire: what is good is acknowledged once durable, what is bad is refused and harms nothing."""
+
+from collections.abc import Iterable, Iterator
+
+import grpc
+import pytest
+
+from joulebook.collector.ingest.decode import layout_hash
+from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.v1 import ingest_pb2, report_pb2
+from joulebook.v1.ingest_pb2_grpc import IngestServiceStub
+from tests.simulated.delivery import books_of, total_uj
+from tests.simulated.node import Load, SimulatedNode
+from tests.simulated.server import IngestServer
+
+Request = ingest_pb2.StreamReportsRequest
+Response = ingest_pb2.StreamReportsResponse
+OK = grpc.StatusCode.OK.value[0]
+
+
+@pytest.fixture
+def server() -> Iterator[IngestServer]:
+    """Serve an empty store."""
+    store = DuckDBStore(":memory:")
+    with IngestServer(store) as running:
+        yield running
+    store.close()
+
+
+def _stream(server: IngestServer, requests: Iterable[Request]) -> list[Response]:
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        return list(IngestServiceStub(channel).StreamReports(iter(requests), timeout=30))
+
+
+def _node(name: str = "n1", reports: int = 1) -> tuple[SimulatedNode, bytes, list[report_pb2.Report]]:
+    node = SimulatedNode(name=name)
+    node.begin([Load("slurm.1", cpu_us=1_000_000)])
+    sent = []
+    for _ in range(reports):
+        node.tick()
+        node.tick()
+        sent.append(node.report())
+    return node, node.layouts[sent[0].layout_hash], sent
+
+
+def test_reports_are_acknowledged_once_durable(server: IngestServer) -> None:
+    """Every Report gets an OK, and what was acknowledged is in the store, exactly."""
+    node, layout, reports = _node(reports=5)
+    answers = _stream(server, [Request(layout=layout), *(Request(report=r) for r in reports)])
+    assert [(a.ack.sequence, a.ack.code) for a in answers] == [(r.sequence, OK) for r in reports]
+    assert total_uj(server.store) == node.measured_uj
+
+
+def test_a_report_delivered_five_times_is_booked_once(server: IngestServer) -> None:
+    """Repetitions, within a stream and over several, are acknowledged and change nothing."""
+    node, layout, (report,) = _node()
+    requests = [Request(layout=layout), *[Request(report=report)] * 3]
+    answers = _stream(server, requests) + _stream(server, requests[:3])
+    assert [a.ack.code for a in answers] == [OK] * 5
+    assert sorted(a.ack.duplicate for a in answers) == [False, True, True, True, True]
+    assert total_uj(server.store) == node.measured_uj
+
+
+def test_an_unknown_layout_is_asked_for(server: IngestServer) -> None:
+    """A Report whose layout the collector does not know is answered by asking for it, by its hash."""
+    node, layout, (report,) = _node()
+    (answer,) = _stream(server, [Request(report=report)])
+    assert answer.layout_wanted == ingest_pb2.LayoutWanted(
+        layout_hash=report.layout_hash, boot=report.boot, sequence=report.sequence
+    )
+    (answer,) = _stream(server, [Request(layout=layout), Request(report=report)])
+    assert answer.ack.code == OK
+    assert total_uj(server.store) == node.measured_uj
+
+
+def test_bad_reports_harm_neither_their_stream_nor_other_nodes(server: IngestServer) -> None:
+    """Malformed and absurd Reports are refused one by one; good ones around them are booked as if alone."""
+    node, layout, (first, second) = _node(reports=2)
+    negative = report_pb2.Report()
+    negative.CopyFrom(second)
+    negative.values[1] = -7
+    oversized = report_pb2.Report()
+    oversized.CopyFrom(second)
+    oversized.values.extend([1] * 2_000_000)
+    nobody = report_pb2.Report()
+    bad_layout = report_pb2.Layout.FromString(layout)
+    bad_layout.domains[0].name = "fan.7"
+    other, other_layout, (other_report,) = _node("n2")
+    answers = _stream(
+        server,
+        [
+            Request(layout=layout),
+            Request(layout=b"\xff\xff"),
+            Request(report=first),
+            Request(report=negative),
+            Request(report=oversized),
+            Request(report=nobody),
+            Request(),
+            Request(report=second),
+            Request(layout=other_layout),
+            Request(report=other_report),
+        ],
+    )
+    codes = sorted(a.ack.code for a in answers)
+    invalid = grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert codes == [OK, OK, OK] + [invalid] * 4
+    assert all(a.ack.message for a in answers if a.ack.code == invalid)
+    assert server.stats.refused == {"INVALID_ARGUMENT": 4}
+    assert total_uj(server.store) == node.measured_uj + other.measured_uj
+    assert {n for n, _ in books_of(server.store)} == {"n1", "n2"}
+
+
+def test_a_refused_layout_is_named_in_the_answer(server: IngestServer) -> None:
+    """A Report of a layout that was refused is told why, and is not asked for it again."""
+    _, layout, (report,) = _node()
+    broken = report_pb2.Layout.FromString(layout)
+    broken.domains[0].name = "fan.7"
+    report.layout_hash = layout_hash(broken.SerializeToString())
+    (answer,) = _stream(server, [Request(layout=broken.SerializeToString()), Request(report=report)])
+    assert "fan.7" in answer.ack.message
+    assert answer.ack.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+
+
+def test_a_store_that_cannot_write_has_the_report_sent_again(
+    server: IngestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is acknowledged that is not stored: the agent is told to come again, and then it works."""
+    node, layout, (report,) = _node()
+    requests = [Request(layout=layout), Request(report=report)]
+    assert isinstance(server.store, DuckDBStore)
+    with monkeypatch.context() as patch:
+        patch.setattr(server.store._ids, "insert", _full_disk)
+        (answer,) = _stream(server, requests)
+        assert answer.ack.code == grpc.StatusCode.UNAVAILABLE.value[0]
+        assert books_of(server.store) == {}
+    (answer,) = _stream(server, requests)
+    assert (answer.ack.code, answer.ack.duplicate) == (OK, False)
+    assert total_uj(server.store) == node.measured_uj
+
+
+def _full_disk(_connection: object) -> None:
+    raise OSError(28, "No space left on device")
