@@ -40,6 +40,7 @@ format: env
 # Python stubs from the .proto files.
 stubs: env
 	proto/generate
+	python -m joulebook.v1.reference >docs/metrics.md
 
 # Costs and rates beside the peers', measured in one run; writes build/bench.json.
 bench: env packages

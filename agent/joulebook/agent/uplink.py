@@ -194,7 +194,7 @@ class _Session:
                 done, _ = await asyncio.wait({reading}, timeout=_ANSWER_S)
                 if done:
                     answer = reading.result()
-                    return None if answer is grpc.aio.EOF else answer
+                    return answer if isinstance(answer, Response) else None
                 if owed and self._on_the_way and self.answered == answered:
                     raise _AgainLaterError(f"no answer for {_ANSWER_S:.0f} s")
         finally:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from joulebook.collector.ledger.shares import Policy
+from joulebook.collector.ledger.policy import Policy
 
 
 class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

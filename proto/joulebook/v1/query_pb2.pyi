@@ -279,6 +279,7 @@ class Job(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     CO2_GRAMS_FIELD_NUMBER: _builtins.int
+    ACTIVE_BY_DOMAIN_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     user: _builtins.str
     account: _builtins.str
@@ -304,6 +305,10 @@ class Job(_message.Message):
     def by_domain(self) -> Global___ByDomain: ...
     @_builtins.property
     def coverage(self) -> Global___Coverage: ...
+    @_builtins.property
+    def active_by_domain(self) -> Global___ByDomain:
+        """The part of by_domain that would not have been drawn by an idle machine."""
+
     def __init__(
         self,
         *,
@@ -328,10 +333,11 @@ class Job(_message.Message):
         revision: _builtins.int = ...,
         cost: _builtins.float | None = ...,
         co2_grams: _builtins.float | None = ...,
+        active_by_domain: Global___ByDomain | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "account", b"account", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "end_us", b"end_us", "exit_status", b"exit_status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "account", b"account", "active_by_domain", b"active_by_domain", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "end_us", b"end_us", "exit_status", b"exit_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "account", b"account", "active_uj", b"active_uj", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "duration_us", b"duration_us", "end_us", b"end_us", "energy_uj", b"energy_uj", "exit_status", b"exit_status", "idle_uj", b"idle_uj", "job", b"job", "name", b"name", "nodes", b"nodes", "plus_minus_uj", b"plus_minus_uj", "revision", b"revision", "source", b"source", "start_us", b"start_us", "state", b"state", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "account", b"account", "active_by_domain", b"active_by_domain", "active_uj", b"active_uj", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "duration_us", b"duration_us", "end_us", b"end_us", "energy_uj", b"energy_uj", "exit_status", b"exit_status", "idle_uj", b"idle_uj", "job", b"job", "name", b"name", "nodes", b"nodes", "plus_minus_uj", b"plus_minus_uj", "revision", b"revision", "source", b"source", "start_us", b"start_us", "state", b"state", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account: _TypeAlias = _typing.Literal["account"]  # noqa: Y015
     _WhichOneofArgType__account: _TypeAlias = _typing.Literal["_account", b"_account"]  # noqa: Y015

@@ -63,6 +63,7 @@ class Workloads:
         self._begun = False
         self._ticks = 0
         self._young: list[tuple[Column, int]] = []
+        self._ending: list[tuple[str, int, int]] = []
         self._ended: list[tuple[str, int, int]] = []
         self._columns: list[Column] = []
         self._baseline: list[int] = []
@@ -111,6 +112,9 @@ class Workloads:
             self._young = [young for young in self._young if young[1] > self._ticks]
         self._ticks += 1
         self._runs.read_ended()
+        if self._ending:  # told with the interval that holds their last use, never before
+            self._ended += self._ending
+            self._ending = []
         return [column.value for column in self._columns]
 
     def serve(self, request: Request, tick: Callable[[], None]) -> None:
@@ -151,7 +155,7 @@ class Workloads:
         if isinstance(message, EndRun):
             usage_us, status = message.usage_us, message.exit_status
         if self._runs.end(message.id, usage_us):
-            self._ended.append((message.id, self._unix_us(), status))
+            self._ending.append((message.id, self._unix_us(), status))
 
     def ended(self) -> list[tuple[str, int, int]]:
         """Return (workload id, end_unix_us, exit status or −1) of the jobs that ended since the last call."""

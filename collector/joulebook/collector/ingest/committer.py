@@ -14,7 +14,7 @@ from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.sequence import Placement, Sequencer
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.ledger.book import book
-from joulebook.collector.ledger.shares import Policy
+from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.protocol import Commit, Store, StoreError
 
 _log = logging.getLogger(__name__)
@@ -71,7 +71,12 @@ class Committer:
             await asyncio.sleep(self._commit_interval_s)
             while len(waiting) < _MOST_IN_A_COMMIT and not self._queue.empty():
                 waiting.append(self._queue.get_nowait())
-            await asyncio.shield(asyncio.ensure_future(self._commit(waiting)))
+            commit = asyncio.ensure_future(self._commit(waiting))
+            try:
+                await asyncio.shield(commit)
+            except asyncio.CancelledError:
+                await commit
+                raise
 
     async def _commit(self, waiting: list[tuple[Decoded, Answer]]) -> None:
         reports = [decoded for decoded, _ in waiting]

@@ -128,6 +128,8 @@ def _check_workloads(message: report_pb2.Layout) -> None:
             raise invalid(f"workload {workload.id!r}: parent {workload.parent} does not exist")
         if workload.reserved_millicpus > 1 << 30 or workload.reserved_memory_bytes > _MAX_CHANGE:
             raise invalid(f"workload {workload.id!r}: reservation is absurd")
+        if not 0 <= workload.start_unix_us <= _MAX_CLOCK_US:
+            raise invalid(f"workload {workload.id!r}: started at an absurd time")
         _check_ancestry(message, place)
 
 
@@ -189,6 +191,9 @@ def decode_report(report: report_pb2.Report, layout: NodeLayout, now_us: int, ma
             f"ends {ahead_us / 1e6:.0f} s in the future: expected at most {max_future_us / 1e6:.0f} s; "
             "set the node's clock",
         )
+    for end in report.ended:
+        if not 0 <= end.end_unix_us <= _MAX_CLOCK_US:
+            raise invalid(f"workload {end.workload_id[:80]!r}: ended at an absurd time")
     values = np.array(report.values, dtype=np.int64).reshape(series, ticks + 1)
     _check_values(values, layout, interval_us)
     return Decoded(

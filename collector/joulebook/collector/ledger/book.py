@@ -13,7 +13,8 @@ import numpy.typing as npt
 from joulebook.collector.ledger.domains import CLASSES, PLATFORM, root_energy_uj, settle
 from joulebook.collector.ledger.idle import static_part_uj
 from joulebook.collector.ledger.layout import IDLE, NOBODY
-from joulebook.collector.ledger.shares import Policy, active_weights, static_weights
+from joulebook.collector.ledger.policy import Policy
+from joulebook.collector.ledger.shares import active_weights, static_weights
 from joulebook.collector.ledger.split import split
 from joulebook.collector.ledger.stack import Readings, Stack, add_up
 from joulebook.collector.ledger.uncertainty import step_variance_uj2, systematic_uj, variance_uj2

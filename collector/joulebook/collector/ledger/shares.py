@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.domains import CPU, GPU, MEMORY, NETWORK, STORAGE
+from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.use import Use
 
 Ints = npt.NDArray[np.int64]
-
-
-class Policy(StrEnum):
-    """Who pays for a machine's idle floor."""
-
-    RESERVED = "reserved"  # who holds the capacity, used or not; what nobody holds is idle
-    ACTIVE = "active"  # who uses the machine
-    NONE = "none"  # nobody: all of it is idle
 
 
 def active_weights(use: Use, pool_class: Ints, pool_report: Ints) -> Ints:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -40,23 +42,37 @@ class Reads:
         self._connection = connection
         self._layouts: dict[int, NodeLayout] = {}
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Reads]:
+        """Give one state of the store to several questions; they are asked one after the other."""
+        with self._cursor() as cursor:
+            cursor.execute("BEGIN TRANSACTION")
+            frozen = _Frozen(cursor)
+            frozen._layouts = self._layouts
+            try:
+                yield frozen
+            finally:
+                cursor.execute("ROLLBACK")
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        cursor = self._connection.cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
     def close(self) -> None:
         """Let go of the store."""
         self._connection.close()
 
     def _rows(self, query: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
-        cursor = self._connection.cursor()
-        try:
+        with self._cursor() as cursor:
             return cursor.execute(query, parameters or []).fetchall()
-        finally:
-            cursor.close()
 
     def _table(self, query: str, parameters: list[Any]) -> pa.Table:
-        cursor = self._connection.cursor()
-        try:
+        with self._cursor() as cursor:
             return cursor.sql(query, params=parameters).to_arrow_table()
-        finally:
-            cursor.close()
 
     def _layout(self, layout_id: int) -> NodeLayout:
         found = self._layouts.get(layout_id)
@@ -290,3 +306,11 @@ class Reads:
             Points(node, key, *(np.concatenate(column) for column in zip(*parts, strict=True)))
             for (node, key), parts in grouped.items()
         ]
+
+
+class _Frozen(Reads):
+    """Reads within one transaction: all of them see the same state."""
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        yield self._connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -118,11 +119,8 @@ class Points:
     values: Ints
 
 
-class Store(Protocol):
-    """Keeps readings and books. Reads may run beside each other and beside one commit."""
-
-    def commit(self, commit: Commit) -> None:
-        """Make it all durable in one transaction. Raises StoreError with nothing done."""
+class StoreView(Protocol):
+    """Answers from readings and books."""
 
     def tails(self) -> dict[tuple[str, bytes], Span]:
         """Return the last Report's span of every boot of every node."""
@@ -153,6 +151,16 @@ class Store(Protocol):
 
     def points(self, selected: Range, metric: int, subject: str | None) -> list[Points]:
         """Return the series of a metric, of one subject where it is named."""
+
+
+class Store(StoreView, Protocol):
+    """Keeps readings and books. Reads may run beside each other and beside one commit."""
+
+    def commit(self, commit: Commit) -> None:
+        """Make it all durable in one transaction. Raises StoreError with nothing done."""
+
+    def snapshot(self) -> AbstractContextManager[StoreView]:
+        """Give one state of the store to several questions; they are asked one after the other."""
 
     def close(self) -> None:
         """Let go of the store."""

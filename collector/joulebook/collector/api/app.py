@@ -1,0 +1,76 @@
+"""The HTTP application over a store."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.requests import Request
+
+from joulebook.collector.api import exposition
+from joulebook.collector.api.page import PAGE
+from joulebook.collector.api.problems import documented, install, problem
+from joulebook.collector.api.routes import Clock, router, wall_clock_us
+from joulebook.collector.ingest.stats import IngestStats
+from joulebook.collector.store.protocol import Store
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(store: Store, stats: IngestStats, clock: Clock = wall_clock_us) -> FastAPI:
+    """Return the application. It has no page of documents: those would be fetched from elsewhere."""
+    app = FastAPI(
+        title="joulebook",
+        version=version("joulebook"),
+        description="The energy books of a cluster.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    install(app)
+    app.include_router(router(store, clock))
+
+    @app.middleware("http")
+    async def headers(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        response = await call_next(request)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    def metrics() -> Response:
+        """Give what the collector counts, for Prometheus."""
+        text = exposition.exposition(store, stats, clock())
+        return Response(text, media_type=exposition.MEDIA_TYPE)
+
+    @app.get("/healthz", response_class=PlainTextResponse)
+    async def healthz() -> str:
+        """Say that the collector runs."""
+        return "ok\n"
+
+    @app.get(
+        "/readyz",
+        response_class=PlainTextResponse,
+        responses=documented(HTTPStatus.SERVICE_UNAVAILABLE),
+    )
+    def readyz() -> Response:
+        """Say whether the store answers."""
+        try:
+            store.layout("", 0)
+        except Exception as error:  # whatever it is, the store does not answer
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the store does not answer: {error}")
+        return PlainTextResponse("ready\n")
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def page() -> str:
+        """Show the page."""
+        return PAGE
+
+    return app

@@ -1,0 +1,186 @@
+"""Answers as JSON: the queries' own values, with times as RFC 3339 and lengths in seconds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from joulebook.collector.queries.times import rfc3339
+
+Time = Annotated[str, BeforeValidator(rfc3339), Field(json_schema_extra={"format": "date-time"})]
+Seconds = Annotated[float, BeforeValidator(lambda us: us / 1_000_000)]
+
+
+def _optional_time(unix_us: int | None) -> str | None:
+    return None if unix_us is None else rfc3339(unix_us)
+
+
+OptionalTime = Annotated[str | None, BeforeValidator(_optional_time)]
+
+
+def _of(attribute: str, name: str | None = None) -> Any:
+    """Take a value from an attribute of another name."""
+    return Field(validation_alias=attribute, serialization_alias=name)
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(from_attributes=True, extra="forbid")
+
+
+class ByDomain(_Answer):
+    """µJ by class of domain."""
+
+    cpu: int
+    memory: int
+    gpu: int
+    storage: int
+    network: int
+    platform: int
+
+
+class Coverage(_Answer):
+    """How a figure came to be known, as shares that add up to 1."""
+
+    measured: float
+    modelled: float
+    missing: float
+
+
+class Host(_Answer):
+    """The machine."""
+
+    logical_cpus: int
+    packages: int
+    memory_bytes: int
+    cpu_model: str
+    virtualization: str
+
+
+class Domain(_Answer):
+    """An energy domain and the meter behind it."""
+
+    domain: str
+    source: str
+    kind: str
+    resolution_uj: int
+    period_us: int
+    accuracy_ppm: int
+
+
+class Source(_Answer):
+    """How a source of readings stands, and what would mend it."""
+
+    name: str
+    state: str
+    reason: str
+    fix: str
+
+
+class AccountPower(_Answer):
+    """Mean power of an account on a node."""
+
+    account: str
+    power_mw: int
+
+
+class Node(_Answer):
+    """A node as its newest Report left it; power is null where it is not known now."""
+
+    node: str
+    last_report: Time = _of("last_report_us")
+    boot: str
+    agent_version: str
+    host: Host
+    power_mw: int | None
+    accounts: list[AccountPower]
+    domains: list[Domain]
+    sources: list[Source]
+    jobs: list[str]
+
+
+class NodePage(_Answer):
+    """Nodes by name."""
+
+    nodes: list[Node] = _of("items")
+    next_cursor: str | None
+
+
+class Job(_Answer):
+    """A job over all of its nodes; cost and co2_grams are null until there are prices to go by."""
+
+    job: str
+    user: str
+    account: str | None
+    name: str
+    source: str
+    state: str
+    nodes: list[str]
+    start: Time = _of("start_us")
+    end: OptionalTime = _of("end_us")
+    exit_status: int | None
+    duration_s: Seconds = _of("duration_us")
+    average_power_mw: int | None
+    energy_uj: int
+    active_uj: int
+    idle_uj: int
+    by_domain: ByDomain
+    active_by_domain: ByDomain
+    plus_minus_uj: int
+    coverage: Coverage
+    revision: int
+    cost: float | None
+    co2_grams: float | None
+
+
+class JobPage(_Answer):
+    """Jobs, the newest first."""
+
+    jobs: list[Job] = _of("items")
+    next_cursor: str | None
+
+
+class Series(_Answer):
+    """One subject's values, one a bucket; null where nothing was reported."""
+
+    node: str
+    subject: str
+    values: list[int | float | None]
+
+
+class SeriesSet(_Answer):
+    """Series of one metric over the same buckets; times are the buckets' ends in unix seconds."""
+
+    metric: str
+    unit: str
+    kind: str
+    help: str
+    from_: Time = _of("from_us", "from")
+    to: Time = _of("to_us")
+    step_s: Seconds = _of("step_us")
+    times: list[float] = _of("times_s")
+    series: list[Series]
+    next_cursor: str | None
+
+
+class LedgerAccount(_Answer):
+    """What one account received."""
+
+    account: str
+    energy_uj: int
+    active_uj: int
+    idle_uj: int
+    by_domain: ByDomain
+    plus_minus_uj: int
+
+
+class Ledger(_Answer):
+    """The books of a range; residual_uj is what the meters delivered less what the accounts received."""
+
+    from_: Time = _of("from_us", "from")
+    to: Time = _of("to_us")
+    node: str | None
+    measured_uj: int
+    accounts: list[LedgerAccount]
+    residual_uj: int
+    coverage: Coverage

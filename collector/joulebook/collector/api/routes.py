@@ -1,0 +1,93 @@
+"""The paths under /api/v1: parameters in, answers out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Depends
+
+from joulebook.collector.api import models, params
+from joulebook.collector.api.problems import documented
+from joulebook.collector.queries.jobs import get_job, list_jobs
+from joulebook.collector.queries.ledger import get_ledger
+from joulebook.collector.queries.nodes import get_node, list_nodes
+from joulebook.collector.queries.pages import DEFAULT_LIMIT
+from joulebook.collector.queries.series import get_series
+from joulebook.collector.queries.times import parse_range, parse_step
+from joulebook.collector.store.protocol import Store
+
+Clock = Callable[[], int]
+_BAD = documented(HTTPStatus.BAD_REQUEST)
+_BAD_OR_UNKNOWN = documented(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
+
+
+def wall_clock_us() -> int:
+    """Return the wall clock in µs."""
+    return time.time_ns() // 1000
+
+
+def router(store: Store, clock: Clock) -> APIRouter:
+    """Return the routes over a store. They are not async: each runs in a thread, beside ingest."""
+    routes = APIRouter(prefix="/api/v1", dependencies=[Depends(params.only_documented)])
+
+    @routes.get("/nodes", response_model=models.NodePage, responses=_BAD)
+    def nodes(limit: params.Limit = DEFAULT_LIMIT, cursor: params.Cursor = None) -> Any:
+        """List the nodes, by name."""
+        return list_nodes(store, limit=limit, cursor=cursor, now_us=clock())
+
+    @routes.get("/nodes/{node}", response_model=models.Node, responses=_BAD_OR_UNKNOWN)
+    def node(node: params.NodeName) -> Any:
+        """Tell about a node."""
+        return get_node(store, node, now_us=clock())
+
+    @routes.get("/jobs", response_model=models.JobPage, responses=_BAD)
+    def jobs(
+        node: params.OfNode = None,
+        user: params.OfUser = None,
+        state: params.OfState = None,
+        limit: params.Limit = DEFAULT_LIMIT,
+        cursor: params.Cursor = None,
+    ) -> Any:
+        """List the jobs, the newest first."""
+        return list_jobs(store, node=node, user=user, state=state, limit=limit, cursor=cursor)
+
+    @routes.get("/jobs/{job:path}", response_model=models.Job, responses=_BAD_OR_UNKNOWN)
+    def job(job: params.JobId) -> Any:
+        """Tell about a job."""
+        return get_job(store, job)
+
+    @routes.get("/series", response_model=models.SeriesSet, responses=_BAD_OR_UNKNOWN)
+    def series(
+        metric: params.Metric,
+        node: params.OfNode = None,
+        subject: params.Subject = None,
+        from_: params.From = "-1h",
+        to: params.To = "now",
+        step: params.Step = None,
+        limit: params.Limit = DEFAULT_LIMIT,
+        cursor: params.Cursor = None,
+    ) -> Any:
+        """Give a metric's series in buckets: sums of counters' increments, means of gauges."""
+        from_us, to_us = parse_range(from_, to, clock())
+        return get_series(
+            store,
+            metric=metric,
+            node=node,
+            subject=subject,
+            from_us=from_us,
+            to_us=to_us,
+            step_us=None if step is None else parse_step(step),
+            limit=limit,
+            cursor=cursor,
+        )
+
+    @routes.get("/ledger", response_model=models.Ledger, responses=_BAD_OR_UNKNOWN)
+    def ledger(node: params.OfNode = None, from_: params.From = "-1h", to: params.To = "now") -> Any:
+        """Give the books of a range, and whether they balance."""
+        from_us, to_us = parse_range(from_, to, clock())
+        return get_ledger(store, node=node, from_us=from_us, to_us=to_us)
+
+    return routes

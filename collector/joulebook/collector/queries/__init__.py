@@ -1,0 +1,1 @@
+"""What can be asked of the books: questions over any Store, answers as plain values."""

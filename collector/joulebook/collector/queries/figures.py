@@ -1,0 +1,72 @@
+"""Booked energy with all that is said about it: by domain, ± and coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.uncertainty import plus_minus_uj
+from joulebook.collector.store.protocol import AccountRow
+
+
+@dataclass(frozen=True, slots=True)
+class ByDomain:
+    """µJ by class of domain."""
+
+    cpu: int = 0
+    memory: int = 0
+    gpu: int = 0
+    storage: int = 0
+    network: int = 0
+    platform: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How a figure came to be known, as shares that add up to 1."""
+
+    measured: float
+    modelled: float
+    missing: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Sums over some rows of the ledger."""
+
+    energy_uj: int
+    active_uj: int
+    idle_uj: int
+    by_domain: ByDomain
+    active_by_domain: ByDomain
+    plus_minus_uj: int
+    modelled_uj: int
+
+    @classmethod
+    def of(cls, rows: Sequence[AccountRow]) -> Figures:
+        """Add rows up: systematic errors linearly, random ones in quadrature."""
+        active = [sum(row.active_uj[i] for row in rows) for i in range(len(CLASSES))]
+        idle = [sum(row.idle_uj[i] for row in rows) for i in range(len(CLASSES))]
+        both = {name: a + i for name, a, i in zip(CLASSES, active, idle, strict=True)}
+        return cls(
+            energy_uj=sum(active) + sum(idle),
+            active_uj=sum(active),
+            idle_uj=sum(idle),
+            by_domain=ByDomain(**both),
+            active_by_domain=ByDomain(*active),
+            plus_minus_uj=plus_minus_uj(
+                sum(row.systematic_uj for row in rows), sum(row.variance_uj2 for row in rows)
+            ),
+            modelled_uj=sum(row.modelled_uj for row in rows),
+        )
+
+
+def coverage(energy_uj: int, modelled_uj: int, known_us: int, total_us: int) -> Coverage:
+    """Return shares: what is missing of the time, and how the rest was come by, in proportion to energy.
+
+    Of no time at all everything is missing.
+    """
+    known = min(1.0, known_us / total_us) if total_us > 0 else 0.0
+    modelled = known * min(1.0, modelled_uj / energy_uj) if energy_uj > 0 else 0.0
+    return Coverage(measured=known - modelled, modelled=modelled, missing=1.0 - known)

@@ -1,0 +1,169 @@
+"""Jobs: what was run, where, for how long, and what it drew."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from joulebook.collector.queries.errors import BadValueError, UnknownNameError, expected_name
+from joulebook.collector.queries.figures import ByDomain, Coverage, Figures, coverage
+from joulebook.collector.queries.pages import Page, page
+from joulebook.collector.queries.times import MAX_UNIX_US
+from joulebook.collector.store.protocol import AccountRow, JobRow, Range, Store, StoreView
+
+STATES = ("running", "ended")
+# A job's Reports lie around its own times: by a Report's length, and by what the wall clock was stepped.
+_MARGIN_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job over all of its nodes. cost and co2_grams are None until there are prices to go by."""
+
+    job: str
+    user: str
+    account: str | None
+    name: str
+    source: str
+    state: str
+    nodes: list[str]
+    start_us: int
+    end_us: int | None
+    exit_status: int | None
+    duration_us: int
+    average_power_mw: int | None
+    energy_uj: int
+    active_uj: int
+    idle_uj: int
+    by_domain: ByDomain
+    active_by_domain: ByDomain
+    plus_minus_uj: int
+    coverage: Coverage
+    revision: int = 1
+    cost: float | None = None
+    co2_grams: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A job on one node, and whether it is there still."""
+
+    row: JobRow
+    running: bool
+
+
+def list_jobs(
+    store: Store,
+    *,
+    node: str | None = None,
+    user: str | None = None,
+    state: str | None = None,
+    limit: int,
+    cursor: str | None = None,
+) -> Page[Job]:
+    """Return jobs, the newest first; those of a node, of a user or in a state where these are named."""
+    if state is not None and state not in STATES:
+        raise BadValueError("state", state, " or ".join(STATES))
+    with store.snapshot() as frozen:
+        jobs = {
+            job: places
+            for job, places in _places(frozen).items()
+            if (node is None or any(p.row.node == node for p in places))
+            and (user is None or any(p.row.user == user for p in places))
+            and (state is None or _state(places) == state)
+        }
+        taken = page(list(jobs), lambda job: (-_start_us(jobs[job]), job), limit, cursor)
+        rows = _rows(frozen, [p for job in taken.items for p in jobs[job]], None) if taken.items else {}
+    return Page([_job(job, jobs[job], rows.get(job, {})) for job in taken.items], taken.next_cursor)
+
+
+def get_job(store: Store, job: str) -> Job:
+    """Return a job. Raises UnknownNameError where there is none of that name."""
+    with store.snapshot() as frozen:
+        jobs = _places(frozen)
+        if job not in jobs:
+            raise UnknownNameError("job", job, expected_name("a job in the books", job, jobs))
+        rows = _rows(frozen, jobs[job], f"job:{job}")
+    return _job(job, jobs[job], rows.get(job, {}))
+
+
+def _places(store: StoreView) -> dict[str, list[_Place]]:
+    present = {(row.node, workload.id) for row in store.nodes() for workload in row.layout.message.workloads}
+    jobs: dict[str, list[_Place]] = defaultdict(list)
+    for row in store.jobs():
+        running = row.end_unix_us is None and (row.node, row.job) in present
+        jobs[row.job].append(_Place(row, running))
+    return jobs
+
+
+def _state(places: Sequence[_Place]) -> str:
+    return "running" if any(p.running for p in places) else "ended"
+
+
+def _start_us(places: Sequence[_Place]) -> int:
+    return min(p.row.start_unix_us for p in places)
+
+
+def _rows(
+    store: StoreView, places: Sequence[_Place], account: str | None
+) -> dict[str, dict[str, AccountRow]]:
+    """Return rows of the ledger by job and node."""
+    from_us = min(p.row.start_unix_us for p in places) - _MARGIN_US
+    ends = [p.row.end_unix_us for p in places]
+    to_us = max((end + _MARGIN_US if end is not None else 2 * MAX_UNIX_US) for end in ends)
+    found: dict[str, dict[str, AccountRow]] = defaultdict(dict)
+    for row in store.accounts(Range(from_us, to_us, account=account)):
+        found[row.account.removeprefix("job:")][row.node] = row
+    return found
+
+
+def _job(job: str, places: Sequence[_Place], rows: Mapping[str, AccountRow]) -> Job:
+    sums = Figures.of(list(rows.values()))
+    start_us = _start_us(places)
+    ends = [_end_us(p.row, rows.get(p.row.node)) for p in places]
+    state = _state(places)
+    statuses = [p.row.exit_status for p in places if p.row.exit_status is not None]
+    total_us = sum(end - p.row.start_unix_us for p, end in zip(places, ends, strict=True))
+    # An interval that the job began or ended in is longer than the job's part of it.
+    known = {
+        p.row.node: min(rows[p.row.node].observed_us, max(end - p.row.start_unix_us, 1))
+        for p, end in zip(places, ends, strict=True)
+        if p.row.node in rows
+    }
+    first = places[0].row
+    return Job(
+        job=job,
+        user=first.user,
+        account=None,
+        name=first.name,
+        source=first.source,
+        state=state,
+        nodes=sorted(p.row.node for p in places),
+        start_us=start_us,
+        end_us=max(ends) if state == "ended" else None,
+        exit_status=next((s for s in statuses if s), 0) if statuses else None,
+        duration_us=max(ends) - start_us,
+        average_power_mw=_power_mw(rows, known),
+        energy_uj=sums.energy_uj,
+        active_uj=sums.active_uj,
+        idle_uj=sums.idle_uj,
+        by_domain=sums.by_domain,
+        active_by_domain=sums.active_by_domain,
+        plus_minus_uj=sums.plus_minus_uj,
+        coverage=coverage(sums.energy_uj, sums.modelled_uj, sum(known.values()), total_us),
+    )
+
+
+def _end_us(row: JobRow, booked: AccountRow | None) -> int:
+    """Return when a job ended on a node, or up to when it is known to have been there."""
+    seen = row.end_unix_us if row.end_unix_us is not None else (booked.last_unix_us if booked else 0)
+    return max(seen, row.start_unix_us)
+
+
+def _power_mw(rows: Mapping[str, AccountRow], known_us: Mapping[str, int]) -> int | None:
+    """Return the mean power while the job was observed; the nodes' powers add up."""
+    if not known_us:
+        return None
+    energy = {node: sum(rows[node].active_uj) + sum(rows[node].idle_uj) for node in known_us}
+    return sum(energy[node] * 1000 // known_us[node] for node in known_us)

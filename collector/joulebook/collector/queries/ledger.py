@@ -1,0 +1,77 @@
+"""The books of a range: every account, and whether they balance."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from joulebook.collector.queries.audit import measured_uj
+from joulebook.collector.queries.errors import UnknownNameError, expected_name
+from joulebook.collector.queries.figures import ByDomain, Coverage, Figures, coverage
+from joulebook.collector.store.protocol import AccountRow, Range, Store
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerAccount:
+    """What one account received."""
+
+    account: str
+    energy_uj: int
+    active_uj: int
+    idle_uj: int
+    by_domain: ByDomain
+    plus_minus_uj: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Accounts, largest first. residual_uj is what the meters delivered less what the accounts received."""
+
+    from_us: int
+    to_us: int
+    node: str | None
+    measured_uj: int
+    accounts: list[LedgerAccount]
+    residual_uj: int
+    coverage: Coverage
+
+
+def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int) -> Ledger:
+    """Return the books of one node or of all, for the intervals that ended in (from_us, to_us]."""
+    selected = Range(from_us, to_us, node)
+    # One state for both sides: a commit between two reads would look like broken books.
+    with store.snapshot() as frozen:
+        if node is not None:
+            known = [row.node for row in frozen.nodes()]
+            if node not in known:
+                raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
+        rows = frozen.accounts(selected)
+        watched = frozen.watched(selected)
+        measured = measured_uj(frozen.raw_energy(selected), frozen.raw_gaps(selected))
+    total = Figures.of(rows)
+    total_us = sum(row.reported_us + row.gap_us for row in watched)
+    missing_us = sum(row.unread_us + row.missing_us for row in watched)
+    return Ledger(
+        from_us=from_us,
+        to_us=to_us,
+        node=node,
+        measured_uj=measured,
+        accounts=_accounts(rows),
+        residual_uj=measured - total.energy_uj,
+        coverage=coverage(total.energy_uj, total.modelled_uj, total_us - missing_us, total_us),
+    )
+
+
+def _accounts(rows: list[AccountRow]) -> list[LedgerAccount]:
+    by_account: dict[str, list[AccountRow]] = defaultdict(list)
+    for row in rows:
+        by_account[row.account].append(row)
+    accounts = []
+    for name, own in by_account.items():
+        sums = Figures.of(own)
+        accounts.append(
+            LedgerAccount(
+                name, sums.energy_uj, sums.active_uj, sums.idle_uj, sums.by_domain, sums.plus_minus_uj
+            )
+        )
+    return sorted(accounts, key=lambda a: (-a.energy_uj, a.account))

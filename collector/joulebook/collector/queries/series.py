@@ -1,0 +1,119 @@
+"""Readings of one metric over time, in buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulebook.collector.queries.errors import BadValueError, UnknownNameError, expected_name
+from joulebook.collector.queries.pages import Page, page
+from joulebook.collector.store.protocol import Points, Range, Store
+from joulebook.v1.catalogue import MetricEntry, by_name
+
+MAX_BUCKETS = 11_000
+_DEFAULT_BUCKETS = 300
+# A Report reaches past a range's end by no more than its own length.
+_LONGEST_REPORT_US = 600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One subject's values, one a bucket: exact sums of a counter's increments, or a gauge's mean.
+
+    None where nothing was reported.
+    """
+
+    node: str
+    subject: str
+    values: list[int | float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSet:
+    """Series of one metric over the same buckets; times_s are the ends of the buckets in unix seconds."""
+
+    metric: str
+    unit: str
+    kind: str
+    help: str
+    from_us: int
+    to_us: int
+    step_us: int
+    times_s: list[float]
+    series: list[Series]
+    next_cursor: str | None
+
+
+def get_series(
+    store: Store,
+    *,
+    metric: str,
+    node: str | None,
+    subject: str | None,
+    from_us: int,
+    to_us: int,
+    step_us: int | None,
+    limit: int,
+    cursor: str | None,
+) -> SeriesSet:
+    """Return a metric's series over (from_us, to_us] in buckets of a step (None: one that suits)."""
+    entry = by_name().get(metric)
+    if entry is None:
+        raise BadValueError(
+            "metric", metric, expected_name("a name of the metric catalogue", metric, by_name())
+        )
+    step_us = step_us or max(1_000_000, -(-(to_us - from_us) // _DEFAULT_BUCKETS // 1_000_000) * 1_000_000)
+    buckets = -(-(to_us - from_us) // step_us)
+    if buckets > MAX_BUCKETS:
+        least = -(-(to_us - from_us) // MAX_BUCKETS)
+        raise BadValueError(
+            "step",
+            f"{step_us / 1e6:g}s",
+            f"at least {least / 1e6:.3f} s for this range: no more than {MAX_BUCKETS} steps",
+        )
+    with store.snapshot() as frozen:
+        if node is not None:
+            known = [row.node for row in frozen.nodes()]
+            if node not in known:
+                raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
+        points = frozen.points(Range(from_us, to_us + _LONGEST_REPORT_US, node), entry.number, subject)
+    taken: Page[Points] = page(points, lambda p: (p.node, _subject(p)), limit, cursor)
+    return SeriesSet(
+        metric=entry.name,
+        unit=entry.unit,
+        kind="counter" if entry.is_counter else "gauge",
+        help=entry.help,
+        from_us=from_us,
+        to_us=to_us,
+        step_us=step_us,
+        times_s=[min(from_us + (i + 1) * step_us, to_us) / 1e6 for i in range(buckets)],
+        series=[_bucketed(p, entry, from_us, to_us, step_us, buckets) for p in taken.items],
+        next_cursor=taken.next_cursor,
+    )
+
+
+def _subject(points: Points) -> str:
+    return points.key.domain or points.key.device or points.key.workload
+
+
+def _bucketed(
+    points: Points, entry: MetricEntry, from_us: int, to_us: int, step_us: int, buckets: int
+) -> Series:
+    # An interval belongs to the bucket that it ended in.
+    inside = (points.unix_us > from_us) & (points.unix_us <= to_us)
+    bucket = (points.unix_us[inside] - from_us - 1) // step_us
+    lengths, readings = points.interval_us[inside], points.values[inside]
+    weight = np.zeros(buckets, dtype=np.int64)
+    np.add.at(weight, bucket, lengths)
+    if entry.is_counter:
+        total = np.zeros(buckets, dtype=np.int64)
+        np.add.at(total, bucket, readings)
+        found: Sequence[int | float] = total.tolist()
+    else:
+        sums = np.bincount(bucket, weights=readings.astype(np.float64) * lengths, minlength=buckets)
+        found = (sums / np.maximum(weight, 1)).tolist()
+    reported = (weight > 0).tolist()
+    values = [value if there else None for value, there in zip(found, reported, strict=True)]
+    return Series(points.node, _subject(points), values)

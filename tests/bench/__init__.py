@@ -1,0 +1,1 @@
+"""What joulebook costs, measured beside its peers in one run."""

@@ -1,0 +1,17 @@
+"""`make bench`: every figure in one run."""
+
+import sys
+
+from tests.bench import agent_cost, ingest_cost
+from tests.bench.rows import machine, write
+
+
+def main() -> int:
+    """Measure, print and write; fail where a target is missed."""
+    print(machine(), file=sys.stderr)
+    rows = [*agent_cost.measure(), *ingest_cost.measure()]
+    write("bench", rows)
+    return int(any(one.met is False for one in rows))
+
+
+sys.exit(main())

@@ -1,0 +1,164 @@
+"""What the collector costs for a cluster: ingest, ledger and the embedded store together."""
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+import grpc.aio
+
+from joulebook.collector.ingest.decode import layout_hash
+from joulebook.v1 import ingest_pb2, report_pb2
+from joulebook.v1.ingest_pb2_grpc import IngestServiceStub
+from tests.bench.processes import free_port, joulebook, running
+from tests.bench.rows import Row, process_cpu_ns, pss_kib, rounds, row
+from tests.simulated.node import Load, SimulatedNode
+
+Request = ingest_pb2.StreamReportsRequest
+Response = ingest_pb2.StreamReportsResponse
+
+_NODES = 2000
+_CHANNELS = 20
+_ROUNDS = 5
+_REPORT_S = 10
+
+
+def cluster_node(name: str) -> SimulatedNode:
+    """Return a node of 61 series: 4 domains, 10 jobs and 5 services."""
+    node = SimulatedNode(
+        name=name,
+        cpus=64,
+        domains=[(d, report_pb2.SOURCE_KIND_COUNTER) for d in ("cpu.0", "cpu.1", "memory.0", "memory.1")],
+        wall_us=time.time_ns() // 1000,
+    )
+    jobs = [Load(f"slurm.{i}", cpu_us=900_000 + 7_000 * i, memory_bytes=i << 30) for i in range(1, 11)]
+    services = [
+        Load(f"unit.s{i}.service", report_pb2.WORKLOAD_KIND_SYSTEM, cpu_us=3_000 * i, memory_bytes=i << 20)
+        for i in range(1, 6)
+    ]
+    node.begin(jobs + services)
+    return node
+
+
+class _Agents:
+    """Simulated agents, one stream each, that send a Report every 10 s, evenly spread."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._template = cluster_node("n0")
+        layout = report_pb2.Layout.FromString(next(iter(self._template.layouts.values())))
+        self.series = len(layout.series_metric)
+        self._layouts = []
+        for i in range(_NODES):
+            layout.node = f"n{i}"
+            self._layouts.append(layout.SerializeToString())
+        self.acknowledged = 0
+        self.refused = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Stream until told to stop."""
+        target = f"127.0.0.1:{self._port}"
+        channels = [
+            grpc.aio.insecure_channel(
+                f"127.0.0.1:{self._port}", options=[("grpc.use_local_subchannel_pool", 1)]
+            )
+            for _ in range(_CHANNELS)
+        ]
+        reports = asyncio.create_task(self._cut(stop))
+        await asyncio.gather(*(self._agent(i, channels[i % _CHANNELS], stop) for i in range(_NODES)))
+        await reports
+        for channel in channels:
+            await channel.close()
+
+    async def _cut(self, stop: asyncio.Event) -> None:
+        """Have the template node live through the same 10 s that all nodes report."""
+        self._began = time.monotonic()
+        self._reports: list[report_pb2.Report] = []
+        while not stop.is_set():
+            for _ in range(_REPORT_S):
+                self._template.tick()
+            self._reports.append(self._template.report())
+            await asyncio.sleep(_REPORT_S)
+
+    async def _agent(self, number: int, channel: grpc.aio.Channel, stop: asyncio.Event) -> None:
+        call = IngestServiceStub(channel).StreamReports()
+        reader = asyncio.create_task(self._read(call))
+        layout = self._layouts[number]
+        hash_ = layout_hash(layout)
+        await asyncio.sleep(_REPORT_S * number / _NODES)
+        await call.write(Request(layout=layout))
+        sent = 0
+        while not stop.is_set():
+            if sent < len(self._reports):
+                report = report_pb2.Report()
+                report.CopyFrom(self._reports[sent])
+                report.node, report.layout_hash = f"n{number}", hash_
+                await call.write(Request(report=report))
+                sent += 1
+            await asyncio.sleep(_REPORT_S)
+        await call.done_writing()
+        await reader
+
+    async def _read(self, call: "grpc.aio.StreamStreamCall[Request, Response]") -> None:
+        async for response in call:
+            if response.ack.code == 0 and response.WhichOneof("message") == "ack":
+                self.acknowledged += 1
+            else:
+                self.refused += 1
+
+
+def measure() -> list[Row]:
+    """Return the CPU that the collector takes for 2,000 nodes × 61 series × 1 Hz, in cores."""
+    http, port = free_port(), free_port()
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running(
+            joulebook(
+                "collector",
+                f"--http=127.0.0.1:{http}",
+                f"--grpc=127.0.0.1:{port}",
+                f"--store={directory}/bench.duckdb",
+            ),
+            port,
+        ) as collector,
+    ):
+        agents = _Agents(port)
+
+        async def drive() -> tuple[list[float], int, float]:
+            stop = asyncio.Event()
+            streaming = asyncio.create_task(agents.run(stop))
+            # The first round opens 2,000 streams and stores 2,000 layouts: it is not counted.
+            await asyncio.sleep(_REPORT_S * 2)
+            acknowledged = agents.acknowledged
+            shares = []
+            began = time.monotonic()
+            for _ in range(_ROUNDS):
+                before, at = process_cpu_ns(collector), time.monotonic()
+                await asyncio.sleep(_REPORT_S)
+                shares.append((process_cpu_ns(collector) - before) / 1e9 / (time.monotonic() - at))
+            seconds = time.monotonic() - began
+            samples = (agents.acknowledged - acknowledged) * agents.series * _REPORT_S
+            stop.set()
+            await streaming
+            return shares, samples, seconds
+
+        shares, samples, seconds = asyncio.run(drive())
+        iterator = iter(shares)
+        (cores,) = rounds(_ROUNDS, lambda: [next(iterator)])
+        stored = Path(f"{directory}/bench.duckdb").stat().st_size
+        memory_mib = pss_kib(collector) / 1024
+    if agents.refused:
+        raise RuntimeError(f"{agents.refused} reports were refused")
+    rate = samples / seconds
+    return [
+        row(
+            f"collector CPU, {_NODES} nodes × {agents.series} series × 1 Hz in {_REPORT_S} s Reports",
+            "cores",
+            cores,
+            target=0.5,
+        ),
+        row("durable samples, ledger included, at that load", "samples/s", rate),
+        row("durable samples a second of collector CPU", "samples/s", rate / cores),
+        row("collector PSS at that load", "MiB", memory_mib),
+        row("store a sample, readings and books, before compaction", "bytes", stored / max(samples, 1)),
+    ]
