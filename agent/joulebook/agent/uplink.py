@@ -3,29 +3,31 @@
 import asyncio
 import logging
 import random
+import ssl
 import threading
-from pathlib import Path
 
-import grpc
-import grpc.aio
+from grpclib import GRPCError, Status
+from grpclib.client import Channel, Stream, StreamStreamMethod
+from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
 from joulebook.agent.layout import layout_hash
 from joulebook.agent.outbox import Entry, Key, MemoryOutbox
 from joulebook.v1 import ingest_pb2
-from joulebook.v1.ingest_pb2_grpc import IngestServiceStub
 
 _log = logging.getLogger(__name__)
 
 Request = ingest_pb2.StreamReportsRequest
 Response = ingest_pb2.StreamReportsResponse
-Call = grpc.aio.StreamStreamCall[Request, Response]
+Call = Stream[Request, Response]
+
+_METHOD = "/joulebook.v1.IngestService/StreamReports"
 
 # Reports on their way at once: enough to fill a link, few enough that a collector's restart costs little.
 _WINDOW = 64
 # A collector that owes an answer this long is given up and tried again.
 _ANSWER_S = 60.0
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 30.0
-_RETRY = {grpc.StatusCode.UNAVAILABLE.value[0], grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]}
+_RETRY = {Status.UNAVAILABLE.value, Status.RESOURCE_EXHAUSTED.value}
 
 
 class _AgainLaterError(Exception):
@@ -45,7 +47,6 @@ class Uplink:
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.refused = 0
-        self.connections = 0
 
     def start(self) -> None:
         """Begin to stream."""
@@ -77,27 +78,28 @@ class Uplink:
         finally:
             self._loop.close()
 
-    def _channel(self) -> grpc.aio.Channel:
-        if not self._tls_ca:
-            return grpc.aio.insecure_channel(self._target)
-        credentials = grpc.ssl_channel_credentials(Path(self._tls_ca).read_bytes())
-        return grpc.aio.secure_channel(self._target, credentials)
+    def _channel(self) -> Channel:
+        host, _, port = self._target.rpartition(":")
+        context = None
+        if self._tls_ca:
+            context = ssl.create_default_context(cafile=self._tls_ca)
+            context.set_alpn_protocols(["h2"])
+        return Channel(host.strip("[]"), int(port), ssl=context)
 
     async def _connect_for_ever(self) -> None:
         retry_s = _FIRST_RETRY_S
         said = False
         while not (self._stopping and not len(self._outbox)):
-            answered = 0
+            session = _Session(self, self._outbox)
             try:
                 async with self._channel() as channel:
-                    session = _Session(self, self._outbox)
-                    try:
-                        await session.run(IngestServiceStub(channel).StreamReports())
-                    finally:
-                        answered = session.answered
+                    method = StreamStreamMethod(channel, _METHOD, Request, Response)
+                    async with method.open() as call:
+                        await session.run(call)
                 continue
-            except (grpc.aio.AioRpcError, _AgainLaterError, TimeoutError, grpc.aio.UsageError) as error:
-                reason = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
+            except (GRPCError, StreamTerminatedError, ProtocolError, OSError, _AgainLaterError) as error:
+                reason = str(error) or type(error).__name__
+            answered = session.answered
             if answered:
                 retry_s, said = _FIRST_RETRY_S, False
             if not said:
@@ -133,13 +135,13 @@ class _Session:
 
     async def run(self, call: Call) -> None:
         """Send and take answers until there is nothing left to do, or raise what went wrong."""
+        await call.send_request()
         sender = asyncio.create_task(self._send_all(call))
         try:
             await self._take_answers(call, sender)
             await sender
         finally:
             sender.cancel()
-            call.cancel()
 
     async def _send_all(self, call: Call) -> None:
         while True:
@@ -152,22 +154,22 @@ class _Session:
                     await self._send(call, entry)
             if not await self._uplink.wait_for_more():
                 break
-        await call.done_writing()
+        await call.end()
 
     async def _send(self, call: Call, entry: Entry) -> None:
         async with self._sending:
             hash_ = layout_hash(entry.layout)
             if hash_ not in self._layouts_sent:
                 self._layouts_sent.add(hash_)
-                await call.write(Request(layout=entry.layout))
-            await call.write(Request(report=entry.report))
+                await call.send_message(Request(layout=entry.layout))
+            await call.send_message(Request(report=entry.report))
 
     async def _take_answers(self, call: Call, sender: asyncio.Task[None]) -> None:
         while True:
-            response = await self._next_answer(call)
+            response = await self._next_answer(call, sender)
             if response is None:
                 if not sender.done():
-                    raise _AgainLaterError(await call.details() or "the collector ended the stream")
+                    raise _AgainLaterError("the collector ended the stream")
                 return
             self.answered += 1
             if response.WhichOneof("message") == "layout_wanted":
@@ -181,20 +183,23 @@ class _Session:
             self._room.set()
             self._uplink.acknowledged()
 
-    async def _next_answer(self, call: Call) -> Response | None:
+    async def _next_answer(self, call: Call, sender: asyncio.Task[None]) -> Response | None:
         """Read an answer; None at the stream's end. Raises when one is owed for too long.
 
         A read that is cut short would end the call, so it is waited for beside the clock.
         """
-        reading = asyncio.ensure_future(call.read())
+        reading = asyncio.ensure_future(call.recv_message())
         try:
             while True:
                 answered = self.answered
                 owed = bool(self._on_the_way)
-                done, _ = await asyncio.wait({reading}, timeout=_ANSWER_S)
+                both = {reading} if sender.done() else {reading, sender}
+                done, _ = await asyncio.wait(both, timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+                if reading in done:
+                    return reading.result()
                 if done:
-                    answer = reading.result()
-                    return answer if isinstance(answer, Response) else None
+                    sender.result()
+                    continue
                 if owed and self._on_the_way and self.answered == answered:
                     raise _AgainLaterError(f"no answer for {_ANSWER_S:.0f} s")
         finally:
@@ -204,7 +209,7 @@ class _Session:
         key = (ack.boot, ack.sequence)
         if ack.code in _RETRY:
             raise _AgainLaterError(ack.message)
-        if ack.code != grpc.StatusCode.OK.value[0]:
+        if ack.code != Status.OK.value:
             # It would be refused for ever. The counters around it still tell the energy it held.
             self._uplink.refused += 1
             _log.error("report %d refused: %s", ack.sequence, ack.message)
