@@ -59,9 +59,7 @@ class _Agents:
         """Stream until told to stop."""
         target = f"127.0.0.1:{self._port}"
         channels = [
-            grpc.aio.insecure_channel(
-                f"127.0.0.1:{self._port}", options=[("grpc.use_local_subchannel_pool", 1)]
-            )
+            grpc.aio.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)])
             for _ in range(_CHANNELS)
         ]
         reports = asyncio.create_task(self._cut(stop))

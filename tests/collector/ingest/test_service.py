@@ -1,11 +1,14 @@
 """Over the wire: what is good is acknowledged once durable, what is bad is refused and harms nothing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import grpc
 import pytest
 
 from joulebook.collector.ingest.decode import layout_hash
+from joulebook.collector.ledger.book import Books, book
+from joulebook.collector.ledger.policy import Policy
+from joulebook.collector.ledger.stack import Readings
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.v1 import ingest_pb2, report_pb2
 from joulebook.v1.ingest_pb2_grpc import IngestServiceStub
@@ -136,6 +139,32 @@ def test_a_store_that_cannot_write_has_the_report_sent_again(
     (answer,) = _stream(server, requests)
     assert (answer.ack.code, answer.ack.duplicate) == (OK, False)
     assert total_uj(server.store) == node.measured_uj
+
+
+def test_a_report_that_breaks_the_ledger_takes_no_other_with_it(
+    server: IngestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Report that cannot be booked, by a fault of ours, is refused alone; those beside it are booked."""
+    good, good_layout, (good_report,) = _node("good")
+    _, bad_layout, (bad_report,) = _node("bad")
+
+    def fragile(readings: Sequence[Readings], policy: Policy) -> Books:
+        if any(r.layout.node == "bad" for r in readings):
+            raise ZeroDivisionError
+        return book(readings, policy)
+
+    monkeypatch.setattr("joulebook.collector.ingest.committer.book", fragile)
+    answers = _stream(
+        server,
+        [
+            Request(layout=bad_layout),
+            Request(layout=good_layout),
+            Request(report=bad_report),
+            Request(report=good_report),
+        ],
+    )
+    assert sorted(a.ack.code for a in answers) == [OK, grpc.StatusCode.INTERNAL.value[0]]
+    assert total_uj(server.store) == good.measured_uj
 
 
 def _full_disk(_connection: object) -> None:

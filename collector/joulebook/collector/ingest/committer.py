@@ -89,6 +89,20 @@ class Committer:
             for _, answer in waiting:
                 answer(Outcome(grpc.StatusCode.UNAVAILABLE, str(error)))
             return
+        except Exception as error:
+            # A Report that gets past the checks and cannot be booked all the same is a fault of ours. It must
+            # not take the others with it: each is tried alone.
+            if len(waiting) > 1:
+                for one in waiting:
+                    await self._commit([one])
+                return
+            self._stats.failed_commits += 1
+            self._stats.refused[grpc.StatusCode.INTERNAL.name] += 1
+            _log.exception("report %d of %s cannot be booked", reports[0].start_us, reports[0].node)
+            waiting[0][1](
+                Outcome(grpc.StatusCode.INTERNAL, f"cannot be booked: {type(error).__name__}: {error}")
+            )
+            return
         self._stats.commits += 1
         self._stats.commit_us += (time.monotonic_ns() - began) // 1000
         for i in placement.new:

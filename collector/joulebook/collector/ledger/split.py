@@ -18,7 +18,8 @@ def split(amount: Ints, weight: Ints, fallback: Ints) -> Ints:
     Units left over by rounding down go to the largest remainders, ties to the lower place. Where all weights
     are 0 the whole amount goes to the place in fallback (n).
 
-    Weights whose sum passes 2^31 (bytes of memory) lose their lowest bits: below 5 parts in 10^10.
+    Weights whose sum passes 2^31 (bytes of memory) lose their lowest bits: each place's share may then be off
+    by one part in 2^30 for each place there is. The sum stays exact.
     """
     total = weight.sum(axis=1)
     bits = np.ceil(np.log2(np.maximum(total, 1).astype(np.float64) + 1.0)).astype(np.int64)

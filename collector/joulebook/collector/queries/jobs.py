@@ -47,10 +47,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A job on one node, and whether it is there still."""
+    """A job on one node, whether it is there still, and when the node was last heard of."""
 
     row: JobRow
     running: bool
+    heard_us: int
 
 
 def list_jobs(
@@ -89,11 +90,13 @@ def get_job(store: Store, job: str) -> Job:
 
 
 def _places(store: StoreView) -> dict[str, list[_Place]]:
-    present = {(row.node, workload.id) for row in store.nodes() for workload in row.layout.message.workloads}
+    nodes = store.nodes()
+    heard_us = {row.node: row.last_unix_us for row in nodes}
+    present = {(row.node, workload.id) for row in nodes for workload in row.layout.message.workloads}
     jobs: dict[str, list[_Place]] = defaultdict(list)
     for row in store.jobs():
         running = row.end_unix_us is None and (row.node, row.job) in present
-        jobs[row.job].append(_Place(row, running))
+        jobs[row.job].append(_Place(row, running, heard_us.get(row.node, 0)))
     return jobs
 
 
@@ -121,7 +124,7 @@ def _rows(
 def _job(job: str, places: Sequence[_Place], rows: Mapping[str, AccountRow]) -> Job:
     sums = Figures.of(list(rows.values()))
     start_us = _start_us(places)
-    ends = [_end_us(p.row, rows.get(p.row.node)) for p in places]
+    ends = [_end_us(p, rows.get(p.row.node)) for p in places]
     state = _state(places)
     statuses = [p.row.exit_status for p in places if p.row.exit_status is not None]
     total_us = sum(end - p.row.start_unix_us for p, end in zip(places, ends, strict=True))
@@ -155,10 +158,16 @@ def _job(job: str, places: Sequence[_Place], rows: Mapping[str, AccountRow]) -> 
     )
 
 
-def _end_us(row: JobRow, booked: AccountRow | None) -> int:
+def _end_us(place: _Place, booked: AccountRow | None) -> int:
     """Return when a job ended on a node, or up to when it is known to have been there."""
-    seen = row.end_unix_us if row.end_unix_us is not None else (booked.last_unix_us if booked else 0)
-    return max(seen, row.start_unix_us)
+    row = place.row
+    if row.end_unix_us is not None:
+        seen_us = row.end_unix_us
+    elif place.running:
+        seen_us = place.heard_us
+    else:
+        seen_us = booked.last_unix_us if booked else 0
+    return max(seen_us, row.start_unix_us)
 
 
 def _power_mw(rows: Mapping[str, AccountRow], known_us: Mapping[str, int]) -> int | None:

@@ -111,14 +111,15 @@ def _powers(store: StoreView, rows: Sequence[NodeRow], now_us: int) -> dict[str,
 
 
 def _power_within(store: StoreView, selected: Range) -> dict[str, list[AccountPower]]:
-    reported_us = {row.node: row.reported_us for row in store.watched(selected)}
+    watched = {row.node: row for row in store.watched(selected)}
     found: dict[str, list[AccountPower]] = defaultdict(list)
     for row in store.accounts(selected):
-        if length_us := reported_us.get(row.node, 0):
-            energy_uj = sum(row.active_uj) + sum(row.idle_uj)
-            # A gap's energy is past, not power now.
-            if row.account != "unattributed" or row.observed_us <= length_us:
-                found[row.node].append(AccountPower(row.account, energy_uj * 1000 // length_us))
+        time = watched.get(row.node)
+        # What passed in a gap is known only now, but was not drawn now.
+        if time is None or not time.reported_us or (row.account == "unattributed" and time.gap_us):
+            continue
+        energy_uj = sum(row.active_uj) + sum(row.idle_uj)
+        found[row.node].append(AccountPower(row.account, energy_uj * 1000 // time.reported_us))
     return found
 
 

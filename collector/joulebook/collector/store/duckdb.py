@@ -73,7 +73,7 @@ class DuckDBStore(Reads):
                 self._insert("chunks", self._chunks(commit.reports, intervals))
                 self._insert("ledger", self._ledger(commit, intervals))
                 self._insert_gaps(commit, first + len(commit.reports))
-                self._insert_jobs(new_layouts)
+                self._stage_jobs(new_layouts)
                 self._insert_ends(commit.reports)
                 self._ids.insert(self._connection)
             self._next_interval = first + len(commit.reports) + len(commit.gaps)
@@ -169,18 +169,14 @@ class DuckDBStore(Reads):
                 self._connection.execute("DELETE FROM ledger WHERE interval_id = ?", [interval])
                 self._connection.execute("DELETE FROM intervals WHERE interval_id = ?", [interval])
 
-    def _insert_jobs(self, reports: Sequence[Decoded]) -> None:
+    def _stage_jobs(self, reports: Sequence[Decoded]) -> None:
         for decoded in reports:
             layout = decoded.readings.layout
             began_us = decoded.start_us + decoded.realtime_offset_us
             node = self._ids.node(layout.node)
             for w in layout.message.workloads:
                 if w.kind == report_pb2.WORKLOAD_KIND_JOB:
-                    self._connection.execute(
-                        "INSERT INTO jobs SELECT ?, ?, ?, ?, ?, ? WHERE NOT EXISTS "
-                        "(SELECT 1 FROM jobs WHERE job = ? AND node_id = ?)",
-                        [w.id, node, w.source, w.name, w.user, w.start_unix_us or began_us, w.id, node],
-                    )
+                    self._ids.job(node, w.id, w.source, w.name, w.user, w.start_unix_us or began_us)
 
     def _insert_ends(self, reports: Sequence[Decoded]) -> None:
         for decoded in reports:

@@ -7,10 +7,21 @@ from typing import Any
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
 
 Ints = npt.NDArray[np.int64]
+
+
+_COLUMNS = {
+    "nodes": ("node_id", "node"),
+    "boots": ("boot_id", "node_id", "boot"),
+    "accounts": ("account_id", "account"),
+    "layouts": ("layout_id", "node_id", "hash", "serialized"),
+    "series": ("series_id", "node_id", "metric", "domain", "device", "workload"),
+    "jobs": ("job_number", "node_id", "job", "source", "name", "user_name", "start_unix_us"),
+}
 
 
 class Ids:
@@ -31,6 +42,7 @@ class Ids:
                 connection, "series", "node_id, metric, domain, device, workload, series_id"
             )
         }
+        self._jobs = {(n, j): i for n, j, i in _all(connection, "jobs", "node_id, job, job_number")}
         self._series_of_layout: dict[tuple[int, int], Ints] = {}
         self._staged: dict[str, list[tuple[Any, ...]]] = {}
         self._undo: list[tuple[dict[Any, int], object]] = []
@@ -50,7 +62,7 @@ class Ids:
     def boot(self, node: str, boot: bytes) -> int:
         """Return the number of a boot of a node."""
         key = (self.node(node), boot)
-        found = self._boots.get(key)
+        found: int | None = self._boots.get(key)
         return found if found is not None else self._new("boots", self._boots, key, key[0], boot)
 
     def account(self, account: str) -> int:
@@ -61,7 +73,7 @@ class Ids:
     def layout(self, layout: NodeLayout) -> int:
         """Return a layout's number."""
         key = (self.node(layout.node), layout.hash)
-        found = self._layouts.get(key)
+        found: int | None = self._layouts.get(key)
         if found is not None:
             return found
         return self._new("layouts", self._layouts, key, *key, layout.serialized)
@@ -69,6 +81,14 @@ class Ids:
     def has_layout(self, layout: NodeLayout) -> bool:
         """Say whether a layout is known already."""
         return (self.node(layout.node), layout.hash) in self._layouts
+
+    def job(self, node: int, job: str, source: str, name: str, user: str, start_unix_us: int) -> int:
+        """Return the number of a job on a node; what is said of it first is what is kept."""
+        key = (node, job)
+        found: int | None = self._jobs.get(key)
+        if found is not None:
+            return found
+        return self._new("jobs", self._jobs, key, *key, source, name, user, start_unix_us)
 
     def series(self, layout: NodeLayout) -> Ints:
         """Return the numbers of a layout's series, in its order."""
@@ -92,8 +112,15 @@ class Ids:
     def insert(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Write what is staged, in the caller's transaction."""
         for table, rows in self._staged.items():
-            marks = ", ".join("?" * len(rows[0]))
-            connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+            names = _COLUMNS[table]
+            columns = zip(names, zip(*rows, strict=True), strict=True)
+            # Hashes fill all 64 bits.
+            staged = pa.table(
+                {name: pa.array(values, pa.uint64() if name == "hash" else None) for name, values in columns}
+            )
+            connection.register("staged_names", staged)
+            connection.execute(f"INSERT INTO {table} SELECT {', '.join(names)} FROM staged_names")
+            connection.unregister("staged_names")
 
     def keep(self) -> None:
         """Take what was staged for durable."""

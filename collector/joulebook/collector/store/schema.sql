@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS ledger (
     storage_idle_uj BIGINT, network_idle_uj BIGINT, platform_idle_uj BIGINT,
     modelled_uj BIGINT, systematic_uj BIGINT, variance_uj2 BIGINT);
 CREATE TABLE IF NOT EXISTS jobs (
-    job VARCHAR, node_id INTEGER, source VARCHAR, name VARCHAR, user_name VARCHAR, start_unix_us BIGINT);
+    job_number INTEGER, node_id INTEGER, job VARCHAR, source VARCHAR, name VARCHAR, user_name VARCHAR,
+    start_unix_us BIGINT);
 CREATE TABLE IF NOT EXISTS job_ends (job VARCHAR, node_id INTEGER, end_unix_us BIGINT, exit_status INTEGER);
 CREATE TABLE IF NOT EXISTS source_states (
     node_id INTEGER, name VARCHAR, state INTEGER, reason VARCHAR, fix VARCHAR, unix_us BIGINT);

@@ -1,0 +1,68 @@
+"""The collector's HTTP API as commands see it; nothing but the standard library."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import quote, urlencode
+from urllib.request import HTTPSHandler, ProxyHandler, build_opener
+
+import click
+
+
+class ServerError(click.ClickException):
+    """The collector did not answer, or answered with a problem."""
+
+
+class UnreachableError(ServerError):
+    """Nothing that speaks HTTP is there."""
+
+
+class Server:
+    """A collector's HTTP API."""
+
+    def __init__(self, url: str, *, ca: str = "", timeout_s: float = 30.0) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ServerError(f"server {url!r}: expected a URL like http://127.0.0.1:8460")
+        self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        context = ssl.create_default_context(cafile=ca or None)
+        # A collector is near; the way to it is not a proxy to the Internet.
+        self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
+
+    def get(self, *path: str, **parameters: str | int | None) -> Any:
+        """Return the answer to a path's parts below /api/v1. Raises ServerError."""
+        given = {name: value for name, value in parameters.items() if value is not None}
+        query = f"?{urlencode(given)}" if given else ""
+        where = "/".join(quote(part, safe="") for part in path)
+        try:
+            with self._opener.open(f"{self.url}/api/v1/{where}{query}", timeout=self._timeout_s) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            raise ServerError(_detail(error)) from error
+        except (OSError, ValueError) as error:
+            raise UnreachableError(
+                f"no collector answers at {self.url} ({getattr(error, 'reason', None) or error}); "
+                "start one with `joulebook up`, or name another with --server"
+            ) from error
+
+    def every(self, name: str, limit: int, **parameters: str | None) -> list[Any]:
+        """Return up to limit items of a list, page by page."""
+        items: list[Any] = []
+        cursor: str | None = None
+        while len(items) < limit:
+            page = self.get(name, limit=min(limit - len(items), 1000), cursor=cursor, **parameters)
+            items += page[name]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        return items
+
+
+def _detail(error: HTTPError) -> str:
+    try:
+        return str(json.load(error)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"{error.url}: {error.code} {error.reason}; is it a joulebook collector?"

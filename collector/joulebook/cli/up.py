@@ -1,0 +1,139 @@
+"""`joulebook up`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from joulebook.cli.children import Child, ChildEndedError
+from joulebook.cli.layers import Configuration
+from joulebook.cli.options import FileOption, configuration
+from joulebook.cli.sample import toml_value
+from joulebook.cli.server import Server, ServerError
+from joulebook.cli.units import power, printable
+
+_TTY_S = 1.0
+_LOG_S = 10.0
+_LOOK_S = 0.2
+
+
+@click.command()
+@FileOption
+@click.option("--http", metavar="HOST:PORT", help="Where to serve the page and the HTTP API.")
+@click.option("--grpc", metavar="HOST:PORT", help="Where to serve gRPC.")
+@click.option(
+    "--state-dir", metavar="DIR", type=click.Path(path_type=Path), help="Where the books and logs are."
+)
+def up(config: str | None, http: str | None, grpc: str | None, state_dir: Path | None) -> None:
+    """Start a collector and an agent on this machine, and show where its power goes, until Ctrl-C."""
+    found = configuration(config, {("collector", "http"): http, ("collector", "grpc"): grpc})
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: told.set())
+    state = state_dir or _state_dir()
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"{state}: {error.strerror}; name another with --state-dir") from error
+    try:
+        with ExitStack() as running:
+            _run(found, config, state, running, told)
+    except ChildEndedError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _run(
+    found: Configuration, file: str | None, state: Path, running: ExitStack, told: threading.Event
+) -> None:
+    options = ["--config", file] if file else []
+    collector, addresses = _collector(found, options, state)
+    running.callback(collector.stop)
+    own = toml_value([*found.agent.own_pids, collector.pid, os.getpid()])
+    agent = Child(
+        "agent",
+        [*options, "--collector", addresses["grpc"]],
+        state / "agent.log",
+        environ={"JOULEBOOK__AGENT__OWN_PIDS": own},
+    )
+    running.callback(agent.stop)
+    scheme = "https" if found.collector.tls_certificate else "http"
+    url = f"{scheme}://{addresses['http']}"
+    click.echo(f"joulebook is at {url} (gRPC {addresses['grpc']}; books and logs in {state})")
+    _watch(Server(url, ca=found.agent.tls_ca, timeout_s=5.0), [collector, agent], told)
+
+
+def _collector(found: Configuration, options: list[str], state: Path) -> tuple[Child, dict[str, str]]:
+    """Start the collector and wait for the addresses that it bound."""
+    store = found.collector.store or str(state / "joulebook.duckdb")
+    reading, writing = os.pipe()
+    where = ["--http", found.collector.http, "--grpc", found.collector.grpc, "--store", store]
+    try:
+        collector = Child(
+            "collector",
+            [*options, *where, "--ready-fd", str(writing)],
+            state / "collector.log",
+            pass_fds=[writing],
+        )
+    finally:
+        os.close(writing)
+    with os.fdopen(reading) as pipe:
+        line = pipe.readline()
+    if not line:
+        raise collector.wait_for_end()
+    return collector, json.loads(line)
+
+
+def _watch(server: Server, children: list[Child], told: threading.Event) -> None:
+    """Show power by account until told to stop, or a child ends."""
+    tty = sys.stdout.isatty()
+    show_at = time.monotonic()
+    try:
+        while not told.wait(_LOOK_S):
+            for child in children:
+                child.check()
+            if time.monotonic() < show_at:
+                continue
+            show_at = time.monotonic() + (_TTY_S if tty else _LOG_S)
+            line = _power_line(server)
+            if tty:
+                line = f"\r\x1b[2K{line[: shutil.get_terminal_size().columns - 1]}"
+            click.echo(line, nl=not tty)
+    finally:
+        if tty:
+            click.echo()
+
+
+def _power_line(server: Server) -> str:
+    try:
+        nodes = server.get("nodes", limit=1000)["nodes"]
+    except ServerError as error:
+        return error.message
+    powers: dict[str, int] = {}
+    for node in nodes:
+        _add_up(node, powers)
+    if not powers:
+        return "waiting for the first report"
+    accounts = sorted(powers.items(), key=lambda one: (-one[1], one[0]))
+    shown = "  ".join(f"{printable(name)} {power(power_mw)}" for name, power_mw in accounts)
+    return f"{power(sum(powers.values()))}:  {shown}"
+
+
+def _add_up(node: dict[str, Any], powers: dict[str, int]) -> None:
+    for one in node["accounts"]:
+        powers[one["account"]] = powers.get(one["account"], 0) + one["power_mw"]
+
+
+def _state_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/joulebook")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "joulebook"

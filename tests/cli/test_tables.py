@@ -1,0 +1,77 @@
+"""What commands show of a collector's books."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+
+from joulebook.cli.main import main
+from tests.simulated.cluster import ENDED_JOB, JOB, cluster
+from tests.simulated.collector import LiveCollector
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a collector with two nodes' books answers."""
+    books = cluster(str(tmp_path_factory.mktemp("books") / "books.duckdb"))
+    books.store.close()
+    with LiveCollector(books.path) as live:
+        yield f"http://{live.addresses.http}"
+
+
+def _shown(url: str, *arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, env={"JOULEBOOK_SERVER": url})
+
+
+def test_jobs(url: str) -> None:
+    """Jobs are a table, the newest first, and the same as JSON."""
+    shown = _shown(url, "jobs")
+    assert shown.exit_code == 0
+    assert shown.stdout.index(JOB) < shown.stdout.index(ENDED_JOB)
+    found = json.loads(_shown(url, "jobs", "--json").stdout)
+    assert [job["job"] for job in found] == [JOB, ENDED_JOB]
+    assert [job["job"] for job in json.loads(_shown(url, "jobs", "--json", "--user", "bob").stdout)] == [
+        ENDED_JOB
+    ]
+    assert len(json.loads(_shown(url, "jobs", "--json", "--limit", "1").stdout)) == 1
+
+
+def test_job(url: str) -> None:
+    """A job is shown by domain with its ±, how it ended and how well it is known."""
+    shown = _shown(url, "job", ENDED_JOB).stdout
+    for part in (
+        "ended with 3",
+        "cpu",
+        "memory",
+        "platform",
+        "total",
+        "±",
+        "measured 66.7 %",
+        "missing 33.3 %",
+    ):
+        assert part in shown
+    assert "gpu" not in shown
+    assert json.loads(_shown(url, "job", ENDED_JOB, "--json").stdout)["exit_status"] == 3
+
+
+def test_unknown_job(url: str) -> None:
+    """A job that is not in the books exits with 1 and the collector's own words."""
+    failed = _shown(url, "job", "run.abd")
+    assert failed.exit_code == 1
+    assert "expected a job in the books; did you mean 'run.abc'?" in failed.stderr
+
+
+def test_nodes(url: str) -> None:
+    """Nodes are a table with their meters and what is wrong with a source, and the same as JSON."""
+    shown = _shown(url, "nodes").stdout
+    for part in ("n1", "n2", "cpu.0 (simulated)", "n2: rapl is unreadable", "run as root"):
+        assert part in shown
+    assert [node["node"] for node in json.loads(_shown(url, "nodes", "--json").stdout)] == ["n1", "n2"]
+
+
+def test_server_must_be_a_url() -> None:
+    """A server that is no URL is refused with what one looks like."""
+    failed = _shown("localhost:8460", "nodes")
+    assert failed.exit_code == 1
+    assert "expected a URL like" in failed.stderr
