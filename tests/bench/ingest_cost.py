@@ -79,11 +79,12 @@ class _Agents:
             await asyncio.sleep(_REPORT_S)
 
     async def _agent(self, number: int, channel: grpc.aio.Channel, stop: asyncio.Event) -> None:
-        call = IngestServiceStub(channel).StreamReports()
-        reader = asyncio.create_task(self._read(call))
         layout = self._layouts[number]
         hash_ = layout_hash(layout)
+        # Agents come one after another, as their own jitter has them do.
         await asyncio.sleep(_REPORT_S * number / _NODES)
+        call = IngestServiceStub(channel).StreamReports()
+        reader = asyncio.create_task(self._read(call))
         await call.write(Request(layout=layout))
         sent = 0
         while not stop.is_set():

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.store.duckdb_ids import Ids
 from joulebook.collector.store.duckdb_reads import Reads
@@ -77,6 +78,12 @@ class DuckDBStore(Reads):
                 self._insert_ends(commit.reports)
                 self._ids.insert(self._connection)
             self._next_interval = first + len(commit.reports) + len(commit.gaps)
+
+    def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
+        """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
+        # This is the only writer: a boot that it does not know has nothing stored. A cluster that starts up
+        # asks this once a node.
+        return super().spans(node, boot, start_us, end_us) if self._ids.knows_boot(node, boot) else []
 
     def _insert(self, table: str, columns: dict[str, Any]) -> None:
         rows = pa.table(columns)

@@ -65,6 +65,10 @@ class Ids:
         found: int | None = self._boots.get(key)
         return found if found is not None else self._new("boots", self._boots, key, key[0], boot)
 
+    def knows_boot(self, node: str, boot: bytes) -> bool:
+        """Say whether anything of a node's boot was ever stored."""
+        return (self._nodes.get(node), boot) in self._boots
+
     def account(self, account: str) -> int:
         """Return an account's number."""
         found: int | None = self._accounts.get(account)
