@@ -83,7 +83,8 @@ def measure() -> list[Row]:
         ),
         running(node_exporter(peer_port), peer_port) as exporter,
         running(
-            joulebook("agent", f"--collector=127.0.0.1:{grpc_port}", f"--socket={directory}/agent.sock")
+            joulebook("agent", f"--collector=127.0.0.1:{grpc_port}"),
+            JOULEBOOK__AGENT__SOCKET=f"{directory}/agent.sock",
         ) as agent,
     ):
         time.sleep(8)

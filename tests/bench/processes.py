@@ -19,11 +19,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: Sequence[str], port: int | None = None) -> Iterator[int]:
+def running(command: Sequence[str], port: int | None = None, **environment: str) -> Iterator[int]:
     """Run a command until the block is left; wait for its port first. Yields its pid."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | environment
     ) as process:
         try:
             if port is not None:

@@ -34,9 +34,9 @@ def test_power(power_mw: int | None, expected: str) -> None:
     assert power(power_mw) == expected
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (3723, "1:02:03")])
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0174, "17 ms"), (59.94, "59.9 s"), (3723, "1:02:03")])
 def test_duration(seconds: float, expected: str) -> None:
-    """Seconds up to a minute, then hours, minutes and seconds."""
+    """Milliseconds below a second, seconds up to a minute, then hours, minutes and seconds."""
     assert duration(seconds) == expected
 
 

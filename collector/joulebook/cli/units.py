@@ -34,7 +34,9 @@ def _scaled(value: int, exponent: int, symbol: str, plus_minus: int | None) -> s
 
 
 def duration(seconds: float) -> str:
-    """Write a length of time: 12.3 s, or 1:02:03 from a minute on."""
+    """Write a length of time: 17 ms, 12.3 s, or 1:02:03 from a minute on."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
 
 

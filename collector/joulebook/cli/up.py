@@ -25,6 +25,7 @@ from joulebook.cli.units import power, printable
 _TTY_S = 1.0
 _LOG_S = 10.0
 _LOOK_S = 0.2
+_WAITING = "waiting for the first report"
 
 
 @click.command()
@@ -63,13 +64,20 @@ def _run(
         "agent",
         [*options, "--collector", addresses["grpc"]],
         state / "agent.log",
-        environ={"JOULEBOOK__AGENT__OWN_PIDS": own},
+        environ={"JOULEBOOK__AGENT__OWN_PIDS": own, **_live(found)},
     )
     running.callback(agent.stop)
     scheme = "https" if found.collector.tls_certificate else "http"
     url = f"{scheme}://{addresses['http']}"
     click.echo(f"joulebook is at {url} (gRPC {addresses['grpc']}; books and logs in {state})")
     _watch(Server(url, ca=found.agent.tls_ca, timeout_s=5.0), [collector, agent], told)
+
+
+def _live(found: Configuration) -> dict[str, str]:
+    """Have the agent report every tick, for eyes that watch, unless it was told how often."""
+    if ("agent", "report_s") in found.origins:
+        return {}
+    return {"JOULEBOOK__AGENT__REPORT_S": str(found.agent.tick_s)}
 
 
 def _collector(found: Configuration, options: list[str], state: Path) -> tuple[Child, dict[str, str]]:
@@ -103,8 +111,8 @@ def _watch(server: Server, children: list[Child], told: threading.Event) -> None
                 child.check()
             if time.monotonic() < show_at:
                 continue
-            show_at = time.monotonic() + (_TTY_S if tty else _LOG_S)
             line = _power_line(server)
+            show_at = time.monotonic() + (_TTY_S if tty or line == _WAITING else _LOG_S)
             if tty:
                 line = f"\r\x1b[2K{line[: shutil.get_terminal_size().columns - 1]}"
             click.echo(line, nl=not tty)
@@ -122,7 +130,7 @@ def _power_line(server: Server) -> str:
     for node in nodes:
         _add_up(node, powers)
     if not powers:
-        return "waiting for the first report"
+        return _WAITING
     accounts = sorted(powers.items(), key=lambda one: (-one[1], one[0]))
     shown = "  ".join(f"{printable(name)} {power(power_mw)}" for name, power_mw in accounts)
     return f"{power(sum(powers.values()))}:  {shown}"
