@@ -109,46 +109,23 @@ class _Agents:
 def measure() -> list[Row]:
     """Return the CPU that the collector takes for 2,000 nodes × 61 series × 1 Hz, in cores."""
     http, port = free_port(), free_port()
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        running(
-            joulebook(
-                "collector",
-                f"--http=127.0.0.1:{http}",
-                f"--grpc=127.0.0.1:{port}",
-                f"--store={directory}/bench.duckdb",
-            ),
-            port,
-        ) as collector,
-    ):
-        agents = _Agents(port)
-
-        async def drive() -> tuple[list[float], int, float]:
-            stop = asyncio.Event()
-            streaming = asyncio.create_task(agents.run(stop))
-            # The first round opens 2,000 streams and stores 2,000 layouts: it is not counted.
-            await asyncio.sleep(_REPORT_S * 2)
-            acknowledged = agents.acknowledged
-            shares = []
-            began = time.monotonic()
-            for _ in range(_ROUNDS):
-                before, at = process_cpu_ns(collector), time.monotonic()
-                await asyncio.sleep(_REPORT_S)
-                shares.append((process_cpu_ns(collector) - before) / 1e9 / (time.monotonic() - at))
-            seconds = time.monotonic() - began
-            samples = (agents.acknowledged - acknowledged) * agents.series * _REPORT_S
-            stop.set()
-            await streaming
-            return shares, samples, seconds
-
-        shares, samples, seconds = asyncio.run(drive())
-        iterator = iter(shares)
-        (cores,) = rounds(_ROUNDS, lambda: [next(iterator)])
-        stored = Path(f"{directory}/bench.duckdb").stat().st_size
-        memory_mib = pss_kib(collector) / 1024
+    with tempfile.TemporaryDirectory() as directory:
+        books = Path(directory) / "bench.duckdb"
+        command = joulebook(
+            "collector", f"--http=127.0.0.1:{http}", f"--grpc=127.0.0.1:{port}", f"--store={books}"
+        )
+        with running(command, port) as collector:
+            agents = _Agents(port)
+            shares, acknowledged, seconds = asyncio.run(_drive(agents, collector))
+            iterator = iter(shares)
+            (cores,) = rounds(_ROUNDS, lambda: [next(iterator)])
+            memory_mib = pss_kib(collector) / 1024
+        # The collector has ended and written everything into the one file.
+        stored = books.stat().st_size
     if agents.refused:
         raise RuntimeError(f"{agents.refused} reports were refused")
-    rate = samples / seconds
+    samples_a_report = agents.series * _REPORT_S
+    rate = acknowledged * samples_a_report / seconds
     return [
         row(
             f"collector CPU, {_NODES} nodes × {agents.series} series × 1 Hz in {_REPORT_S} s Reports",
@@ -159,5 +136,25 @@ def measure() -> list[Row]:
         row("durable samples, ledger included, at that load", "samples/s", rate),
         row("durable samples a second of collector CPU", "samples/s", rate / cores),
         row("collector PSS at that load", "MiB", memory_mib),
-        row("store a sample, readings and books, before compaction", "bytes", stored / max(samples, 1)),
+        row("store a sample, readings and books", "bytes", stored / agents.acknowledged / samples_a_report),
     ]
+
+
+async def _drive(agents: _Agents, collector: int) -> tuple[list[float], int, float]:
+    """Stream for some rounds; return CPU shares, acknowledged Reports and seconds of the counted ones."""
+    stop = asyncio.Event()
+    streaming = asyncio.create_task(agents.run(stop))
+    # The first rounds open 2,000 streams and store 2,000 layouts: they are not counted.
+    await asyncio.sleep(_REPORT_S * 2)
+    acknowledged = agents.acknowledged
+    shares = []
+    began = time.monotonic()
+    for _ in range(_ROUNDS):
+        before, at = process_cpu_ns(collector), time.monotonic()
+        await asyncio.sleep(_REPORT_S)
+        shares.append((process_cpu_ns(collector) - before) / 1e9 / (time.monotonic() - at))
+    seconds = time.monotonic() - began
+    acknowledged = agents.acknowledged - acknowledged
+    stop.set()
+    await streaming
+    return shares, acknowledged, seconds
