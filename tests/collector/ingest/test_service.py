@@ -1,15 +1,22 @@
 """Over the wire: what is good is acknowledged once durable, what is bad is refused and harms nothing."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import grpc
 import pytest
 
+from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.decode import layout_hash
+from joulebook.collector.ingest.service import IngestService
+from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.ledger.book import Books, book
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.stack import Readings
 from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.protocol import Commit
 from joulebook.v1 import ingest_pb2, report_pb2
 from joulebook.v1.ingest_pb2_grpc import IngestServiceStub
 from tests.simulated.delivery import books_of, total_uj
@@ -165,6 +172,51 @@ def test_a_report_that_breaks_the_ledger_takes_no_other_with_it(
     )
     assert sorted(a.ack.code for a in answers) == [OK, grpc.StatusCode.INTERNAL.value[0]]
     assert total_uj(server.store) == good.measured_uj
+
+
+def test_a_slow_store_holds_agents_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the store stands still a stream is read no further than its window: nothing piles up."""
+    node, layout, (report,) = _node()
+    store, stats = DuckDBStore(":memory:"), IngestStats()
+    store_goes_on = threading.Event()
+    commit = store.commit
+
+    def slow(what: Commit) -> None:
+        store_goes_on.wait()
+        commit(what)
+
+    monkeypatch.setattr(store, "commit", slow)
+    total, window, taken = 500, 16, 0
+
+    async def requests() -> AsyncIterator[Request]:
+        nonlocal taken
+        yield Request(layout=layout)
+        while taken < total:
+            taken += 1
+            yield Request(report=report)
+
+    async def stream() -> tuple[int, int]:
+        committer = Committer(store, stats, commit_interval_s=0)
+        service = IngestService(committer, stats, max_future_s=1e9, window=window)
+        committing = asyncio.create_task(committer.run())
+        answers = service.StreamReports(requests(), cast(Any, None))
+        first = asyncio.ensure_future(anext(answers))
+        for _ in range(10 * total):
+            await asyncio.sleep(0)
+        held_at = taken
+        store_goes_on.set()
+        await first
+        answered = 1
+        async for _ in answers:
+            answered += 1
+        committing.cancel()
+        return held_at, answered
+
+    held_at, answered = asyncio.run(stream())
+    assert held_at <= window + 1
+    assert answered == total
+    assert total_uj(store) == node.measured_uj
+    store.close()
 
 
 def _full_disk(_connection: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 
 import grpc
@@ -15,13 +14,11 @@ from joulebook.collector.ingest.committer import Committer, Outcome
 from joulebook.collector.ingest.decode import (
     MAX_REPORT_BYTES,
     check_node,
-    decode_layout,
     decode_report,
-    layout_hash,
 )
+from joulebook.collector.ingest.layouts import Layouts
 from joulebook.collector.ingest.refusal import RefusalError, invalid
 from joulebook.collector.ingest.stats import IngestStats
-from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.v1 import ingest_pb2, report_pb2
 from joulebook.v1.ingest_pb2_grpc import IngestServiceServicer
 
@@ -29,39 +26,6 @@ _log = logging.getLogger(__name__)
 
 Request = ingest_pb2.StreamReportsRequest
 Response = ingest_pb2.StreamReportsResponse
-
-# Layouts kept; an agent whose layout is not among them is asked for it.
-_LAYOUTS = 50_000
-
-
-class Layouts:
-    """The layouts that agents sent lately, and why others were refused."""
-
-    def __init__(self, size: int = _LAYOUTS) -> None:
-        self._size = size
-        self._known: OrderedDict[tuple[str, int], NodeLayout | RefusalError] = OrderedDict()
-
-    def add(self, serialized: bytes) -> None:
-        """Take a layout in. A refusal is remembered for the Reports that name it, and raised."""
-        hash_ = layout_hash(serialized)
-        try:
-            layout = decode_layout(serialized)
-        except RefusalError as refusal:
-            self._keep(("", hash_), refusal)
-            raise
-        self._keep((layout.node, hash_), layout)
-
-    def _keep(self, key: tuple[str, int], value: NodeLayout | RefusalError) -> None:
-        self._known[key] = value
-        while len(self._known) > self._size:
-            self._known.popitem(last=False)
-
-    def get(self, node: str, hash_: int) -> NodeLayout | None:
-        """Return a layout, None where it is not known, or raise why it was refused."""
-        found = self._known.get((node, hash_)) or self._known.get(("", hash_))
-        if isinstance(found, RefusalError):
-            raise RefusalError(found.code, f"layout {hash_:016x} was refused: {found.message}")
-        return found
 
 
 class IngestService(IngestServiceServicer):

@@ -80,7 +80,7 @@ class Reads:
             ((hash_, serialized),) = self._rows(
                 "SELECT hash, serialized FROM layouts WHERE layout_id = ?", [layout_id]
             )
-            if len(self._layouts) > 10_000:
+            if len(self._layouts) > 2_000:
                 self._layouts.clear()
             found = NodeLayout(hash_, report_pb2.Layout.FromString(serialized))
             self._layouts[layout_id] = found
