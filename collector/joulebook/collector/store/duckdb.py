@@ -25,6 +25,10 @@ from joulebook.v1 import report_pb2
 Ints = npt.NDArray[np.int64]
 
 
+# Goes up whenever schema.sql changes.
+SCHEMA_VERSION = 1
+
+
 class DuckDBStore(Reads):
     """A Store in a file, or in memory for a path of ':memory:'."""
 
@@ -36,11 +40,33 @@ class DuckDBStore(Reads):
                 f"store {path}: cannot be opened ({error}); is another collector using it?"
             ) from error
         super().__init__(connection)
-        schema = resources.files("joulebook.collector.store").joinpath("schema.sql")
-        connection.execute(schema.read_text())
+        self._make_tables(path)
         self._ids = Ids(connection)
         self._next_interval = self._scalar("SELECT coalesce(max(interval_id) + 1, 0) FROM intervals")
         self._writing = threading.Lock()
+
+    def _make_tables(self, path: Path | str) -> None:
+        """Make the tables of a new file; refuse one whose tables are not these."""
+        made = self._scalar("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'main'")
+        if made:
+            try:
+                version = self._scalar("SELECT version FROM schema_version")
+            except duckdb.CatalogException:
+                version = 0
+            if version != SCHEMA_VERSION:
+                self._connection.close()
+                raise StoreError(
+                    f"store {path}: its tables are of version {version}, expected {SCHEMA_VERSION}; "
+                    "name another file, or run the joulebook that made it"
+                )
+            return
+        schema = resources.files("joulebook.collector.store").joinpath("schema.sql")
+        with self._connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(schema.read_text())
+            cursor.execute("CREATE TABLE schema_version (version INTEGER)")
+            cursor.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
+            cursor.execute("COMMIT")
 
     def _scalar(self, query: str) -> int:
         row = self._connection.execute(query).fetchone()
