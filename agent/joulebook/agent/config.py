@@ -48,7 +48,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return _SYSTEM_SOCKET if os.geteuid() == 0 else _user_socket(environ)
 
     def socket_to_call(self, environ: Mapping[str, str] = os.environ) -> Path:
-        """Return where `joulebook run` finds an agent: the user's own where there is one, else the system's."""
+        """Return where `joulebook run` finds an agent: the user's own, where one is, else the system's."""
         if self.socket:
             return Path(self.socket)
         own = _user_socket(environ)
