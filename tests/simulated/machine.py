@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv"
-_TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter")
+_TOOLS = ("mmdebstrap", "systemd-nspawn", "systemd-analyze", "nsenter")
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 _BOOT_S = 60.0
 
