@@ -54,10 +54,15 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.fixture(scope="module")
 def installed(machine: Machine) -> dict[str, str]:
-    """Install the agent, the agent again, and the collector; return what each said."""
+    """Install the agent twice, the collector, and the agent beside it; return what each said."""
     said = {
         name: machine.run(INSTALL, part, "--from", "/srv/wheels").stdout
-        for name, part in (("first", "agent"), ("again", "agent"), ("collector", "collector"))
+        for name, part in (
+            ("first", "agent"),
+            ("again", "agent"),
+            ("collector", "collector"),
+            ("beside", "agent"),
+        )
     }
     said["sample"] = (machine.tree / "etc/joulebook/joulebook.toml").read_text()
     return said
@@ -148,7 +153,7 @@ def test_install_says_what_it_does_and_is_done_once(installed: dict[str, str]) -
     """The first run installs and starts; the second changes nothing and says so; the sample is in place."""
     for line in ("wrote /etc/joulebook/joulebook.toml", f"enabled {AGENT}", f"started {AGENT}"):
         assert line in installed["first"].splitlines()
-    assert installed["again"] == f"{AGENT} is installed and runs; nothing changed\n"
+    assert installed["again"] == f"{AGENT} is installed and runs; nothing changed\n" == installed["beside"]
     assert f"started {COLLECTOR}" in installed["collector"]
     # The agent now runs from the environment that holds both.
     assert f"restarted {AGENT}" in installed["collector"]
