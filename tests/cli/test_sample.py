@@ -24,7 +24,7 @@ def test_sample_is_the_defaults(tmp_path: Path) -> None:
 def test_sample_explains() -> None:
     """The comments of the structs stand above their keys, whole."""
     assert "# How often everything is read.\ntick_s = 1.0\n" in sample()
-    assert "as root, else in\n# $XDG_STATE_HOME/joulebook.\nstore = " in sample()
+    assert "as a service, else\n# in $XDG_STATE_HOME/joulebook.\nstore = " in sample()
 
 
 def test_values_are_toml() -> None:

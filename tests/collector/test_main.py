@@ -1,18 +1,25 @@
 """A collector begins, says where it listens, and ends in order; what keeps it from beginning is told."""
 
+import os
 import socket
 import ssl
 import stat
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import grpc
 import pytest
 import trustme
 
+from joulebook.collector.config import CollectorConfig
 from joulebook.collector.listen import StartError
+from joulebook.collector.main import store_path
+from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.protocol import StoreError
 from joulebook.v1 import ingest_pb2
 from joulebook.v1 import query_pb2 as pb
@@ -119,3 +126,62 @@ def test_certificate_that_is_none(tmp_path: Path) -> None:
     pair = {"tls_certificate": str(file), "tls_key": str(file)}
     with pytest.raises(StartError, match="expected a PEM certificate"), LiveCollector(":memory:", **pair):
         pass
+
+
+@pytest.mark.parametrize(
+    ("environ", "uid", "expected"),
+    [
+        ({}, 0, "/var/lib/joulebook/joulebook.duckdb"),
+        ({"STATE_DIRECTORY": "/var/lib/joulebook"}, 997, "/var/lib/joulebook/joulebook.duckdb"),
+        ({"STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}, 997, "/var/lib/a/joulebook.duckdb"),
+        ({"XDG_STATE_HOME": "/home/me/state"}, 7, "/home/me/state/joulebook/joulebook.duckdb"),
+    ],
+)
+def test_where_the_store_is(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], uid: int, expected: str
+) -> None:
+    """In the service's directory, else in the system's as root, else in the user's."""
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    assert store_path(CollectorConfig(), environ) == expected
+    assert store_path(CollectorConfig(store="/else"), environ) == "/else"
+
+
+def test_commit_that_hangs_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The service manager hears of a collector as long as it commits, and no more once a commit hangs."""
+    hang, hung = threading.Event(), threading.Event()
+    commit = DuckDBStore.commit
+
+    def hanging(*arguments: Any) -> None:
+        hung.set()
+        hang.wait()
+        commit(*arguments)
+
+    monkeypatch.setattr(DuckDBStore, "commit", hanging)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    node = SimulatedNode()
+    node.begin([])
+    node.tick()
+    report = node.report()
+    requests = [*(Request(layout=layout) for layout in node.layouts.values()), Request(report=report)]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+        with LiveCollector(":memory:") as live, grpc.insecure_channel(live.addresses.grpc) as channel:
+            assert manager.recv(4096).startswith(b"READY=1")
+            assert manager.recv(4096).startswith(b"WATCHDOG=1")
+            answers = IngestServiceStub(channel).StreamReports(iter(requests))
+            assert hung.wait(10)
+            manager.settimeout(0.5)
+            with suppress(TimeoutError):
+                while manager.recv(4096).startswith(b"WATCHDOG=1"):
+                    pass
+                pytest.fail("something else was said")
+            hang.set()
+            manager.settimeout(10)
+            assert next(iter(answers)).ack.code == 0
+            assert b"1 reports booked" in manager.recv(4096)
+        said = manager.recv(4096)
+        while said.startswith(b"WATCHDOG=1"):
+            said = manager.recv(4096)
+        assert said.startswith(b"STOPPING=1")

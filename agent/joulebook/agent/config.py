@@ -1,9 +1,12 @@
 """What an agent can be told."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+
+_SYSTEM_SOCKET = Path("/run/joulebook/agent.sock")
 
 
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -21,7 +24,8 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     report_s: float = 10.0
     # Reports kept in memory while no collector can be reached.
     outbox_reports: int = 8640
-    # Unix socket of `joulebook run`; empty: /run/joulebook/agent.sock as root, else in $XDG_RUNTIME_DIR.
+    # Unix socket of `joulebook run`; empty: agent.sock in /run/joulebook as root or as a service, else in
+    # $XDG_RUNTIME_DIR.
     socket: str = ""
     procfs: str = "/proc"
     sysfs: str = "/sys"
@@ -34,13 +38,21 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     # Idle floors by domain, in mW, where they are known better than they can be learnt: {"cpu.0" = 18000}.
     idle_power_mw: dict[str, int] = {}
 
-    def socket_path(self) -> Path:
-        """Return where `joulebook run` finds the agent."""
+    def socket_path(self, environ: Mapping[str, str] = os.environ) -> Path:
+        """Return where the agent listens for `joulebook run`."""
         if self.socket:
             return Path(self.socket)
-        if os.geteuid() == 0:
-            return Path("/run/joulebook/agent.sock")
-        return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/joulebook-{os.geteuid()}") / "agent.sock"
+        # systemd names the service's own directory; there may be several, the first is ours.
+        if directory := environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]:
+            return Path(directory) / "agent.sock"
+        return _SYSTEM_SOCKET if os.geteuid() == 0 else _user_socket(environ)
+
+    def socket_to_call(self, environ: Mapping[str, str] = os.environ) -> Path:
+        """Return where `joulebook run` finds an agent: the user's own, where one is, else the system's."""
+        if self.socket:
+            return Path(self.socket)
+        own = _user_socket(environ)
+        return own if os.geteuid() and own.is_socket() else _SYSTEM_SOCKET
 
     def errors(self) -> list[str]:
         """Return what is wrong with the values, one line each."""
@@ -65,3 +77,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             if power < 0
         ]
         return wrong
+
+
+def _user_socket(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("XDG_RUNTIME_DIR") or f"/tmp/joulebook-{os.geteuid()}") / "agent.sock"

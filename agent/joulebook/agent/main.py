@@ -21,6 +21,7 @@ from joulebook.agent.source import Roots
 from joulebook.agent.sources import Sources, probe_sources
 from joulebook.agent.workloads.runs import RunSocket
 from joulebook.agent.workloads.workloads import Workloads, WorkloadsConfig
+from joulebook.service.notify import Manager
 from joulebook.v1 import report_pb2
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def main(config: AgentConfig) -> int:
     from joulebook.agent.uplink import Uplink  # noqa: PLC0415
 
     outbox = MemoryOutbox(config.outbox_reports)
+    manager = Manager()
     with _sampler(config, lambda report, layout: outbox.put(Entry(report, layout))) as (
         sampler,
         workloads,
@@ -47,16 +49,25 @@ def main(config: AgentConfig) -> int:
         # What is here now stays: the collector of garbage need not walk through it at every turn.
         gc.collect()
         gc.freeze()
-        _log.info("measuring %s every %g s, streaming to %s", _node(config), config.tick_s, config.collector)
+        what = f"measuring {_node(config)} every {config.tick_s:g} s, streaming to {config.collector}"
+        _log.info(what)
+
+        def tick() -> None:
+            sampler.tick()
+            manager.alive(lambda: f"{what}; {len(outbox)} reports not acknowledged")
+
+        manager.ready(what, sign_every_s=config.tick_s)
         try:
-            _loop(config, sampler, workloads, run_socket)
+            _loop(config, tick, sampler.cut, workloads, run_socket)
         finally:
             if run_socket is not None:
                 run_socket.close()
+        manager.stopping()
         sampler.tick()
         sampler.cut()
         uplink.stop(_FLUSH_S)
         _log.info("stopped; %d reports not acknowledged", len(outbox))
+    manager.close()
     return 0
 
 
@@ -119,7 +130,13 @@ def _run_socket(path: Path) -> RunSocket | None:
         return None
 
 
-def _loop(config: AgentConfig, sampler: Sampler, workloads: Workloads, run_socket: RunSocket | None) -> None:
+def _loop(
+    config: AgentConfig,
+    tick: Callable[[], None],
+    cut: Callable[[], None],
+    workloads: Workloads,
+    run_socket: RunSocket | None,
+) -> None:
     """Tick until told to stop. Between ticks only the run socket and signals wake it."""
     with _stop_signal() as stop_fd, select.epoll() as poll:
         poll.register(stop_fd, select.EPOLLIN)
@@ -134,10 +151,10 @@ def _loop(config: AgentConfig, sampler: Sampler, workloads: Workloads, run_socke
                 if fd == stop_fd:
                     return
                 if run_socket is not None:
-                    _serve(run_socket, sampler.tick, sampler.cut, workloads)
+                    _serve(run_socket, tick, cut, workloads)
             now_ns = time.monotonic_ns()
             if now_ns >= due_ns:
-                sampler.tick()
+                tick()
                 # Ticks that were slept through are not made up for: the counters have counted.
                 due_ns += tick_ns * ((now_ns - due_ns) // tick_ns + 1)
 

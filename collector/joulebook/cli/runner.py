@@ -47,7 +47,7 @@ def run(
         job=job,
         name=name,
         cpus=cpus,
-        socket_path=agent.socket_path(),
+        socket_path=agent.socket_to_call(),
         cgroupfs=Path(agent.cgroupfs),
         procfs=Path(agent.procfs),
     )

@@ -20,8 +20,8 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     tls_key: str = ""
     # Binds other addresses than loopback without TLS.
     insecure: bool = False
-    # The embedded store's file; empty: joulebook.duckdb in /var/lib/joulebook as root, else in
-    # $XDG_STATE_HOME/joulebook.
+    # The embedded store's file; empty: joulebook.duckdb in /var/lib/joulebook as root or as a service, else
+    # in $XDG_STATE_HOME/joulebook.
     store: str = ""
     # Who pays for idle floors: reserved, active or none.
     policy: Policy = Policy.RESERVED

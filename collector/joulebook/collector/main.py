@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.listen import GrpcServer, HttpServer, StartError
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.protocol import StoreError
+from joulebook.service.notify import Manager
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ async def serve(
     store = DuckDBStore(path)
     _log.info("store %s open", path)
     queries = QueryService(store)
+    manager = Manager()
     try:
         stats = IngestStats()
         committer = Committer(store, stats, policy=config.policy, commit_interval_s=config.commit_interval_s)
@@ -54,20 +56,24 @@ async def serve(
         http = HttpServer(create_app(store, stats), config)
         try:
             grpc = GrpcServer(ingest, queries, config)
-            await _run(committer, http, grpc, Addresses(http.address, grpc.address), ready, stop)
+            addresses = Addresses(http.address, grpc.address)
+            await _run(committer, stats, http, grpc, addresses, manager, ready, stop)
         finally:
             http.close()
     finally:
         queries.close()
         store.close()
+        manager.close()
         _log.info("store closed")
 
 
 async def _run(
     committer: Committer,
+    stats: IngestStats,
     http: HttpServer,
     grpc: GrpcServer,
     addresses: Addresses,
+    manager: Manager,
     ready: Callable[[Addresses], None] | None,
     stop: asyncio.Event,
 ) -> None:
@@ -80,7 +86,11 @@ async def _run(
             _log.info("listening: HTTP on %s, gRPC on %s", addresses.http, addresses.grpc)
             if ready:
                 ready(addresses)
+            manager.ready(f"HTTP on {addresses.http}, gRPC on {addresses.grpc}")
+            signs = tasks.create_task(_give_signs(manager, committer, stats, addresses))
             await stop.wait()
+            signs.cancel()
+            manager.stopping()
             _log.info("stopping: no more requests")
             http.stop()
             await pages
@@ -91,13 +101,33 @@ async def _run(
         await grpc.stop(grace_s=0)
 
 
-def store_path(config: CollectorConfig) -> str:
+async def _give_signs(
+    manager: Manager, committer: Committer, stats: IngestStats, addresses: Addresses
+) -> None:
+    """Give signs of life from the event loop, unless a commit hangs in its thread."""
+
+    def status() -> str:
+        return (
+            f"HTTP on {addresses.http}, gRPC on {addresses.grpc}; "
+            f"{stats.streams} agents connected, {stats.reports} reports booked"
+        )
+
+    while manager.watchdog_s:
+        if committer.busy_s < manager.watchdog_s:
+            manager.alive(status)
+        await asyncio.sleep(manager.watchdog_s / 8)
+
+
+def store_path(config: CollectorConfig, environ: Mapping[str, str] = os.environ) -> str:
     """Return where the embedded store is."""
     if config.store:
         return config.store
+    # systemd names the service's own directory; there may be several, the first is ours.
+    if directory := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return str(Path(directory) / "joulebook.duckdb")
     if os.geteuid() == 0:
         return "/var/lib/joulebook/joulebook.duckdb"
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    state = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return str(Path(state) / "joulebook" / "joulebook.duckdb")
 
 

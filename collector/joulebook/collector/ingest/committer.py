@@ -59,6 +59,12 @@ class Committer:
         self._commit_interval_s = commit_interval_s
         self._queue: asyncio.Queue[tuple[Decoded, Answer]] = asyncio.Queue(queue_reports)
         self._sequencer = Sequencer(store.tails())
+        self._since_s: float | None = None
+
+    @property
+    def busy_s(self) -> float:
+        """Return how long the commit that is under way has taken; 0 where none is."""
+        return 0.0 if self._since_s is None else time.monotonic() - self._since_s
 
     async def submit(self, decoded: Decoded, answer: Answer) -> None:
         """Take a Report in; answer is called from the event loop when its fate is known."""
@@ -81,6 +87,7 @@ class Committer:
     async def _commit(self, waiting: list[tuple[Decoded, Answer]]) -> None:
         reports = [decoded for decoded, _ in waiting]
         began = time.monotonic_ns()
+        self._since_s = time.monotonic()
         try:
             placement = await asyncio.to_thread(self.apply, reports)
         except StoreError as error:
@@ -103,6 +110,8 @@ class Committer:
                 Outcome(grpc.StatusCode.INTERNAL, f"cannot be booked: {type(error).__name__}: {error}")
             )
             return
+        finally:
+            self._since_s = None
         self._stats.commits += 1
         self._stats.commit_us += (time.monotonic_ns() - began) // 1000
         for i in placement.new:

@@ -1,0 +1,326 @@
+"""Both programs as services of a real systemd: installed, sandboxed, killed, hung, removed."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.simulated.counter import Counter
+from tests.simulated.machine import Machine, build_tree, build_wheels, lacking
+
+CHECKOUT = Path(__file__).parents[2]
+UNITS = CHECKOUT / "deploy/systemd"
+INSTALL = "/srv/joulebook/deploy/install"
+LEDGER = "ledger?from=-1h&node=here"
+AGENT, COLLECTOR = "joulebook-agent", "joulebook-collector"
+_WATCHDOG = "[Service]\nWatchdogSec=2\n"
+_ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())"
+_PATIENCE_S = 60.0
+
+
+def _need(what: str) -> None:
+    """Skip what this machine cannot run; on CI it must."""
+    if what and os.environ.get("CI"):
+        pytest.fail(f"CI must have {what}")
+    if what:
+        pytest.skip(f"needs {what}")
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Boot a machine that has the deploy scripts and wheels, as a fleet tool would bring them."""
+    _need(lacking())
+    directory = tmp_path_factory.mktemp("machine")
+    # Services of the machine run as other users: pytest's directories are closed to them.
+    directory.chmod(0o755)
+    tree = directory / "tree"
+    try:
+        build_tree(tree)
+        wheels = tree / "srv/wheels"
+        build_wheels(CHECKOUT, wheels, tree / "usr/bin/python3")
+        shutil.copytree(CHECKOUT / "deploy", tree / "srv/joulebook/deploy")
+        machine = Machine(tree, directory / "boot.log")
+        yield machine
+        machine.stop()
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def installed(machine: Machine) -> dict[str, str]:
+    """Install the agent twice, the collector, and the agent beside it; return what each said."""
+    said = {
+        name: machine.run(INSTALL, part, "--from", "/srv/wheels").stdout
+        for name, part in (
+            ("first", "agent"),
+            ("again", "agent"),
+            ("collector", "collector"),
+            ("beside", "agent"),
+        )
+    }
+    said["sample"] = (machine.tree / "etc/joulebook/joulebook.toml").read_text()
+    return said
+
+
+class Node:
+    """The machine with a RAPL counter of known truth that only root may read, and impatient watchdogs."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.counter = Counter(machine.tree / "srv/sys")
+        file = machine.tree / "srv/sys/class/powercap/intel-rapl:0/energy_uj"
+        file.chmod(0o400)
+        config = machine.tree / "etc/joulebook/joulebook.toml"
+        config.write_text('[agent]\nnode = "here"\nsysfs = "/srv/sys"\ntick_s = 0.1\nreport_s = 0.2\n')
+        for unit in (AGENT, COLLECTOR):
+            self.change(unit, _WATCHDOG)
+
+    def change(self, unit: str, lines: str) -> None:
+        """Add to a unit as an administrator does, and restart it."""
+        self.machine.run(
+            "sh",
+            "-c",
+            f'mkdir -p /etc/systemd/system/{unit}.service.d && printf "%s" "$1" '
+            f">/etc/systemd/system/{unit}.service.d/test.conf && systemctl daemon-reload",
+            "sh",
+            lines,
+        )
+        self.machine.run("systemctl", "restart", unit)
+
+    def show(self, unit: str, name: str) -> str:
+        """Return a property of a unit."""
+        return self.machine.run("systemctl", "show", "-P", name, unit).stdout.strip()
+
+    def ask(self, path: str) -> Any:
+        """Ask the collector's API; None while nobody answers."""
+        asked = self.machine.run(
+            "/usr/bin/python3", "-c", _ASK, f"http://127.0.0.1:8460/api/v1/{path}", check=False
+        )
+        return json.loads(asked.stdout) if asked.returncode == 0 else None
+
+    def until(self, holds: Callable[[Any], bool]) -> Any:
+        """Ask for the ledger until it is as it should be."""
+        deadline_s = time.monotonic() + _PATIENCE_S
+        found = None
+        while time.monotonic() < deadline_s:
+            if (found := self.ask(LEDGER)) and holds(found):
+                return found
+            time.sleep(0.1)
+        log = self.machine.run("journalctl", "--no-pager", "-n", "60", "-u", "joulebook-*").stdout
+        raise AssertionError(f"{found}\n{log}")
+
+    def wait_for_restart(self, unit: str, before: int) -> None:
+        """Wait until systemd started a unit anew, and it was ready."""
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while int(self.show(unit, "NRestarts")) == before or self.show(unit, "ActiveState") != "active":
+            assert time.monotonic() < deadline_s, self.machine.run("systemctl", "status", unit).stdout
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def node(machine: Machine, installed: dict[str, str]) -> Iterator[Node]:
+    """Return the machine with both services and a counter that runs."""
+    del installed
+    node = Node(machine)
+    node.until(lambda ledger: ledger["measured_uj"] > 0)
+    node.counter.start()
+    yield node
+    node.counter.close()
+
+
+def _cpu_uj(ledger: Any, account: str = "") -> int:
+    return sum(a["by_domain"]["cpu"] for a in ledger["accounts"] if not account or a["account"] == account)
+
+
+@pytest.mark.parametrize("unit", [AGENT, COLLECTOR])
+def test_units_keep_their_services_in_a_sandbox(unit: str) -> None:
+    """systemd's own judgement of what the services may do stays at 2.5 of 10 or below."""
+    _need("" if shutil.which("systemd-analyze") else "systemd-analyze")
+    judge = ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=25"]
+    judged = subprocess.run(
+        [*judge, str(UNITS / f"{unit}.service")], capture_output=True, text=True, check=False
+    )
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def test_install_says_what_it_does_and_is_done_once(installed: dict[str, str]) -> None:
+    """The first run installs and starts; the second changes nothing and says so; the sample is in place."""
+    for line in ("wrote /etc/joulebook/joulebook.toml", f"enabled {AGENT}", f"started {AGENT}"):
+        assert line in installed["first"].splitlines()
+    assert installed["again"] == f"{AGENT} is installed and runs; nothing changed\n" == installed["beside"]
+    assert f"started {COLLECTOR}" in installed["collector"]
+    # The agent now runs from the environment that holds both.
+    assert f"restarted {AGENT}" in installed["collector"]
+    assert "[agent]\n# Name in the books" in installed["sample"]
+
+
+@pytest.mark.parametrize("unit", [AGENT, COLLECTOR])
+def test_systemd_has_nothing_to_say_about_the_units(
+    machine: Machine, installed: dict[str, str], unit: str
+) -> None:
+    """systemd-analyze verify finds no fault where they are installed."""
+    del installed
+    verified = machine.run("systemd-analyze", "verify", f"/etc/systemd/system/{unit}.service")
+    assert (verified.stdout, verified.stderr) == ("", "")
+
+
+def test_services_have_no_more_rights_than_they_need(node: Node) -> None:
+    """Both run as joulebook, the agent with the capability that opens RAPL's files."""
+    for unit, capabilities in ((AGENT, 1 << 2), (COLLECTOR, 0)):
+        pid = node.show(unit, "MainPID")
+        status = node.machine.run("cat", f"/proc/{pid}/status").stdout
+        facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == capabilities
+        assert facts["NoNewPrivs"] == "1"
+        uid = node.machine.run("id", "-u", "joulebook").stdout.strip()
+        assert facts["Uid"].split("\t") == [uid] * 4
+    store = node.machine.run(
+        "stat", "-c", "%U %a", "/var/lib/joulebook", "/var/lib/joulebook/joulebook.duckdb"
+    )
+    assert store.stdout == "joulebook 700\njoulebook 600\n"
+
+
+def test_sandboxed_agent_measures_everything(node: Node) -> None:
+    """It reads a counter of mode 0400, and other users' processes and groups, and tells how it is."""
+    ledger = node.until(lambda found: _cpu_uj(found) > 1_000_000)
+    assert ledger["residual_uj"] == 0
+    # Under its host's name it was known before its configuration was changed.
+    (found,) = (each for each in node.ask("nodes")["nodes"] if each["node"] == "here")
+    assert {d["domain"]: d["source"] for d in found["domains"]}["cpu.0"] == "rapl"
+    assert "measuring here every 0.1 s, streaming to 127.0.0.1:8461" in node.show(AGENT, "StatusText")
+    assert "1 agents connected" in node.show(COLLECTOR, "StatusText")
+
+
+def test_any_user_books_a_command(node: Node) -> None:
+    """`joulebook run` of a user without rights reaches the agent's socket and prints the job's energy."""
+    ran = node.machine.run("joulebook", "run", "--json", "--", "sleep", "0.3", user="games")
+    job = json.loads(ran.stdout)
+    assert (ran.stderr, job["user"], job["coverage"]["missing"]) == ("", "games", 0)
+
+
+def test_kills_lose_nothing(node: Node) -> None:
+    """After kill -9 systemd starts either again; every µJ is booked, what nobody watched as such."""
+    for unit in (COLLECTOR, AGENT):
+        before = int(node.show(unit, "NRestarts"))
+        booked_uj = _cpu_uj(node.until(lambda _: True), "unattributed")
+        node.machine.run("systemctl", "kill", "--signal=KILL", unit)
+        node.wait_for_restart(unit, before)
+        ledger = node.until(lambda found: _cpu_uj(found) > node.counter.delivered_uj - 2_000_000)
+        assert ledger["residual_uj"] == 0
+        gap_uj = _cpu_uj(ledger, "unattributed") - booked_uj
+        # 10 W for the second or more that the agent was away; nothing where only the collector was.
+        assert gap_uj > 5_000_000 if unit == AGENT else gap_uj == 0
+
+
+@pytest.mark.parametrize("unit", [AGENT, COLLECTOR])
+def test_hung_service_is_killed_and_started_again(node: Node, unit: str) -> None:
+    """A process that stands still gives no sign of life: systemd ends it with a trace and starts another."""
+    before = int(node.show(unit, "NRestarts"))
+    node.machine.run("systemctl", "kill", "--signal=STOP", unit)
+    node.wait_for_restart(unit, before)
+    log = node.machine.run("journalctl", "--no-pager", "-u", unit).stdout
+    assert "Watchdog timeout" in log
+    assert "most recent call first" in log
+    ledger = node.until(lambda found: _cpu_uj(found) > node.counter.delivered_uj - 2_000_000)
+    assert ledger["residual_uj"] == 0
+
+
+def test_books_are_exact_at_the_end(node: Node) -> None:
+    """Stopped in order, the agent hands over its last readings: what the counter gave is what is booked."""
+    node.counter.stop()
+    node.until(lambda found: _cpu_uj(found) == node.counter.delivered_uj)
+    node.machine.run("systemctl", "stop", AGENT)
+    ledger = node.ask(LEDGER)
+    assert (ledger["residual_uj"], _cpu_uj(ledger)) == (0, node.counter.delivered_uj)
+    assert all(account["energy_uj"] >= 0 for account in ledger["accounts"])
+    assert node.show(AGENT, "Result") == "success"
+    node.machine.run("systemctl", "start", AGENT)
+
+
+def _install(machine: Machine, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return machine.run(*options.pop("before", ()), INSTALL, *arguments, check=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "before", "user", "expected"),
+    [
+        (["agent"], [], "games", "not root"),
+        (["agent", "--from", "/nowhere"], [], "", "/nowhere: expected a checkout, a wheel or a directory"),
+        (["agent", "--from", "/nowhere.whl"], [], "", "/nowhere.whl: no such wheel"),
+        (["agent", "--from", "/etc"], [], "", "/etc: expected one joulebook-*.whl there, found 0"),
+        (["agent", "--from"], [], "", "--from: expected a path after it"),
+        (["agent", "--purge"], [], "", "--purge: goes only with --uninstall"),
+        (["agent", "--form"], [], "", "--form: unknown option"),
+        (["agents"], [], "", "usage:"),
+        (
+            ["agent", "--from", "/srv/wheels"],
+            ["env", "PYTHON=/usr/bin/false"],
+            "",
+            "no Python 3.11 or later with venv found",
+        ),
+    ],
+)
+def test_install_refuses(
+    machine: Machine,
+    installed: dict[str, str],
+    arguments: list[str],
+    before: list[str],
+    user: str,
+    expected: str,
+) -> None:
+    """What keeps it from installing is told in a line, and the status is not 0."""
+    del installed
+    ran = _install(machine, *arguments, before=before, user=user)
+    assert expected in ran.stderr
+    assert ran.returncode in (1, 2)
+    assert ran.stdout == ""
+
+
+def test_install_needs_systemd(machine: Machine) -> None:
+    """Where no systemd runs it says so, and touches nothing."""
+    ran = subprocess.run(
+        ["chroot", str(machine.tree), INSTALL, "agent"], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "systemd does not run here" in ran.stderr
+
+
+def test_faulty_configuration_is_told_before_anything_restarts(node: Node) -> None:
+    """A fault in the configuration is named by the install, and the running service runs on."""
+    config = node.machine.tree / "etc/joulebook/joulebook.toml"
+    sound = config.read_text()
+    config.write_text(sound.replace("tick_s", "tik_s"))
+    pid = node.show(AGENT, "MainPID")
+    ran = _install(node.machine, "agent", "--from", "/srv/wheels")
+    config.write_text(sound)
+    assert ran.returncode == 1
+    assert "agent.tik_s: unknown key; did you mean 'tick_s'?" in ran.stderr
+    assert node.show(AGENT, "MainPID") == pid
+
+
+def test_uninstall_keeps_books_and_purge_removes_all(node: Node) -> None:
+    """The agent goes, the collector stays; it goes, the books stay; purged, nothing is left."""
+    machine = node.machine
+    removed = [f"/etc/systemd/system/{AGENT}.service.d", f"/etc/systemd/system/{COLLECTOR}.service.d"]
+    machine.run("rm", "-r", *removed)
+    ran = _install(machine, "agent", "--uninstall", "--purge")
+    assert f"{COLLECTOR} is installed here" in ran.stderr
+    assert node.show(COLLECTOR, "ActiveState") == "active"
+    assert node.show(AGENT, "LoadState") == "not-found"
+    ran = _install(machine, "collector", "--uninstall")
+    assert ran.returncode == 0
+    assert not (machine.tree / "opt/joulebook").exists()
+    assert (machine.tree / "var/lib/joulebook/joulebook.duckdb").exists()
+    assert (machine.tree / "etc/joulebook/joulebook.toml").exists()
+    ran = _install(machine, "collector", "--uninstall")
+    assert ran.stdout == f"{COLLECTOR} is not installed; nothing changed\n"
+    assert _install(machine, "collector", "--uninstall", "--purge").returncode == 0
+    left = machine.run("find", "/etc", "/opt", "/usr/local", "/var/lib", "/run", "-name", "joulebook*")
+    assert left.stdout == ""
+    assert machine.run("getent", "passwd", "joulebook", check=False).returncode == 2
