@@ -21,6 +21,7 @@ class Health:
     domain: str
     counter: EnergyCounter | PowerIntegral
     error: str = ""
+    fix: str = ""
     _dropped: int = 0
     _said: Finding = field(init=False)
 
@@ -42,7 +43,7 @@ class Health:
             self._dropped = counter.dropped
             return Finding(self.name, SUSPECT, f"dropped: {counter.reason}")
         if counter.missing:
-            return Finding(self.name, UNREADABLE, self.error or "no believable reading")
+            return Finding(self.name, UNREADABLE, self.error or "no believable reading", self.fix)
         still_us = counter.now_us - counter.changed_us
         if (
             isinstance(counter, EnergyCounter)

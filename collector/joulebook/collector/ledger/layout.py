@@ -128,7 +128,7 @@ class NodeLayout:
         self.memory_bytes = message.host.memory_bytes
 
     def _place_gpus(self) -> None:
-        """Note which pools and accounts the users and holders of GPUs are; a GPU without energy has no pool."""
+        """Note the pools and accounts of GPUs' users and holders; a GPU without energy has no pool."""
         columns = zip(self.message.series_metric, self.message.series_domain, strict=True)
         rows = [
             i for i, (metric, _) in enumerate(columns) if metric == metrics.METRIC_WORKLOAD_GPU_UTILISATION
