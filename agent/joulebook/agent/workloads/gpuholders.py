@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -149,15 +150,14 @@ def group_pids(group: Path) -> list[int]:
     pids: list[int] = []
     ahead = [group]
     for directory in ahead:
-        try:
+        # Of a threaded group the kernel does not list processes: they are listed above it.
+        with contextlib.suppress(OSError, ValueError):
             pids += [int(pid) for pid in (directory / "cgroup.procs").read_bytes().split()]
-            if len(pids) >= _MAX_PIDS:
-                break
-            with os.scandir(directory) as entries:
-                inside = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except (OSError, ValueError):
-            continue
-        ahead += inside[: max(0, _MAX_DIRECTORIES - len(ahead))]
+        if len(pids) >= _MAX_PIDS:
+            break
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
+            inside = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            ahead += inside[: max(0, _MAX_DIRECTORIES - len(ahead))]
     return pids[:_MAX_PIDS]
 
 
