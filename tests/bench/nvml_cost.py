@@ -23,8 +23,7 @@ def main() -> int:
 
     def look() -> None:
         for gpu in meter.gpus:
-            gpu.pids()
-            gpu.process_ppm(time.monotonic_ns() // 1000)
+            gpu.processes(time.monotonic_ns() // 1000)
 
     for name, ask in (("read", lambda: meter.read(time.monotonic_ns() // 1000)), ("look", look)):
         taken_us = []

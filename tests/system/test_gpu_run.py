@@ -16,7 +16,7 @@ import pytest
 from tests.fixtures.nvml.standin import Standin
 
 JOULEBOOK = [sys.executable, "-m", "joulebook.cli.main"]
-STEPS = 15
+STEPS = 10
 STEP_MJ = 20_000
 # Has its process on GPU 0, as the driver would tell it, and draws 200 W there and on GPU 1.
 WORK = f"""

@@ -4,15 +4,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from joulebook.agent.meters.aside import BlockedError
 from joulebook.agent.meters.hwmon import HwmonMeter
 from joulebook.agent.meters.nvml import NvmlMeter, load
-from joulebook.agent.meters.nvml_gpu import GpuLostError, NvmlError, UnsupportedError
+from joulebook.agent.meters.nvml_codes import GpuLostError, NvmlError, UnsupportedError
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Series
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
@@ -198,27 +200,48 @@ def test_processes_compute_or_draw(machine: Machine) -> None:
     """Both kinds of processes count once each; drawing may not be supported."""
     machine.meter.probe()
     gpu = machine.meter.gpus[0]
-    assert gpu.pids() == frozenset()
+    assert gpu.processes(0) == {}
     machine.standin.set(0, compute="11,12", graphics="12,13")
-    assert gpu.pids() == {11, 12, 13}
+    assert gpu.processes(0) == {11: 0, 12: 0, 13: 0}
     machine.standin.set(0, graphics=None)
-    assert gpu.pids() == {11, 12}
+    assert gpu.processes(0) == {11: 0, 12: 0}
     machine.standin.set(0, compute=NO_PERMISSION)
     with pytest.raises(NvmlError, match="no permission"):
-        gpu.pids()
+        gpu.processes(0)
 
 
 def test_samples_of_processes_stand_for_a_while(machine: Machine) -> None:
     """Each sample counts once; while none is new the last ones stand, and odd ones are left out."""
     machine.meter.probe()
     gpu = machine.meter.gpus[0]
-    assert gpu.process_ppm(0) == {}
+    machine.standin.set(0, compute="11,12,13")
     machine.standin.set(0, samples="11:40:100,11:60:200,12:20:200,0:9:300,13:4000000000:300")
-    assert gpu.process_ppm(S) == {11: 500_000, 12: 200_000}
-    assert gpu.process_ppm(2 * S) == {11: 500_000, 12: 200_000}
+    assert gpu.processes(S) == {11: 500_000, 12: 200_000, 13: 0}
+    assert gpu.processes(2 * S) == {11: 500_000, 12: 200_000, 13: 0}
     machine.standin.set(0, samples="12:30:400")
-    assert gpu.process_ppm(3 * S) == {12: 300_000}
-    assert gpu.process_ppm(9 * S) == {}
+    assert gpu.processes(3 * S) == {11: 0, 12: 300_000, 13: 0}
+    assert gpu.processes(9 * S) == {11: 0, 12: 0, 13: 0}
+
+
+def test_a_driver_that_hangs_holds_up_nobody(machine: Machine) -> None:
+    """A GPU whose driver does not come back misses readings, is told of, and is read again when it does."""
+    machine.read(0)
+    machine.standin.set(0, delay_ms=1000)
+    machine.standin.set(1, energy=2_000_500)
+    began_s = time.monotonic()
+    assert machine.meter.read(S)[:4] == [1_000_000_000, 0, 2_000_500_000, 0]
+    assert machine.meter.read(2 * S)[2] == 2_000_500_000
+    with pytest.raises(BlockedError, match="not answered"):
+        machine.meter.gpus[0].processes(2 * S)
+    assert time.monotonic() - began_s < 0.9
+    (finding,) = machine.meter.findings()
+    assert (finding.name, finding.state) == ("nvml:gpu.0", UNREADABLE)
+    assert "not answered" in finding.reason
+    machine.standin.set(0, delay_ms=None, energy=1_000_300)
+    while machine.meter.read(3 * S)[0] != 1_000_300_000:
+        time.sleep(0.05)
+    assert [f.state for f in machine.meter.findings()] == [WORKING]
+    machine.meter.close()
 
 
 def test_probing_again_keeps_the_counters(machine: Machine) -> None:

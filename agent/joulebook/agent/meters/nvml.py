@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from joulebook.agent.meters.aside import BlockedError, Pending
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
 from joulebook.agent.meters.health import Health
+from joulebook.agent.meters.nvml_codes import GpuLostError, NvmlError, UnsupportedError
 from joulebook.agent.meters.nvml_gauges import Gauges
-from joulebook.agent.meters.nvml_gpu import GpuLostError, Library, NvmlError, NvmlGpu, UnsupportedError
+from joulebook.agent.meters.nvml_gpu import Library, NvmlGpu
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Device, Domain, Finding, Probe, Roots, Series
 from joulebook.v1 import report_pb2
@@ -24,6 +27,8 @@ _COUNTER_RESOLUTION_UJ = 1000
 _ACCURACY_PPM = 50_000
 # A GPU passes its power limit for moments only; old ones state none.
 _LEAST_LIMIT_MW = 1_000_000
+# A tick may not wait longer than this for all GPUs together.
+_WAIT_S = 0.25
 
 
 def load() -> Library:
@@ -42,6 +47,25 @@ class _Meter:
     counter: EnergyCounter | PowerIntegral
     health: Health
     gauges: Gauges
+    gauges_last: Sequence[int]
+
+    def ask(self, now_us: int) -> tuple[int | NvmlError, Sequence[int]]:
+        """Ask the driver for the meter's reading, or what stands in its way, and the gauges."""
+        try:
+            is_counter = isinstance(self.counter, EnergyCounter)
+            raw: int | NvmlError = self.gpu.energy_uj() if is_counter else self.gpu.power_mw()
+        except GpuLostError as error:
+            return error, self.gauges_last
+        except NvmlError as error:
+            raw = error
+        return raw, self.gauges.read(now_us)
+
+
+def _begin(meter: _Meter, now_us: int) -> Pending[tuple[int | NvmlError, Sequence[int]]] | BlockedError:
+    try:
+        return meter.gpu.aside.begin(lambda: meter.ask(now_us))
+    except BlockedError as error:
+        return error
 
 
 class NvmlMeter:
@@ -95,23 +119,28 @@ class NvmlMeter:
         )
 
     def read(self, now_us: int) -> Sequence[int]:
-        """Return energy_uj and unread_us of each GPU, then the gauges of each."""
+        """Return energy_uj and unread_us of each GPU, then the gauges of each.
+
+        All GPUs are asked at once; one that does not answer in time misses this reading.
+        """
+        answers = [_begin(meter, now_us) for meter in self._meters]
+        until_s = time.monotonic() + _WAIT_S
         values: list[int] = []
         gauges: list[int] = []
-        for meter in self._meters:
+        for meter, answer in zip(self._meters, answers, strict=True):
             counter, health = meter.counter, meter.health
-            lost = False
             try:
-                if isinstance(counter, EnergyCounter):
-                    counter.update(meter.gpu.energy_uj(), now_us)
-                else:
-                    counter.update(meter.gpu.power_mw(), now_us)
-            except NvmlError as error:
+                if isinstance(answer, BlockedError):
+                    raise answer
+                raw, meter.gauges_last = answer.result(max(0.0, until_s - time.monotonic()))
+                if isinstance(raw, NvmlError):
+                    raise raw
+                counter.update(raw, now_us)
+            except (NvmlError, BlockedError) as error:
                 health.error, health.fix = str(error), error.fix
                 counter.miss(now_us)
-                lost = isinstance(error, GpuLostError)
             values += (counter.energy_uj, counter.unread_us)
-            gauges += meter.gauges.last if lost else meter.gauges.read(now_us)
+            gauges += meter.gauges_last
         return values + gauges
 
     def findings(self) -> tuple[Finding, ...]:
@@ -124,11 +153,13 @@ class NvmlMeter:
 
     def close(self) -> None:
         """Give NVML back."""
+        ended = [meter.gpu.aside.close() for meter in self._meters]
         self._meters = []
-        if self._library is not None:
+        # Where the driver hangs, so would this.
+        if self._library is not None and all(ended):
             with contextlib.suppress(NvmlError):
                 self._library.close()
-            self._library = None
+        self._library = None
 
     def _absent(self, error: NvmlError) -> Finding:
         if any(path.exists() for path in self._hardware):
@@ -157,4 +188,5 @@ class NvmlMeter:
             accuracy_ppm=_ACCURACY_PPM,
             limit_mw=limit_mw,
         )
-        return _Meter(gpu, domain, counter, Health(f"nvml:{gpu.domain}", gpu.domain, counter), Gauges(gpu))
+        health, gauges = Health(f"nvml:{gpu.domain}", gpu.domain, counter), Gauges(gpu)
+        return _Meter(gpu, domain, counter, health, gauges, gauges.last.copy())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from joulebook.agent.meters.nvml_gpu import GpuLostError, NvmlError, NvmlGpu, UnsupportedError
+from joulebook.agent.meters.nvml_codes import GpuLostError, NvmlError, UnsupportedError
+from joulebook.agent.meters.nvml_gpu import NvmlGpu
 from joulebook.agent.source import Metric
 from joulebook.v1 import metrics_pb2 as metrics
 
@@ -83,4 +84,4 @@ class Gauges:
             except NvmlError:
                 continue
             self.last[place : place + len(values)] = values
-        return self.last
+        return self.last.copy()

@@ -5,71 +5,21 @@ All vendor codes become errors here that say what is wrong and what mends it.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
+from joulebook.agent.meters.aside import Aside
+from joulebook.agent.meters.nvml_codes import NvmlError, UnsupportedError, translated
 
 # A value that is not there: all bits of its width, or all but the sign.
 _SENTINELS = frozenset((2**32 - 1, 2**31 - 1, 2**64 - 1, 2**63 - 1))
 _WHOLE_PERCENT = 100
 _PPM_A_PERCENT = 10_000
 _SAMPLE_KEPT_US = 3_000_000
-
-
-class NvmlError(OSError):
-    """A call that NVML did not serve; fix says what mends it."""
-
-    def __init__(self, reason: str, fix: str = "") -> None:
-        super().__init__(reason)
-        self.fix = fix
-
-
-class UnsupportedError(NvmlError):
-    """This GPU or driver does not have it: normal."""
-
-
-class GpuLostError(NvmlError):
-    """The GPU does not answer any more."""
-
-
-_FIX_LOG = "look for NVRM and Xid lines in the kernel's log"
-# By the codes of nvml.h (nvmlReturn_t), so that the table needs no import.
-_FAULTS: dict[int, tuple[type[NvmlError], str, str]] = {
-    0: (UnsupportedError, "nothing to tell", ""),  # the bindings raise success where a list is empty
-    1: (NvmlError, "NVML was shut down", "restart the agent"),
-    3: (UnsupportedError, "not supported by this GPU", ""),
-    4: (NvmlError, "no permission", "give the agent access to /dev/nvidia*, or run it as root"),
-    6: (UnsupportedError, "nothing found", ""),
-    9: (NvmlError, "the NVIDIA driver is not loaded", "modprobe nvidia; look into the kernel's log"),
-    10: (NvmlError, "the driver did not answer in time", _FIX_LOG),
-    12: (NvmlError, "libnvidia-ml.so.1 was not found", "install the NVIDIA driver's user libraries"),
-    13: (UnsupportedError, "not known to this driver", "install a newer NVIDIA driver"),
-    15: (GpuLostError, "the GPU is lost: it fell off the bus", f"{_FIX_LOG}, then reset it or reboot"),
-    16: (GpuLostError, "the GPU needs a reset", "nvidia-smi --gpu-reset, with nothing running on it"),
-    18: (NvmlError, "library and driver are of different versions", "reboot, or reload the NVIDIA driver"),
-    21: (UnsupportedError, "no data", ""),
-    999: (NvmlError, "unknown error of the driver", _FIX_LOG),
-}
-
-
-def translated(
-    call: Callable[Concatenate[Any, _P], _R],
-) -> Callable[Concatenate[Any, _P], _R]:
-    """Make a method raise NvmlError for NVML's codes; its object keeps the bindings as `nvml`."""
-
-    @wraps(call)
-    def translate(self: Any, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return call(self, *args, **kwargs)
-        except self.nvml.NVMLError as error:
-            kind, reason, fix = _FAULTS.get(error.value, (NvmlError, f"NVML code {error.value}", _FIX_LOG))
-            raise kind(reason, fix) from error
-
-    return translate
+# A question takes microseconds to some milliseconds; a driver that hangs, for ever.
+_WAIT_S = 0.25
 
 
 def _there(value: int) -> int:
@@ -105,7 +55,12 @@ class Library:
 
 
 class NvmlGpu:
-    """A GPU by its index. Every question goes to the driver; each may raise NvmlError."""
+    """A GPU by its index. Every question goes to the driver; each may raise NvmlError.
+
+    aside runs what may not hold up the caller.
+    """
+
+    _last_sample = 0
 
     @translated
     def __init__(self, nvml: Any, index: int) -> None:
@@ -118,6 +73,7 @@ class NvmlGpu:
         self.minor = self._or_default(self._minor, index)
         self.size_bytes = self._or_default(self._size_bytes, 0)
         self.limit_mw = self._or_default(self._limit_mw, 0)
+        self.aside = Aside(self.domain)
         self._sampled_us = 0
         self._sampled_ppm: dict[int, int] = {}
 
@@ -152,23 +108,25 @@ class NvmlGpu:
         """Return nvmlClocksThrottleReasons as a set of bits."""
         return int(self.nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle))
 
-    def pids(self) -> frozenset[int]:
-        """Return the processes that have a context on the GPU, computing or drawing."""
-        found = self._compute_pids()
-        try:
-            return found | self._graphics_pids()
-        except UnsupportedError:
-            return found
+    def processes(self, now_us: int) -> dict[int, int]:
+        """Return the processes with a context on the GPU and their shares of its multiprocessors in ppm.
 
-    def process_ppm(self, now_us: int) -> dict[int, int]:
-        """Return each process's share of the multiprocessors; what is not told is 0.
-
-        The driver samples at its own pace: while it has no new samples the last ones stand for a while.
+        A share that is not told is 0. BlockedError: the driver takes too long.
         """
-        try:
+        return self.aside.begin(lambda: self._processes(now_us)).result(_WAIT_S)
+
+    def _processes(self, now_us: int) -> dict[int, int]:
+        pids = self._compute_pids()
+        with contextlib.suppress(UnsupportedError):
+            pids |= self._graphics_pids()
+        sampled_ppm = self._process_ppm(now_us)
+        return {pid: sampled_ppm.get(pid, 0) for pid in pids}
+
+    def _process_ppm(self, now_us: int) -> dict[int, int]:
+        """Return the last samples: the driver samples at its own pace, so they stand for a while."""
+        samples: dict[int, int] = {}
+        with contextlib.suppress(UnsupportedError):
             samples = self._samples()
-        except UnsupportedError:
-            samples = {}
         if samples:
             self._sampled_us, self._sampled_ppm = now_us, samples
         elif now_us - self._sampled_us > _SAMPLE_KEPT_US:
@@ -182,8 +140,6 @@ class NvmlGpu:
     @translated
     def _graphics_pids(self) -> frozenset[int]:
         return frozenset(int(p.pid) for p in self.nvml.nvmlDeviceGetGraphicsRunningProcesses(self._handle))
-
-    _last_sample = 0
 
     @translated
     def _samples(self) -> dict[int, int]:

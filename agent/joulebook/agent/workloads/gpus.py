@@ -20,13 +20,13 @@ _LONGEST_PAUSE_US = 30_000_000
 
 
 class Gpu(HeldGpu, Protocol):
-    """A GPU that can tell its processes; both may raise OSError."""
+    """A GPU that can tell its processes."""
 
-    def pids(self) -> frozenset[int]:
-        """Return the processes that have a context on it."""
+    def processes(self, now_us: int) -> dict[int, int]:
+        """Return the processes on it and the ppm of its multiprocessors that each used, 0 where not told.
 
-    def process_ppm(self, now_us: int) -> dict[int, int]:
-        """Return the processes' shares of its multiprocessors, as far as they are known."""
+        Raises OSError where the driver does not tell.
+        """
 
 
 class Gpus:
@@ -103,19 +103,19 @@ class Gpus:
         found: dict[int, str] = {}
         for gpu in self._gpus:
             try:
-                pids, ppm = gpu.pids(), gpu.process_ppm(now_us)
+                processes = gpu.processes(now_us)
             except OSError as error:
                 self._errors[gpu.domain] = error
                 # Nobody is known to have gone.
                 shares |= {key: each for key, each in self._seen.items() if key[1] == gpu.domain}
                 continue
             self._errors.pop(gpu.domain, None)
-            for pid in pids:
+            for pid, ppm in processes.items():
                 if pid not in found:
                     # Gone since the driver told of it: it was what it was.
                     found[pid] = find(pid) or self._workload_of.get(pid, "")
                 if workload := found[pid]:
                     key = (workload, gpu.domain)
-                    shares[key] = min(shares.get(key, 0) + ppm.get(pid, 0), 1_000_000)
+                    shares[key] = min(shares.get(key, 0) + ppm, 1_000_000)
         self._workload_of = found
         return shares
