@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.domains import CLASSES, PLATFORM, root_energy_uj, settle
+from joulebook.collector.ledger.errors import errors_of
 from joulebook.collector.ledger.gpus import gpu_use_of
 from joulebook.collector.ledger.idle import static_part_uj
 from joulebook.collector.ledger.layout import IDLE, NOBODY
@@ -18,11 +18,9 @@ from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.shares import active_weights, static_weights
 from joulebook.collector.ledger.split import split
 from joulebook.collector.ledger.stack import Readings, Stack, add_up
-from joulebook.collector.ledger.uncertainty import step_variance_uj2, systematic_uj, variance_uj2
 from joulebook.collector.ledger.use import use_of
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +144,7 @@ def _book_group(readings: list[Readings], policy: Policy) -> Books:
     table = by_class.reshape(2, reports, len(CLASSES), accounts).transpose(0, 1, 3, 2)
 
     domain_cell = np.where(domain_pool >= 0, domain_pool, len(pool_class) + domain_report)
-    errors = _errors(stack, cells, cell_report, own.sum(axis=1), domain_cell)
+    errors = errors_of(stack, cells, cell_report, own.sum(axis=1), domain_cell)
     measured = _measured_uj(readings)
     unread = np.where(booked[:, None], stack.increments(stack.rows(lambda y: y.unread_row)), 0).sum(axis=1)
     worst_unread = np.zeros(reports, dtype=np.int64)
@@ -183,32 +181,6 @@ def _platform(beyond: Ints, active: Ints, static: Ints, pool_report: Ints) -> In
     idle_cell = np.full(reports, accounts + IDLE, dtype=np.int64)
     cells = split(beyond, load.reshape(reports, 2 * accounts, ticks), idle_cell)
     return cells.reshape(reports, 2, accounts, ticks).transpose(1, 0, 2, 3)
-
-
-def _errors(stack: Stack, cells: Ints, cell_report: Ints, own_uj: Ints, domain_cell: Ints) -> Ints:
-    """Return what of each share was modelled, its systematic error in µJ and its variance in µJ².
-
-    cells is (2, pools, accounts), each Report's platform being a pool; the result is (3, reports, accounts).
-    """
-    pools, accounts = cells.shape[1:]
-
-    def by_cell(values: Floats) -> Floats:
-        total = np.bincount(domain_cell, weights=values, minlength=pools)
-        return total / np.maximum(energy, 1.0)
-
-    energy = np.bincount(domain_cell, weights=own_uj, minlength=pools)
-    accuracy = by_cell(own_uj * stack.join(lambda y: y.domain_accuracy_ppm) * 1e-6)
-    modelled = by_cell(own_uj * np.concatenate([y.domain_modelled for y in stack.layouts]))
-    step = step_variance_uj2(stack.join(lambda y: y.domain_resolution_uj)) * (own_uj > 0)
-    variance = np.bincount(domain_cell, weights=step, minlength=pools).astype(np.float64)
-
-    active, static = cells
-    share = (active + static) * modelled[:, None]
-    parts = (share, systematic_uj(active, static, accuracy), variance_uj2(active, static, variance))
-    errors = np.zeros((3, len(stack.layouts), accounts))
-    for error, part in zip(errors, parts, strict=True):
-        np.add.at(error, cell_report, part)
-    return np.rint(errors).astype(np.int64)
 
 
 def _measured_uj(readings: list[Readings]) -> Ints:
