@@ -22,6 +22,7 @@ class Health:
     counter: EnergyCounter | PowerIntegral
     error: str = ""
     fix: str = ""
+    suspicion: str = ""
     _dropped: int = 0
     _said: Finding = field(init=False)
 
@@ -44,6 +45,8 @@ class Health:
             return Finding(self.name, SUSPECT, f"dropped: {counter.reason}")
         if counter.missing:
             return Finding(self.name, UNREADABLE, self.error or "no believable reading", self.fix)
+        if self.suspicion:
+            return Finding(self.name, SUSPECT, self.suspicion)
         still_us = counter.now_us - counter.changed_us
         if (
             isinstance(counter, EnergyCounter)

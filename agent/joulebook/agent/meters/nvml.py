@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from joulebook.agent.meters.aside import BlockedError, Pending
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
+from joulebook.agent.meters.crosscheck import CrossCheck
 from joulebook.agent.meters.health import Health
 from joulebook.agent.meters.nvml_codes import GpuLostError, NvmlError, UnsupportedError
 from joulebook.agent.meters.nvml_gauges import Gauges
@@ -16,6 +17,7 @@ from joulebook.agent.meters.nvml_gpu import Library, NvmlGpu
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Device, Domain, Finding, Probe, Roots, Series
 from joulebook.v1 import report_pb2
+from joulebook.v1.metrics_pb2 import METRIC_DEVICE_GPU_POWER
 
 _FIX_BINDINGS = "pip install 'joulebook[gpu]'"
 # The counter moves in steps of about 100 ms; the gauge is a mean of a second, or momentary on old GPUs.
@@ -27,6 +29,8 @@ _COUNTER_RESOLUTION_UJ = 1000
 _ACCURACY_PPM = 50_000
 # A GPU passes its power limit for moments only; old ones state none.
 _LEAST_LIMIT_MW = 1_000_000
+# Gauges come in a fixed order, power first where there is any.
+_POWER_PLACE = 0
 # A tick may not wait longer than this for all GPUs together.
 _WAIT_S = 0.25
 
@@ -48,6 +52,7 @@ class _Meter:
     health: Health
     gauges: Gauges
     gauges_last: Sequence[int]
+    check: CrossCheck | None = None
 
     def ask(self, now_us: int) -> tuple[int | NvmlError, Sequence[int]]:
         """Ask the driver for the meter's reading, or what stands in its way, and the gauges."""
@@ -136,9 +141,14 @@ class NvmlMeter:
                 if isinstance(raw, NvmlError):
                     raise raw
                 counter.update(raw, now_us)
+                if meter.check is not None:
+                    meter.check.update(meter.gauges_last[_POWER_PLACE], now_us)
+                    health.suspicion = meter.check.suspicion
             except (NvmlError, BlockedError) as error:
                 health.error, health.fix = str(error), error.fix
                 counter.miss(now_us)
+                if meter.check is not None:
+                    meter.check.miss()
             values += (counter.energy_uj, counter.unread_us)
             gauges += meter.gauges_last
         return values + gauges
@@ -189,4 +199,7 @@ class NvmlMeter:
             limit_mw=limit_mw,
         )
         health, gauges = Health(f"nvml:{gpu.domain}", gpu.domain, counter), Gauges(gpu)
-        return _Meter(gpu, domain, counter, health, gauges, gauges.last.copy())
+        meter = _Meter(gpu, domain, counter, health, gauges, gauges.last.copy())
+        if isinstance(counter, EnergyCounter) and gauges.metrics[:1] == (METRIC_DEVICE_GPU_POWER,):
+            meter.check = CrossCheck(counter)
+        return meter
