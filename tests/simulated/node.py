@@ -28,6 +28,9 @@ class Load:
     io_bytes: int = 0
     name: str = ""
     user: str = ""
+    gpus_held: tuple[str, ...] = ()
+    # GPUs that its processes are on, with their utilisation as the driver tells it.
+    gpu_ppm: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -45,6 +48,8 @@ class SimulatedNode:
     idle_uj: int = 40_000_000
     active_uj_per_cpu_s: int = 10_000_000
     memory_uj: int = 6_000_000
+    gpu_uj: int = 1_000_000
+    gpu_idle_mw: int = 0
     domains: Sequence[tuple[str, report_pb2.SourceKind.ValueType]] = (
         ("cpu.0", report_pb2.SOURCE_KIND_COUNTER),
         ("memory.0", report_pb2.SOURCE_KIND_COUNTER),
@@ -89,6 +94,7 @@ class SimulatedNode:
             )
         message.devices.add(name="nvme0n1", kind=report_pb2.DEVICE_KIND_DISK, tier=report_pb2.DISK_TIER_NVME)
         for load in loads:
+            domain_places = {name: i for i, (name, _) in enumerate(self.domains, start=1)}
             message.workloads.add(
                 id=load.id,
                 kind=load.kind,
@@ -97,6 +103,7 @@ class SimulatedNode:
                 user=load.user,
                 parent=places.get(load.parent, 0),
                 reserved_millicpus=load.reserved_millicpus,
+                gpu=[domain_places[gpu] for gpu in load.gpus_held if gpu in domain_places],
             )
         keys = [(m.METRIC_NODE_CPU_BUSY, 0, 0, 0), (m.METRIC_NODE_MEMORY_USED, 0, 0, 0)]
         for number in range(1, len(self.domains) + 1):
@@ -112,6 +119,9 @@ class SimulatedNode:
                 (m.METRIC_WORKLOAD_MEMORY, 0, 0, number),
                 (m.METRIC_WORKLOAD_IO, 0, 0, number),
             ]
+            for domain, (name, _) in enumerate(self.domains, start=1):
+                if name in loads[number - 1].gpu_ppm:
+                    keys.append((m.METRIC_WORKLOAD_GPU_UTILISATION, domain, 0, number))
         for metric, domain, device, workload in keys:
             message.series_metric.append(metric)
             message.series_domain.append(domain)
@@ -125,7 +135,9 @@ class SimulatedNode:
     def _row(self) -> list[int]:
         row = []
         for metric, domain, device, workload in self._keys:
-            if domain:
+            if domain and workload:
+                value = self._loads[workload - 1].gpu_ppm[self.domains[domain - 1][0]]
+            elif domain:
                 name = self.domains[domain - 1][0]
                 values: dict[int, int] = {
                     m.METRIC_DOMAIN_ENERGY: self._energy[name],
@@ -145,7 +157,11 @@ class SimulatedNode:
 
     def _idle_mw(self, domain: str) -> int:
         kind = domain.partition(".")[0]
-        return {"cpu": self.idle_uj // 1000, "memory": self.memory_uj // 1000}.get(kind, 0)
+        return {
+            "cpu": self.idle_uj // 1000,
+            "memory": self.memory_uj // 1000,
+            "gpu": self.gpu_idle_mw,
+        }.get(kind, 0)
 
     def _count(self, metric: int, subject: str, amount: int) -> None:
         self._counters[metric, subject] = self._counters.get((metric, subject), 0) + amount
@@ -171,7 +187,12 @@ class SimulatedNode:
             self.idle_uj * seconds_ppm // 1_000_000 + total_cpu_us * self.active_uj_per_cpu_s // 1_000_000
         )
         memory_uj = self.memory_uj * seconds_ppm // 1_000_000
-        drawn = {"cpu": cpu_uj, "memory": memory_uj, "node": (cpu_uj + memory_uj) * 5 // 4}
+        drawn = {
+            "cpu": cpu_uj,
+            "memory": memory_uj,
+            "gpu": self.gpu_uj,
+            "node": (cpu_uj + memory_uj) * 5 // 4,
+        }
         leaves_uj = 0
         for name, _ in self.domains:
             energy_uj = drawn.get(name.partition(".")[0], 1_000_000)

@@ -16,7 +16,7 @@ def test_every_metric_is_whole_and_its_name_ends_in_its_unit() -> None:
     for entry in catalogue().values():
         assert re.fullmatch(r"[a-z][a-z_]*", entry.name), entry
         assert entry.name.endswith(_SUFFIX[entry.unit]), entry
-        assert entry.subject in ("node", "domain", "device", "workload"), entry
+        assert entry.subject in ("node", "domain", "device", "workload", "workload_domain"), entry
         assert entry.help.endswith(".")
         assert entry.help.count(". ") == 0
         base_unit(entry.unit)

@@ -44,6 +44,7 @@ def build_layout(
             name=device.name, kind=device.kind, tier=device.tier, size_bytes=device.size_bytes
         )
     workload_place = {workload.id: i for i, workload in enumerate(workloads, start=1)}
+    domain_place = {domain.name: i for i, (domain, _) in enumerate(domains, start=1)}
     for workload in workloads:
         message.workloads.add(
             id=workload.id,
@@ -55,8 +56,8 @@ def build_layout(
             reserved_millicpus=workload.reserved_millicpus,
             reserved_memory_bytes=workload.reserved_memory_bytes,
             start_unix_us=workload.start_unix_us,
+            gpu=[domain_place[gpu] for gpu in workload.gpus if gpu in domain_place],
         )
-    domain_place = {domain.name: i for i, (domain, _) in enumerate(domains, start=1)}
     device_place = {device.name: i for i, device in enumerate(devices, start=1)}
     for one in series:
         message.series_metric.append(one.metric)

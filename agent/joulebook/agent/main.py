@@ -98,7 +98,10 @@ def _sampler(config: AgentConfig, emit: Emit) -> Iterator[tuple[Sampler, Workloa
     roots = Roots(Path(config.procfs), Path(config.sysfs), Path(config.cgroupfs), Path(config.devfs))
     sources = probe_sources(roots)
     workloads = Workloads(
-        roots, WorkloadsConfig(job_cgroups=tuple(config.job_cgroups)), own_pids=config.own_pids
+        roots,
+        WorkloadsConfig(job_cgroups=tuple(config.job_cgroups)),
+        own_pids=config.own_pids,
+        gpus=sources.gpus,
     )
     try:
         yield (

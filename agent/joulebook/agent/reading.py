@@ -23,6 +23,7 @@ def reading(
     subjects: dict[str, dict[str, dict[str, int]]] = {
         kind: defaultdict(dict) for kind in ("domain", "device", "workload")
     }
+    gpu_ppm: dict[str, dict[str, int]] = defaultdict(dict)
     names = {
         "domain": [d.name for d in layout.domains],
         "device": [d.name for d in layout.devices],
@@ -35,6 +36,9 @@ def reading(
         values = report.values[number * (ticks + 1) : (number + 1) * (ticks + 1)]
         entry = entries[metric]
         value = values[-1] if entry.is_counter else sum(values)
+        if len(entry.subjects) > 1:
+            gpu_ppm[names["workload"][workload - 1]][names["domain"][domain - 1]] = value
+            continue
         place = {"domain": domain, "device": device, "workload": workload}.get(entry.subject, 0)
         of = subjects[entry.subject][names[entry.subject][place - 1]] if place else node
         of[entry.name] = value
@@ -58,6 +62,11 @@ def reading(
             for d in layout.devices
             if d.kind == report_pb2.DEVICE_KIND_NETWORK
         ],
+        "gpus": [
+            {"device": d.name, "size_bytes": d.size_bytes, **subjects["device"][d.name]}
+            for d in layout.devices
+            if d.kind == report_pb2.DEVICE_KIND_GPU
+        ],
         "workloads": [
             {
                 "id": w.id,
@@ -67,6 +76,8 @@ def reading(
                 "user": w.user,
                 "parent": layout.workloads[w.parent - 1].id if w.parent else None,
                 **subjects["workload"][w.id],
+                "gpus_held": [layout.domains[place - 1].name for place in w.gpu],
+                "gpu_utilisation_ppm": gpu_ppm[w.id],
             }
             for w in layout.workloads
         ],

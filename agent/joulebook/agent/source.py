@@ -28,7 +28,7 @@ class Roots:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One column of readings. At most one of domain, device and workload names its subject."""
+    """One column of readings. domain, device and workload name its subjects, as the catalogue says."""
 
     metric: Metric
     domain: str = ""
@@ -53,7 +53,7 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A disk or a network interface."""
+    """A disk, a network interface or a GPU, which is called as its domain."""
 
     name: str
     kind: report_pb2.DeviceKind.ValueType

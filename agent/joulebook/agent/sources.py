@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from joulebook.agent.meters.hwmon import HwmonMeter
 from joulebook.agent.meters.model import ModelMeter
+from joulebook.agent.meters.nvml import NvmlMeter
 from joulebook.agent.meters.rapl import RaplMeter
 from joulebook.agent.source import Meter, Probe, Roots, Source
 from joulebook.agent.usage.cpu import CpuUsage
@@ -12,6 +13,7 @@ from joulebook.agent.usage.disks import DiskUsage
 from joulebook.agent.usage.memory import MemoryUsage
 from joulebook.agent.usage.network import NetworkUsage
 from joulebook.agent.usage.pressure import PressureUsage
+from joulebook.agent.workloads.gpus import Gpu
 
 
 @dataclass(slots=True)
@@ -20,6 +22,8 @@ class Sources:
 
     probed: list[tuple[Source, Probe]] = field(default_factory=list)
     meters: list[Meter] = field(default_factory=list)
+    # What can tell who uses it.
+    gpus: tuple[Gpu, ...] = ()
     probe_us: dict[str, int] = field(default_factory=dict)
 
     def add(self, source: Source) -> Probe:
@@ -43,12 +47,14 @@ def probe_sources(roots: Roots) -> Sources:
     for usage in (cpu, memory, disks, NetworkUsage(roots), PressureUsage(roots)):
         sources.add(usage)
     rapl = RaplMeter(roots)
-    covered = {domain.name for domain in sources.add(rapl).domains}
+    nvml = NvmlMeter(roots)
+    covered = {domain.name for meter in (rapl, nvml) for domain in sources.add(meter).domains}
+    sources.gpus = nvml.gpus
     # Each meter is told which domains a better one measures already.
     hwmon = HwmonMeter(roots, frozenset(covered))
     covered |= {domain.name for domain in sources.add(hwmon).domains} | hwmon.contains
     # The model fills in the rest, from what the usage sources read just before it.
     model = ModelMeter(roots, cpu, memory, disks, frozenset(covered))
     sources.add(model)
-    sources.meters = [rapl, hwmon, model]
+    sources.meters = [rapl, nvml, hwmon, model]
     return sources

@@ -8,7 +8,10 @@ from joulebook.v1 import metrics_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class MetricEntry:
-    """One metric: its number on the wire, its field name, sub-unit, kind and subject."""
+    """One metric: its number on the wire, its field name, sub-unit, kind and subject.
+
+    subject is node, domain, device, workload, or workload_domain: of both at once.
+    """
 
     number: int
     name: str
@@ -17,6 +20,11 @@ class MetricEntry:
     subject: str
     thing: str
     help: str
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Return what a series of it names: one subject or two, none where it is the node's."""
+        return () if self.subject == "node" else tuple(self.subject.split("_"))
 
 
 @cache

@@ -54,6 +54,8 @@ class _MetricSubjectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MetricS
     METRIC_SUBJECT_DOMAIN: _MetricSubject.ValueType  # 2
     METRIC_SUBJECT_DEVICE: _MetricSubject.ValueType  # 3
     METRIC_SUBJECT_WORKLOAD: _MetricSubject.ValueType  # 4
+    METRIC_SUBJECT_WORKLOAD_DOMAIN: _MetricSubject.ValueType  # 5
+    """What a workload does to one domain: the only series with two subjects."""
 
 class MetricSubject(_MetricSubject, metaclass=_MetricSubjectEnumTypeWrapper):
     """What a series is about; the Layout names which one."""
@@ -63,6 +65,8 @@ METRIC_SUBJECT_NODE: MetricSubject.ValueType  # 1
 METRIC_SUBJECT_DOMAIN: MetricSubject.ValueType  # 2
 METRIC_SUBJECT_DEVICE: MetricSubject.ValueType  # 3
 METRIC_SUBJECT_WORKLOAD: MetricSubject.ValueType  # 4
+METRIC_SUBJECT_WORKLOAD_DOMAIN: MetricSubject.ValueType  # 5
+"""What a workload does to one domain: the only series with two subjects."""
 Global___MetricSubject: _TypeAlias = MetricSubject  # noqa: Y015
 
 class _Metric:
@@ -100,6 +104,15 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     METRIC_WORKLOAD_CPU: _Metric.ValueType  # 80
     METRIC_WORKLOAD_MEMORY: _Metric.ValueType  # 81
     METRIC_WORKLOAD_IO: _Metric.ValueType  # 82
+    METRIC_DEVICE_GPU_POWER: _Metric.ValueType  # 90
+    METRIC_DEVICE_GPU_UTILISATION: _Metric.ValueType  # 91
+    METRIC_DEVICE_GPU_MEMORY_UTILISATION: _Metric.ValueType  # 92
+    METRIC_DEVICE_GPU_MEMORY_USED: _Metric.ValueType  # 93
+    METRIC_DEVICE_GPU_TEMPERATURE: _Metric.ValueType  # 94
+    METRIC_DEVICE_GPU_THROTTLED_POWER: _Metric.ValueType  # 95
+    METRIC_DEVICE_GPU_THROTTLED_THERMAL: _Metric.ValueType  # 96
+    METRIC_DEVICE_GPU_THROTTLED_OTHER: _Metric.ValueType  # 97
+    METRIC_WORKLOAD_GPU_UTILISATION: _Metric.ValueType  # 100
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper): ...
 
@@ -132,6 +145,15 @@ METRIC_DEVICE_PACKETS_SENT: Metric.ValueType  # 63
 METRIC_WORKLOAD_CPU: Metric.ValueType  # 80
 METRIC_WORKLOAD_MEMORY: Metric.ValueType  # 81
 METRIC_WORKLOAD_IO: Metric.ValueType  # 82
+METRIC_DEVICE_GPU_POWER: Metric.ValueType  # 90
+METRIC_DEVICE_GPU_UTILISATION: Metric.ValueType  # 91
+METRIC_DEVICE_GPU_MEMORY_UTILISATION: Metric.ValueType  # 92
+METRIC_DEVICE_GPU_MEMORY_USED: Metric.ValueType  # 93
+METRIC_DEVICE_GPU_TEMPERATURE: Metric.ValueType  # 94
+METRIC_DEVICE_GPU_THROTTLED_POWER: Metric.ValueType  # 95
+METRIC_DEVICE_GPU_THROTTLED_THERMAL: Metric.ValueType  # 96
+METRIC_DEVICE_GPU_THROTTLED_OTHER: Metric.ValueType  # 97
+METRIC_WORKLOAD_GPU_UTILISATION: Metric.ValueType  # 100
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final

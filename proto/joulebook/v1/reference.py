@@ -6,7 +6,7 @@ from joulebook.v1.catalogue import MetricEntry, catalogue, gauge_name, total_nam
 def prometheus_name(entry: MetricEntry) -> str:
     """Return the name under which Prometheus reads a metric."""
     build = total_name if entry.is_counter else gauge_name
-    return build(entry.subject, entry.thing, entry.unit)
+    return build(entry.subject.partition("_")[0], entry.thing, entry.unit)
 
 
 def render() -> str:
@@ -17,10 +17,10 @@ def render() -> str:
         "Made from `proto/joulebook/v1/metrics.proto` by `make stubs`; change it there.",
         "Values travel and are stored as integers in the unit given; Prometheus names are in base units.",
     ]
-    for subject in ("domain", "node", "device", "workload"):
+    for subject in ("domain", "node", "device", "workload", "workload_domain"):
         lines += [
             "",
-            f"## Of a {subject}",
+            f"## Of a {subject.replace('_', ' on a ')}",
             "",
             "| metric | unit | kind | Prometheus | meaning |",
             "|---|---|---|---|---|",

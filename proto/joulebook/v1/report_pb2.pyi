@@ -58,12 +58,16 @@ class _DeviceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceKind
     DEVICE_KIND_UNSPECIFIED: _DeviceKind.ValueType  # 0
     DEVICE_KIND_DISK: _DeviceKind.ValueType  # 1
     DEVICE_KIND_NETWORK: _DeviceKind.ValueType  # 2
+    DEVICE_KIND_GPU: _DeviceKind.ValueType  # 3
+    """Named as its domain: gpu.N."""
 
 class DeviceKind(_DeviceKind, metaclass=_DeviceKindEnumTypeWrapper): ...
 
 DEVICE_KIND_UNSPECIFIED: DeviceKind.ValueType  # 0
 DEVICE_KIND_DISK: DeviceKind.ValueType  # 1
 DEVICE_KIND_NETWORK: DeviceKind.ValueType  # 2
+DEVICE_KIND_GPU: DeviceKind.ValueType  # 3
+"""Named as its domain: gpu.N."""
 Global___DeviceKind: _TypeAlias = DeviceKind  # noqa: Y015
 
 class _DiskTier:
@@ -234,6 +238,7 @@ class Workload(_message.Message):
     RESERVED_MILLICPUS_FIELD_NUMBER: _builtins.int
     RESERVED_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     START_UNIX_US_FIELD_NUMBER: _builtins.int
+    GPU_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique on the node, the same on every node of one job: slurm.42, docker.3f2a…, unit.sshd.service."""
     kind: Global___WorkloadKind.ValueType
@@ -248,6 +253,10 @@ class Workload(_message.Message):
     reserved_memory_bytes: _builtins.int
     start_unix_us: _builtins.int
     """When it began, where that is known."""
+    @_builtins.property
+    def gpu(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Places in Layout.domains, from 1, of the GPUs that it holds whether it uses them or not."""
+
     def __init__(
         self,
         *,
@@ -260,10 +269,11 @@ class Workload(_message.Message):
         reserved_millicpus: _builtins.int = ...,
         reserved_memory_bytes: _builtins.int = ...,
         start_unix_us: _builtins.int = ...,
+        gpu: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind", "name", b"name", "parent", b"parent", "reserved_memory_bytes", b"reserved_memory_bytes", "reserved_millicpus", b"reserved_millicpus", "source", b"source", "start_unix_us", b"start_unix_us", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpu", b"gpu", "id", b"id", "kind", b"kind", "name", b"name", "parent", b"parent", "reserved_memory_bytes", b"reserved_memory_bytes", "reserved_millicpus", b"reserved_millicpus", "source", b"source", "start_unix_us", b"start_unix_us", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -334,7 +344,9 @@ class Layout(_message.Message):
     def workloads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Workload]: ...
     @_builtins.property
     def series_metric(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """One entry a series, in the order of Report.values. Subjects count from 1; 0: not about one."""
+        """One entry a series, in the order of Report.values. Subjects count from 1; 0: not about one. A series has
+        the one subject that the catalogue says, or a workload and a domain.
+        """
 
     @_builtins.property
     def series_domain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...

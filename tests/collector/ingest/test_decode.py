@@ -17,8 +17,9 @@ FUTURE_US = 300_000_000
 
 
 def _sent() -> tuple[report_pb2.Layout, report_pb2.Report]:
-    node = SimulatedNode()
-    node.begin([Load("slurm.1", cpu_us=1_000_000, parent=""), Load("slurm.2")])
+    names = ("cpu.0", "memory.0", "gpu.0")
+    node = SimulatedNode(domains=[(name, report_pb2.SOURCE_KIND_COUNTER) for name in names])
+    node.begin([Load("slurm.1", cpu_us=1_000_000, gpu_ppm={"gpu.0": 500_000}), Load("slurm.2")])
     for _ in range(3):
         node.tick()
     report = node.report()
@@ -53,6 +54,13 @@ def _name_energy_twice(y: report_pb2.Layout) -> None:
         (lambda y: y.series_domain.__setitem__(2, 9), "domain 9 does not exist"),
         (lambda y: y.series_domain.__setitem__(2, 0), "expected a domain as its only subject"),
         (lambda y: y.series_device.__setitem__(2, 1), "expected a domain as its only subject"),
+        (lambda y: y.workloads[0].gpu.append(9), "holds domain 9, which does not exist"),
+        (lambda y: y.workloads[0].gpu.append(0), "holds domain 0, which does not exist"),
+        (lambda y: y.workloads[0].gpu.append(1), r"holds domain 'cpu\.0': expected a GPU"),
+        (lambda y: y.workloads[0].gpu.extend([3, 3]), "holds a GPU twice"),
+        (lambda y: y.series_domain.__setitem__(_gpu_series(y), 0), "expected a workload and a domain"),
+        (lambda y: y.series_workload.__setitem__(_gpu_series(y), 0), "expected a workload and a domain"),
+        (lambda y: y.series_domain.__setitem__(_gpu_series(y), 1), r"of domain 'cpu\.0': expected a GPU"),
         (_name_energy_twice, "named twice for the same subject"),
         (lambda y: y.ClearField("series_metric"), "0 series"),
     ],
@@ -64,6 +72,10 @@ def test_bad_layouts_are_refused(spoil: Callable[[report_pb2.Layout], None], say
     with pytest.raises(RefusalError, match=says) as refused:
         decode_layout(layout.SerializeToString())
     assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def _gpu_series(layout: report_pb2.Layout) -> int:
+    return list(layout.series_metric).index(metrics_pb2.METRIC_WORKLOAD_GPU_UTILISATION)
 
 
 def _row(layout: report_pb2.Layout, metric: int) -> int:
@@ -94,6 +106,11 @@ def _row(layout: report_pb2.Layout, metric: int) -> int:
             lambda y, r: r.values.__setitem__(_row(y, metrics_pb2.METRIC_DOMAIN_ENERGY) + 1, 1 << 41),
             "INVALID_ARGUMENT",
             r"energy_uj of cpu\.0: above 1000 kW",
+        ),
+        (
+            lambda y, r: r.values.__setitem__(_gpu_series(y) * 4, 1_000_001),
+            "INVALID_ARGUMENT",
+            r"workload_gpu_utilisation_ppm of slurm\.1 on gpu\.0: above 1000000 ppm",
         ),
         (
             lambda _, r: setattr(r, "realtime_offset_us", r.realtime_offset_us + 10**9),

@@ -106,11 +106,15 @@ def test_a_sole_user_has_no_error_of_splitting() -> None:
 
 DOMAINS = st.lists(
     st.sampled_from(
-        ["node", "psys", "cpu.0", "cpu.1", "core.0", "memory.0", "gpu.0", "module.0", "disk.sda", "nic.eth0"]
+        [
+            *("node", "psys", "module.0", "cpu.0", "cpu.1", "core.0"),
+            *("memory.0", "gpu.0", "gpu.1", "gpu.2", "disk.sda", "nic.eth0"),
+        ]
     ),
     unique=True,
     min_size=1,
 ).map(lambda names: [(name, COUNTER) for name in names])
+GPUS = st.sampled_from(["gpu.0", "gpu.1", "gpu.2"])
 LOADS = st.lists(
     st.builds(
         Load,
@@ -120,6 +124,8 @@ LOADS = st.lists(
         memory_bytes=st.integers(0, 1 << 40),
         io_bytes=st.integers(0, 1 << 33),
         reserved_millicpus=st.integers(0, 64_000),
+        gpus_held=st.lists(GPUS, unique=True, max_size=3).map(tuple),
+        gpu_ppm=st.dictionaries(GPUS, st.integers(0, 1_000_000), max_size=3),
     ),
     unique_by=lambda load: load.id,
     max_size=5,
@@ -135,7 +141,7 @@ def test_books_balance_for_every_node(
     policy: Policy,
 ) -> None:
     """Σ accounts is what the root drew, exactly, and no entry is negative, whatever is nested in what."""
-    node = SimulatedNode(domains=domains)
+    node = SimulatedNode(domains=domains, gpu_idle_mw=300)
     node.begin(loads)
     for length_us in ticks:
         node.tick(length_us)

@@ -21,6 +21,8 @@ class Health:
     domain: str
     counter: EnergyCounter | PowerIntegral
     error: str = ""
+    fix: str = ""
+    suspicion: str = ""
     _dropped: int = 0
     _said: Finding = field(init=False)
 
@@ -42,7 +44,9 @@ class Health:
             self._dropped = counter.dropped
             return Finding(self.name, SUSPECT, f"dropped: {counter.reason}")
         if counter.missing:
-            return Finding(self.name, UNREADABLE, self.error or "no believable reading")
+            return Finding(self.name, UNREADABLE, self.error or "no believable reading", self.fix)
+        if self.suspicion:
+            return Finding(self.name, SUSPECT, self.suspicion)
         still_us = counter.now_us - counter.changed_us
         if (
             isinstance(counter, EnergyCounter)

@@ -93,7 +93,7 @@ class Runs:
         paths = cgroup_paths(self._procfs, message.pid)
         cpu = self._hierarchies.cpu
         path = paths.get(cpu.key, "") if cpu else ""
-        run = Run(Member(workload, path=path), message.pid, time.monotonic(), self._outer_run(client_pid))
+        run = Run(Member(workload, path=path), message.pid, time.monotonic(), self.run_of(client_pid))
         ending = f"/{group_name(message.token)}"
         own_paths = {key: each for key, each in paths.items() if each.endswith(ending)}
         if path.endswith(ending):
@@ -153,7 +153,7 @@ class Runs:
         if parent_pid != client_pid:
             raise RunRefusedError(f"pid: process {message.pid} is no child of the client, {client_pid}")
 
-    def _outer_run(self, pid: int) -> str:
+    def run_of(self, pid: int) -> str:
         """Return the run that this process descends from."""
         running = {run.pid: run_id for run_id, run in self.by_id.items() if not run.ended}
         for _ in range(_MAX_ANCESTORS):

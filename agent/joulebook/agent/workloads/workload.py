@@ -17,7 +17,10 @@ AGENT = report_pb2.WORKLOAD_KIND_AGENT
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Something whose use is counted as one, as in the contract; parent is the id of what contains it."""
+    """Something whose use is counted as one, as in the contract.
+
+    parent is the id of what contains it, gpus the domains of the GPUs that it holds.
+    """
 
     id: str
     kind: WorkloadKind
@@ -28,6 +31,7 @@ class Workload:
     reserved_millicpus: int = 0
     reserved_memory_bytes: int = 0
     start_unix_us: int = 0
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Every workload of the node and its figures, for the sampler."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -9,7 +9,9 @@ import msgspec
 from joulebook.agent.source import Finding, Roots, Series
 from joulebook.agent.workloads.cgroups import Cgroups, Figures
 from joulebook.agent.workloads.column import MEMORY, Column, Member, Past
-from joulebook.agent.workloads.hierarchy import locate
+from joulebook.agent.workloads.gpuholders import Holder
+from joulebook.agent.workloads.gpus import Gpu, Gpus
+from joulebook.agent.workloads.hierarchy import cgroup_paths, locate
 from joulebook.agent.workloads.inotify import Inotify
 from joulebook.agent.workloads.itself import members_of_agent
 from joulebook.agent.workloads.running import RunRefusedError, Runs
@@ -38,12 +40,16 @@ class Workloads:
         config: WorkloadsConfig | None = None,
         *,
         own_pids: Sequence[int] = (),
+        gpus: Sequence[Gpu] = (),
         lookup_user: Callable[[int], str] = user_name,
         open_inotify: Callable[[], Inotify] = Inotify,
         unix_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         config = config or WorkloadsConfig()
         hierarchies = locate(roots.cgroupfs)
+        self._procfs = roots.procfs
+        self._cpu_hierarchy = hierarchies.cpu
+        self._gpus = Gpus(roots.procfs, gpus)
         self._past = Past()
         opener = Figures(roots, hierarchies)
         self._cgroups = Cgroups(
@@ -66,6 +72,7 @@ class Workloads:
         self._ending: list[tuple[str, int, int]] = []
         self._ended: list[tuple[str, int, int]] = []
         self._columns: list[Column] = []
+        self._gpu_series: tuple[Series, ...] = ()
         self._baseline: list[int] = []
         self.workloads: tuple[Workload, ...] = ()
         self.series: tuple[Series, ...] = ()
@@ -73,7 +80,7 @@ class Workloads:
 
     def probe(self) -> tuple[Finding, ...]:
         """Say how workloads come to notice, and what stands in the way. Cheap: ask again after a refresh."""
-        return self._cgroups.findings()
+        return (*self._cgroups.findings(), *self._gpus.findings())
 
     def refresh(self, now_us: int) -> bool:
         """Take up what appeared, let go of what vanished since the last call; say whether the series changed.
@@ -90,6 +97,7 @@ class Workloads:
         for member in gone:
             self._past.keep(member.workload.id, member.columns)
             member.close()
+        changed |= self._gpus.refresh(now_us, self._workload_of, self._holders)
         if not (changed or gone or self._begun):
             return False
         self._begun = False
@@ -115,7 +123,7 @@ class Workloads:
         if self._ending:  # told with the interval that holds their last use, never before
             self._ended += self._ending
             self._ending = []
-        return [column.value for column in self._columns]
+        return [column.value for column in self._columns] + self._gpu_values()
 
     def serve(self, request: Request, tick: Callable[[], None]) -> None:
         """Answer a request of the run socket, with a tick at the very edge.
@@ -147,6 +155,7 @@ class Workloads:
         named = message.user if uid == 0 else ""
         run = self._runs.begin(message, client_pid, named or self._lookup_user(uid), self._unix_us())
         self._begun = True
+        self._gpus.hurry()
         return run.member.workload.id
 
     def end_run(self, message: EndRun | LostRun) -> None:
@@ -154,6 +163,7 @@ class Workloads:
         usage_us, status = 0, UNKNOWN_STATUS
         if isinstance(message, EndRun):
             usage_us, status = message.usage_us, message.exit_status
+        self._gpus.hurry()
         if self._runs.end(message.id, usage_us):
             self._ending.append((message.id, self._unix_us(), status))
 
@@ -183,7 +193,9 @@ class Workloads:
             for member in members
             for column in member.columns
         )
-        self._baseline = [column.value for column in self._columns]
+        self._gpu_series = self._gpus.series(frozenset(workload.id for workload in self.workloads))
+        self.series += self._gpu_series
+        self._baseline = [column.value for column in self._columns] + self._gpu_values()
         gauges = [column for column in self._columns if column.metric == MEMORY]
         self._each_tick = [column for column in self._columns if column.metric != MEMORY]
         self._in_turn = [gauges[turn::_GAUGE_TURNS] for turn in range(_GAUGE_TURNS)]
@@ -192,11 +204,36 @@ class Workloads:
                 until[id(column)] = self._ticks + _GAUGE_TURNS
         self._young = [(column, until[id(column)]) for column in gauges if id(column) in until]
 
-    def _with_parents(self, members: list[Member]) -> tuple[Workload, ...]:
+    def _gpu_values(self) -> list[int]:
+        shares_ppm = self._gpus.shares_ppm
+        return [shares_ppm.get((series.workload, series.domain), 0) for series in self._gpu_series]
+
+    def _holders(self) -> Iterator[Holder]:
+        """Yield the workloads that may hold GPUs, with where to ask."""
+        for path, member in self._cgroups.members.items():
+            if self._cpu_hierarchy is not None:
+                yield Holder(member.workload, group=self._cpu_hierarchy.directory(path))
+        for run in self._runs.by_id.values():
+            yield Holder(run.member.workload, pid=run.pid)
+
+    def _workload_of(self, pid: int) -> str:
+        """Return the workload that a process belongs to; "" for none, or where it is gone."""
+        key = self._cpu_hierarchy.key if self._cpu_hierarchy else ""
+        path = cgroup_paths(self._procfs, pid).get(key)
+        if path is None:
+            return ""
+        return self._runs.run_of(pid) or _containing(path, self._ids())
+
+    def _ids(self) -> dict[str, str]:
+        """Return the workload of each cgroup that is one."""
         ids = {path: member.workload.id for path, member in self._cgroups.members.items()}
         for run in self._runs.by_id.values():
             if run.groups:
                 ids[run.member.path] = run.member.workload.id
+        return ids
+
+    def _with_parents(self, members: list[Member]) -> tuple[Workload, ...]:
+        ids = self._ids()
         runs = self._runs.by_id
         workloads = []
         for member in members:
@@ -208,7 +245,8 @@ class Workloads:
             if outer_run in runs:
                 parent = outer_run
             workloads.append(replace(member.workload, parent=parent))
-        return tuple(workloads)
+        held = self._gpus.held(workloads)
+        return tuple(replace(each, gpus=held[each.id]) if each.id in held else each for each in workloads)
 
 
 def _containing(path: str, ids: dict[str, str]) -> str:

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from joulebook.collector.ingest.refusal import RefusalError, invalid
-from joulebook.collector.ledger.domains import UnknownDomainError, kind_of
+from joulebook.collector.ledger.domains import GPU, UnknownDomainError, class_of, kind_of
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.ledger.stack import Readings
-from joulebook.v1 import report_pb2
-from joulebook.v1.catalogue import catalogue
+from joulebook.v1 import metrics_pb2, report_pb2
+from joulebook.v1.catalogue import MetricEntry, catalogue
 
 Ints = npt.NDArray[np.int64]
 
@@ -36,6 +36,7 @@ _MAX_CHANGE = 1 << 50
 # A domain that drew more than this was misread: a rack is 100 kW.
 _MAX_DOMAIN_MW = 1_000_000_000
 _MAX_CLOCK_US = 1 << 52
+_WHOLE_PPM = 1_000_000
 _KINDS = ("domain", "device", "workload")
 
 
@@ -130,7 +131,18 @@ def _check_workloads(message: report_pb2.Layout) -> None:
             raise invalid(f"workload {workload.id!r}: reservation is absurd")
         if not 0 <= workload.start_unix_us <= _MAX_CLOCK_US:
             raise invalid(f"workload {workload.id!r}: started at an absurd time")
+        if len(set(workload.gpu)) != len(workload.gpu):
+            raise invalid(f"workload {workload.id!r}: holds a GPU twice")
+        for gpu in workload.gpu:
+            _check_gpu(message, f"workload {workload.id!r}: holds", gpu)
         _check_ancestry(message, place)
+
+
+def _check_gpu(message: report_pb2.Layout, what: str, place: int) -> None:
+    if not 0 < place <= len(message.domains):
+        raise invalid(f"{what} domain {place}, which does not exist")
+    if class_of(name := message.domains[place - 1].name) != GPU:
+        raise invalid(f"{what} domain {name!r}: expected a GPU")
 
 
 def _check_ancestry(message: report_pb2.Layout, place: int) -> None:
@@ -160,11 +172,19 @@ def _check_series(message: report_pb2.Layout) -> None:
         for kind, place, size in zip(_KINDS, subject, sizes, strict=True):
             if place > size:
                 raise invalid(f"series of {entry.name}: {kind} {place} does not exist")
-            if (place > 0) != (entry.subject == kind):
-                raise invalid(f"series of {entry.name}: expected a {entry.subject} as its only subject")
+            if (place > 0) != (kind in entry.subjects):
+                raise invalid(f"series of {entry.name}: expected {_expected_subject(entry)}")
+        if metric == metrics_pb2.METRIC_WORKLOAD_GPU_UTILISATION:
+            _check_gpu(message, f"series of {entry.name}: of", subject[0])
         if key in seen:
             raise invalid(f"series of {entry.name}: named twice for the same subject")
         seen.add(key)
+
+
+def _expected_subject(entry: MetricEntry) -> str:
+    if len(entry.subjects) > 1:
+        return " and ".join(f"a {subject}" for subject in entry.subjects)
+    return f"a {entry.subject} as its only subject"
 
 
 def decode_report(report: report_pb2.Report, layout: NodeLayout, now_us: int, max_future_us: int) -> Decoded:
@@ -217,6 +237,9 @@ def _check_values(values: Ints, layout: NodeLayout, interval_us: Ints) -> None:
     falls = layout.is_counter & (values[:, 1:].min(axis=1) < 0)
     if falls.any():
         raise invalid(f"{_name(layout, int(np.argmax(falls)))}: a counter that falls")
+    beyond = layout.is_share & (np.cumsum(values, axis=1).max(axis=1) > _WHOLE_PPM)
+    if beyond.any():
+        raise invalid(f"{_name(layout, int(np.argmax(beyond)))}: above {_WHOLE_PPM} ppm, the whole")
     rows = layout.energy_row[layout.energy_row >= 0]
     most_uj = np.maximum(interval_us, 1000) * _MAX_DOMAIN_MW // 1000
     absurd = (values[rows, 1:] > most_uj).any(axis=1)
@@ -228,4 +251,5 @@ def _check_values(values: Ints, layout: NodeLayout, interval_us: Ints) -> None:
 def _name(layout: NodeLayout, row: int) -> str:
     key = layout.series[row]
     name = catalogue()[key.metric].name
-    return f"{name} of {key.domain or key.device or key.workload or layout.node}"
+    subjects = [subject for subject in (key.workload, key.device, key.domain) if subject]
+    return f"{name} of {' on '.join(subjects) or layout.node}"

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.domains import CLASSES, PLATFORM, root_energy_uj, settle
+from joulebook.collector.ledger.errors import errors_of
+from joulebook.collector.ledger.gpus import gpu_use_of
 from joulebook.collector.ledger.idle import static_part_uj
 from joulebook.collector.ledger.layout import IDLE, NOBODY
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.shares import active_weights, static_weights
 from joulebook.collector.ledger.split import split
 from joulebook.collector.ledger.stack import Readings, Stack, add_up
-from joulebook.collector.ledger.uncertainty import step_variance_uj2, systematic_uj, variance_uj2
 from joulebook.collector.ledger.use import use_of
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +121,30 @@ def _book_group(readings: list[Readings], policy: Policy) -> Books:
     pool_static = add_up(static, domain_pool, len(pool_class))
     pool_active = add_up(own, domain_pool, len(pool_class)) - pool_static
 
-    use = use_of(stack, accounts)
+    use, gpus = use_of(stack, accounts), gpu_use_of(stack, accounts)
     nobody = np.array([NOBODY[c] for c in pool_class.tolist()], dtype=np.int64)
-    active = split(pool_active, active_weights(use, pool_class, pool_report), nobody)
+    active = split(pool_active, active_weights(use, gpus, pool_class, pool_report), nobody)
     idle_account = np.full(len(pool_class), IDLE, dtype=np.int64)
-    static_shares = split(pool_static, static_weights(use, policy, pool_class, pool_report), idle_account)
+    weight = static_weights(use, gpus, policy, pool_class, pool_report)
+    static_shares = split(pool_static, weight, idle_account)
 
-    table = np.zeros((2, reports, accounts, len(CLASSES)), dtype=np.int64)
-    table[0, pool_report, :, pool_class] = active.sum(axis=2)
-    table[1, pool_report, :, pool_class] = static_shares.sum(axis=2)
+    # What every account got of every pool; the last pools are the Reports' platforms.
+    cells = np.zeros((2, len(pool_class) + reports, accounts), dtype=np.int64)
+    cells[0, : len(pool_class)] = active.sum(axis=2)
+    cells[1, : len(pool_class)] = static_shares.sum(axis=2)
     if any(y.has_containers for y in stack.layouts):
         beyond = np.where((stack.join(lambda y: y.domain_class) == PLATFORM)[:, None], own, 0)
         platform = _platform(add_up(beyond, domain_report, reports), active, static_shares, pool_report)
-        table[..., PLATFORM] = platform.sum(axis=3)
+        cells[:, len(pool_class) :] = platform.sum(axis=3)
+    cell_report = np.concatenate([pool_report, np.arange(reports)])
+    cell_class = np.concatenate([pool_class, np.full(reports, PLATFORM)])
+    by_class = np.zeros((2, reports * len(CLASSES), accounts), dtype=np.int64)
+    for total, shares in zip(by_class, cells, strict=True):
+        np.add.at(total, cell_report * len(CLASSES) + cell_class, shares)
+    table = by_class.reshape(2, reports, len(CLASSES), accounts).transpose(0, 1, 3, 2)
 
-    errors = _errors(stack, table, own.sum(axis=1), domain_report)
+    domain_cell = np.where(domain_pool >= 0, domain_pool, len(pool_class) + domain_report)
+    errors = errors_of(stack, cells, cell_report, own.sum(axis=1), domain_cell)
     measured = _measured_uj(readings)
     unread = np.where(booked[:, None], stack.increments(stack.rows(lambda y: y.unread_row)), 0).sum(axis=1)
     worst_unread = np.zeros(reports, dtype=np.int64)
@@ -173,32 +181,6 @@ def _platform(beyond: Ints, active: Ints, static: Ints, pool_report: Ints) -> In
     idle_cell = np.full(reports, accounts + IDLE, dtype=np.int64)
     cells = split(beyond, load.reshape(reports, 2 * accounts, ticks), idle_cell)
     return cells.reshape(reports, 2, accounts, ticks).transpose(1, 0, 2, 3)
-
-
-def _errors(stack: Stack, table: Ints, own_uj: Ints, domain_report: Ints) -> Ints:
-    """Return what of each share was modelled, its systematic error in µJ and its variance in µJ².
-
-    table is (2, reports, accounts, classes); the result is (3, reports, accounts).
-    """
-    _, reports, accounts, classes = table.shape
-    cell = domain_report * classes + np.maximum(stack.join(lambda y: y.domain_class), 0)
-
-    def by_class(values: Floats) -> Floats:
-        total = np.bincount(cell, weights=values, minlength=reports * classes)
-        return total / np.maximum(energy, 1.0)
-
-    energy = np.bincount(cell, weights=own_uj, minlength=reports * classes)
-    accuracy = by_class(own_uj * stack.join(lambda y: y.domain_accuracy_ppm) * 1e-6)
-    modelled = by_class(own_uj * np.concatenate([y.domain_modelled for y in stack.layouts]))
-    step = step_variance_uj2(stack.join(lambda y: y.domain_resolution_uj)) * (own_uj > 0)
-    variance = np.bincount(cell, weights=step, minlength=reports * classes).astype(np.float64)
-
-    pools = reports * classes
-    active, static = table.transpose(0, 1, 3, 2).reshape(2, pools, accounts)
-    shape = (reports, classes, accounts)
-    share = (active + static) * modelled[:, None]
-    parts = (share, systematic_uj(active, static, accuracy), variance_uj2(active, static, variance))
-    return np.stack([np.rint(p.reshape(shape).sum(axis=1)).astype(np.int64) for p in parts])
 
 
 def _measured_uj(readings: list[Readings]) -> Ints:

@@ -76,6 +76,7 @@ class NodeLayout:
         )
         entries = catalogue()
         self.is_counter = np.array([entries[s.metric].is_counter for s in self.series], dtype=bool)
+        self.is_share = np.array([entries[s.metric].unit == "ppm" for s in self.series], dtype=bool)
         self._row = {key: i for i, key in enumerate(self.series)}
 
         self.domain_names = tuple(d.name for d in message.domains)
@@ -93,10 +94,15 @@ class NodeLayout:
         # A domain without energy is not in the books, whatever it is called.
         self.domain_booked = (self.domain_class >= 0) & (self.energy_row >= 0)
 
-        # One pool a class: energy that is split by the same weights.
+        # A pool is energy that is split by the same weights: one a class, and each GPU by itself.
         leaf = self.domain_booked & (self.domain_class != PLATFORM)
-        self.pool_class = np.unique(self.domain_class[leaf])
-        self.domain_pool = np.where(leaf, np.searchsorted(self.pool_class, self.domain_class), -1)
+        is_gpu = leaf & (self.domain_class == GPU)
+        keys = [(c, i if g else -1) for i, (c, g) in enumerate(zip(self.domain_class, is_gpu, strict=True))]
+        pools = sorted({key for key, booked in zip(keys, leaf, strict=True) if booked})
+        pool_of = {key: i for i, key in enumerate(pools)}
+        self.pool_class = _ints([c for c, _ in pools])
+        self.pool_gpu = _ints([gpu for _, gpu in pools])
+        self.domain_pool = _ints([pool_of[k] if b else -1 for k, b in zip(keys, leaf, strict=True)])
         self.has_containers = bool((self.domain_booked & (self.domain_class == PLATFORM)).any())
 
         self.busy_row = self._row.get(SeriesKey(metrics.METRIC_NODE_CPU_BUSY), -1)
@@ -117,8 +123,25 @@ class NodeLayout:
         self.workload_io_row = self._workload_rows(metrics.METRIC_WORKLOAD_IO)
         self.workload_reserved_millicpus = _ints([w.reserved_millicpus for w in workloads])
         self.workload_reserved_bytes = _ints([w.reserved_memory_bytes for w in workloads])
+        self._place_gpus()
         self.logical_cpus = message.host.logical_cpus
         self.memory_bytes = message.host.memory_bytes
+
+    def _place_gpus(self) -> None:
+        """Note the pools and accounts of GPUs' users and holders; a GPU without energy has no pool."""
+        columns = zip(self.message.series_metric, self.message.series_domain, strict=True)
+        rows = [
+            i for i, (metric, _) in enumerate(columns) if metric == metrics.METRIC_WORKLOAD_GPU_UTILISATION
+        ]
+        users = [(self.message.series_domain[i] - 1, self.message.series_workload[i] - 1, i) for i in rows]
+        users = [user for user in users if self.domain_pool[user[0]] >= 0]
+        self.gpu_user_pool = _ints([int(self.domain_pool[d]) for d, _, _ in users])
+        self.gpu_user_account = _ints([int(self.workload_account[w]) for _, w, _ in users])
+        self.gpu_user_row = _ints([row for _, _, row in users])
+        holders = [(d - 1, w) for w, workload in enumerate(self.message.workloads) for d in workload.gpu]
+        holders = [holder for holder in holders if self.domain_pool[holder[0]] >= 0]
+        self.gpu_holder_pool = _ints([int(self.domain_pool[d]) for d, _ in holders])
+        self.gpu_holder_account = _ints([int(self.workload_account[w]) for _, w in holders])
 
     def _domain_rows(self, metric: int) -> Ints:
         return _ints([self._row.get(SeriesKey(metric, domain=n), -1) for n in self.domain_names])

@@ -5,31 +5,33 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from joulebook.collector.ledger.domains import CPU, GPU, MEMORY, NETWORK, STORAGE
+from joulebook.collector.ledger.domains import CPU, MEMORY, NETWORK, STORAGE
+from joulebook.collector.ledger.gpus import GpuUse, gpu_active_weights, gpu_static_weights
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.use import Use
 
 Ints = npt.NDArray[np.int64]
 
 
-def active_weights(use: Use, pool_class: Ints, pool_report: Ints) -> Ints:
+def active_weights(use: Use, gpus: GpuUse, pool_class: Ints, pool_report: Ints) -> Ints:
     """Return who caused each pool's active energy, (pools, accounts, ticks).
 
-    GPUs and networks have no known user here: their weights are 0 and the fallback decides.
+    Networks, and GPUs without a user, have no weights: the fallback decides.
     """
     _, accounts, ticks = use.cpu_us.shape
     weight = np.zeros((len(pool_class), accounts, ticks), dtype=np.int64)
     for class_, used in ((CPU, use.cpu_us), (MEMORY, use.memory_bytes), (STORAGE, use.io_bytes)):
         pools = pool_class == class_
         weight[pools] = used[pool_report[pools]]
+    weight[gpus.pools] = gpu_active_weights(gpus)
     return weight
 
 
-def static_weights(use: Use, policy: Policy, pool_class: Ints, pool_report: Ints) -> Ints:
+def static_weights(use: Use, gpus: GpuUse, policy: Policy, pool_class: Ints, pool_report: Ints) -> Ints:
     """Return who pays for each pool's idle floor, (pools, accounts, ticks).
 
-    Disks and networks belong to the node's capacity, which is held by its CPUs. A GPU that nobody is known to
-    hold is idle's.
+    Disks and networks belong to the node's capacity, which is held by its CPUs. A GPU that nobody holds or
+    has processes on is idle's.
     """
     _, accounts, ticks = use.cpu_us.shape
     weight = np.zeros((len(pool_class), accounts, ticks), dtype=np.int64)
@@ -41,5 +43,5 @@ def static_weights(use: Use, policy: Policy, pool_class: Ints, pool_report: Ints
     for class_, paying in ((CPU, cpu), (MEMORY, memory), (STORAGE, cpu), (NETWORK, cpu)):
         pools = pool_class == class_
         weight[pools] = paying[pool_report[pools]]
-    weight[pool_class == GPU] = 0
+    weight[gpus.pools] = gpu_static_weights(gpus, policy)
     return weight

@@ -95,7 +95,10 @@ def get_series(
 
 
 def _subject(points: Points) -> str:
-    return points.key.domain or points.key.device or points.key.workload
+    key = points.key
+    if key.workload and key.domain:
+        return f"{key.workload}/{key.domain}"
+    return key.domain or key.device or key.workload
 
 
 def _bucketed(

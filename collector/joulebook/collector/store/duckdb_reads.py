@@ -280,7 +280,7 @@ class Reads:
         """Return the series of a metric, of one subject where it is named."""
         where, parameters = self._where(selected)
         if subject is not None:
-            where += " AND ? IN (domain, device, workload)"
+            where += " AND ? IN (domain, device, workload, workload || '/' || domain)"
             parameters.append(subject)
         table = self._table(
             f"""

@@ -1,0 +1,182 @@
+"""Which job holds which GPU, by the environment that its scheduler gave it. It is never passed on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from joulebook.agent.source import UNREADABLE, WORKING, Finding
+from joulebook.agent.workloads.workload import JOB, Workload
+
+# Slurm's are numbers of the node's device files (/dev/nvidiaN), whatever a device cgroup hides: the job's
+# allocation first, then the step's. CUDA's is what the program is meant to see.
+_SLURM = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
+_CUDA = "CUDA_VISIBLE_DEVICES"
+_CUDA_ORDER = "CUDA_DEVICE_ORDER"
+_WANTED = frozenset((*_SLURM, _CUDA, _CUDA_ORDER))
+# In a container CUDA counts from 0 whatever GPUs it was given.
+_CONTAINERS = frozenset(("docker", "podman", "containerd", "crio"))
+
+_MAX_DIRECTORIES = 32
+_MAX_PIDS = 16
+# A job's first processes are the scheduler's own and know nothing of GPUs: its own come soon or never.
+_TRIES = 20
+_FIX = "give the agent CAP_SYS_PTRACE (systemd: AmbientCapabilities=CAP_SYS_PTRACE), or run it as root"
+
+
+class HeldGpu(Protocol):
+    """What a GPU is called: its domain, its number and UUID with the driver, its device file, its model."""
+
+    domain: str
+    index: int
+    uuid: str
+    minor: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A job that may hold GPUs, and where its processes are: a cgroup, or one process."""
+
+    workload: Workload
+    group: Path | None = None
+    pid: int = 0
+
+
+def parse_environ(raw: bytes) -> dict[str, str]:
+    """Return what /proc/PID/environ says of GPUs, and nothing else of it; see proc(5)."""
+    found = {}
+    for entry in raw.split(b"\0"):
+        name, _, value = entry.decode(errors="replace").partition("=")
+        if name in _WANTED:
+            found[name] = value
+    return found
+
+
+def domains_held(environ: Mapping[str, str], gpus: Sequence[HeldGpu], source: str) -> tuple[str, ...] | None:
+    """Return the domains that an environment names; None where it says nothing about GPUs."""
+    for name in _SLURM:
+        if environ.get(name):
+            by_minor = {str(gpu.minor): gpu.domain for gpu in gpus}
+            return _in_order(by_minor.get(one, "") for one in _numbers(environ[name]))
+    if _CUDA not in environ:
+        return None
+    # CUDA puts the fastest first unless told otherwise; GPUs of one model stay in the bus's order.
+    in_order = environ.get(_CUDA_ORDER) == "PCI_BUS_ID" or len({gpu.model for gpu in gpus}) == 1
+    by_index = {str(gpu.index): gpu.domain for gpu in gpus}
+    known = by_index if in_order and source not in _CONTAINERS else {}
+    found = []
+    for one in environ[_CUDA].split(","):
+        domain = known.get(one.strip()) or _by_uuid(one.strip(), gpus)
+        # What follows something that is no GPU (-1, NoDevFiles) is hidden.
+        if not domain:
+            break
+        found.append(domain)
+    return _in_order(found)
+
+
+class GpuHolders:
+    """The GPUs that each job holds, found once a job."""
+
+    def __init__(self, procfs: Path, gpus: Sequence[HeldGpu]) -> None:
+        self._procfs = procfs
+        self._gpus = gpus
+        self._held: dict[str, tuple[str, ...]] = {}
+        self._tries: dict[str, int] = {}
+        self._denied = False
+
+    def look(self, holders: Iterable[Holder]) -> bool:
+        """Look at the jobs that are not known yet; say whether what is held changed."""
+        before = dict(self._held)
+        there = set()
+        for holder in holders:
+            name = holder.workload.id
+            if holder.workload.kind != JOB:
+                continue
+            there.add(name)
+            tries = self._tries.get(name, 0)
+            if tries >= _TRIES:
+                continue
+            held = self._ask(holder)
+            self._tries[name] = tries + 1 if held is None else _TRIES
+            if held:
+                self._held[name] = held
+        self._held = {name: held for name, held in self._held.items() if name in there}
+        self._tries = {name: tries for name, tries in self._tries.items() if name in there}
+        return self._held != before
+
+    def held(self, workloads: Iterable[Workload]) -> dict[str, tuple[str, ...]]:
+        """Return what each holds; what a child holds it holds instead of those around it."""
+        parents = {workload.id: workload.parent for workload in workloads}
+        left = {name: list(held) for name, held in self._held.items()}
+        for name, held in self._held.items():
+            around = parents.get(name, "")
+            while around:
+                left[around] = [each for each in left.get(around, ()) if each not in held]
+                around = parents.get(around, "")
+        return {name: tuple(held) for name, held in left.items() if held}
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Say whether environments can be read."""
+        if not self._denied:
+            return (Finding("workloads.gpuholders", WORKING),)
+        reason = (
+            "the environment of other users' processes may not be read: which GPUs jobs hold is not known"
+        )
+        return (Finding("workloads.gpuholders", UNREADABLE, reason, _FIX),)
+
+    def _ask(self, holder: Holder) -> tuple[str, ...] | None:
+        pids = [holder.pid] if holder.pid else group_pids(holder.group) if holder.group else []
+        for pid in pids:
+            try:
+                environ = parse_environ((self._procfs / str(pid) / "environ").read_bytes())
+            except PermissionError:
+                self._denied = True
+                continue
+            except OSError:
+                continue
+            held = domains_held(environ, self._gpus, holder.workload.source)
+            if held is not None:
+                return held
+        return None
+
+
+def group_pids(group: Path) -> list[int]:
+    """Return some processes of a cgroup or, deeper, of the groups in it; see cgroups(7) on cgroup.procs."""
+    pids: list[int] = []
+    ahead = [group]
+    for directory in ahead:
+        # Of a threaded group the kernel does not list processes: they are listed above it.
+        with contextlib.suppress(OSError, ValueError):
+            pids += [int(pid) for pid in (directory / "cgroup.procs").read_bytes().split()]
+        if len(pids) >= _MAX_PIDS:
+            break
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
+            inside = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            ahead += inside[: max(0, _MAX_DIRECTORIES - len(ahead))]
+    return pids[:_MAX_PIDS]
+
+
+def _numbers(text: str) -> list[str]:
+    """Return the numbers of a list such as 0,2-4."""
+    found: list[str] = []
+    for one in text.split(","):
+        first, _, last = one.strip().partition("-")
+        if first.isdigit() and (last or first).isdigit():
+            found += map(str, range(int(first), min(int(last or first), int(first) + _MAX_PIDS) + 1))
+    return found
+
+
+def _by_uuid(name: str, gpus: Sequence[HeldGpu]) -> str:
+    """Return the GPU that a UUID or its beginning names; a MIG slice named by its GPU is a part of it."""
+    name = name.removeprefix("MIG-").partition("/")[0]
+    found = [gpu.domain for gpu in gpus if name.startswith("GPU-") and gpu.uuid.startswith(name)]
+    return found[0] if len(found) == 1 else ""
+
+
+def _in_order(domains: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(domain for domain in domains if domain))

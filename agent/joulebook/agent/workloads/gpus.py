@@ -1,0 +1,121 @@
+"""Which workloads use and hold which GPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from joulebook.agent.source import UNREADABLE, WORKING, Finding, Series
+from joulebook.agent.workloads.gpuholders import GpuHolders, HeldGpu, Holder
+from joulebook.agent.workloads.workload import Workload
+from joulebook.v1 import metrics_pb2
+
+# Asking a driver takes from a tenth of a millisecond to tens of them, and locks that the work on the GPU
+# may need. So the next look comes no sooner than this many times what the last one took: half a percent of
+# one CPU, and each tick where the driver is quick.
+_PAUSE_FACTOR = 200
+_LONGEST_PAUSE_US = 30_000_000
+
+
+class Gpu(HeldGpu, Protocol):
+    """A GPU that can tell its processes."""
+
+    def processes(self, now_us: int) -> dict[int, int]:
+        """Return the processes on it and the ppm of its multiprocessors that each used, 0 where not told.
+
+        Raises OSError where the driver does not tell.
+        """
+
+
+class Gpus:
+    """Users and holders of the node's GPUs. refresh() each tick, before the workloads are put in order."""
+
+    def __init__(
+        self, procfs: Path, gpus: Sequence[Gpu], clock_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._gpus = gpus
+        self._clock_ns = clock_ns
+        self._holders = GpuHolders(procfs, gpus)
+        self._due_us = 0
+        self._workload_of: dict[int, str] = {}
+        # Share of a GPU (workload, domain): seen at the last look, and gone since the one before.
+        self._seen: dict[tuple[str, str], int] = {}
+        self._leaving: dict[tuple[str, str], int] = {}
+        self._errors: dict[str, OSError] = {}
+
+    @property
+    def shares_ppm(self) -> dict[tuple[str, str], int]:
+        """Return (workload, domain) → share of whoever used a GPU in this interval.
+
+        A process that went was there for a part of it, so it counts once more.
+        """
+        return self._leaving | self._seen
+
+    def held(self, workloads: Iterable[Workload]) -> dict[str, tuple[str, ...]]:
+        """Return the domains that workloads hold; parents are set, and hold not what their children do."""
+        return self._holders.held(workloads)
+
+    def hurry(self) -> None:
+        """Look at the next refresh, whatever the last one took: a command begins or ends."""
+        self._due_us = 0
+
+    def refresh(
+        self, now_us: int, find: Callable[[int], str], holders: Callable[[], Iterable[Holder]]
+    ) -> bool:
+        """Look who is there; say whether the set of users or holders changed. find gives a pid's workload."""
+        if not self._gpus:
+            return False
+        before = self.shares_ppm.keys()
+        self._leaving = {}
+        changed = False
+        if now_us >= self._due_us:
+            began_ns = self._clock_ns()
+            earlier, self._seen = self._seen, self._look(now_us, find)
+            self._leaving = {key: ppm for key, ppm in earlier.items() if key not in self._seen}
+            changed = self._holders.look(holders())
+            took_us = (self._clock_ns() - began_ns) // 1000
+            self._due_us = now_us + min(took_us * _PAUSE_FACTOR, _LONGEST_PAUSE_US)
+        return changed or self.shares_ppm.keys() != before
+
+    def series(self, ids: frozenset[str]) -> tuple[Series, ...]:
+        """Return one series for each user and GPU, of the workloads with these ids."""
+        metric = metrics_pb2.METRIC_WORKLOAD_GPU_UTILISATION
+        return tuple(
+            Series(metric, domain=domain, workload=workload)
+            for workload, domain in sorted(self.shares_ppm)
+            if workload in ids
+        )
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Say what stands in the way of knowing users and holders."""
+        if not self._gpus:
+            return ()
+        failed = [
+            Finding(f"workloads.{domain}", UNREADABLE, f"processes: {error}", getattr(error, "fix", ""))
+            for domain, error in self._errors.items()
+        ]
+        return (*(failed or [Finding("workloads.gpus", WORKING)]), *self._holders.findings())
+
+    def _look(self, now_us: int, find: Callable[[int], str]) -> dict[tuple[str, str], int]:
+        shares: dict[tuple[str, str], int] = {}
+        found: dict[int, str] = {}
+        for gpu in self._gpus:
+            try:
+                processes = gpu.processes(now_us)
+            except OSError as error:
+                self._errors[gpu.domain] = error
+                # Nobody is known to have gone.
+                shares |= {key: each for key, each in self._seen.items() if key[1] == gpu.domain}
+                continue
+            self._errors.pop(gpu.domain, None)
+            for pid, ppm in processes.items():
+                if pid not in found:
+                    # Gone since the driver told of it: it was what it was.
+                    found[pid] = find(pid) or self._workload_of.get(pid, "")
+                if workload := found[pid]:
+                    key = (workload, gpu.domain)
+                    shares[key] = min(shares.get(key, 0) + ppm, 1_000_000)
+        self._workload_of = found
+        return shares
