@@ -71,6 +71,15 @@ def test_series(url: str) -> None:
     assert (found["from"], found["step_s"], found["unit"]) == ("2026-09-21T14:13:20Z", 20.0, "us")
 
 
+def test_power(url: str, books: Cluster) -> None:
+    """Power has exactly its documented members; its buckets add up to what the meters delivered."""
+    _, found, _ = _get(f"{url}/api/v1/power?from=1790000000&to=1790000060&step=7s&limit=1")
+    assert list(found) == ["from", "to", "step_s", "node", "times", "accounts", "rest_uj"]
+    assert list(found["accounts"][0]) == ["account", "energy_uj"]
+    assert sum(found["accounts"][0]["energy_uj"]) + sum(found["rest_uj"]) == books.measured_uj
+    assert found["times"][-1] == 1790000060
+
+
 @pytest.mark.parametrize(
     ("path", "status", "field", "value", "expected"),
     [
@@ -78,6 +87,8 @@ def test_series(url: str) -> None:
         ("ledger?from=x", 400, "from", "x", _TIME),
         ("ledger?from=-1h&from=-2h", 400, "from", "-2h", "the parameter once"),
         ("ledger?node=n3", 404, "node", "n3", "a node in the books"),
+        ("power?node=n3", 404, "node", "n3", "a node in the books"),
+        ("power?limit=0", 400, "limit", "0", "a whole number from 1 to 1000"),
         ("jobs?limit=0", 400, "limit", "0", "a whole number from 1 to 1000"),
         ("jobs?limit=many", 400, "limit", "many", "a whole number from 1 to 1000"),
         (f"jobs?limit={'9' * 5000}", 400, "limit", f"{'9' * 120}…", "a whole number from 1 to 1000"),
