@@ -848,7 +848,7 @@ class GetPowerRequest(_message.Message):
     step: _builtins.str
     """A length like 10s; empty: one that suits the range."""
     limit: _builtins.int
-    """Of accounts: 1 to 1000; 0: 100."""
+    """Of jobs: 1 to 1000; 0: 100. Accounts that are no jobs are always there."""
     def __init__(
         self,
         *,
@@ -918,7 +918,7 @@ class GetPowerResponse(_message.Message):
 
     @_builtins.property
     def rest_uj(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """What all accounts beyond the limit received together."""
+        """What all jobs beyond the limit received together."""
 
     def __init__(
         self,

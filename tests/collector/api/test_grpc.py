@@ -184,5 +184,6 @@ def test_reflection(channel: grpc.Channel) -> None:
         "ListJobs",
         "GetJob",
         "GetSeries",
+        "GetPower",
         "GetLedger",
     ]

@@ -55,12 +55,12 @@ def test_energy_is_spread_evenly_over_a_report(books: Cluster) -> None:
         assert sum(two.energy_uj) == sum(one.energy_uj)
 
 
-def test_accounts_beyond_the_limit_are_the_rest(books: Cluster) -> None:
-    """The largest accounts are named, the others summed, and nothing is left out."""
-    every, two = power(books), power(books, limit=2)
-    assert [a.account for a in two.accounts] == [a.account for a in every.accounts[:2]]
-    beyond = [a.energy_uj for a in every.accounts[2:]]
-    assert two.rest_uj == [sum(each) for each in zip(*beyond, strict=True)]
+def test_jobs_beyond_the_limit_are_the_rest(books: Cluster) -> None:
+    """The largest jobs and all that are no jobs are named, other jobs summed, and nothing is left out."""
+    every, one = power(books), power(books, limit=1)
+    smaller = [a for a in every.accounts if a.account.startswith("job:")][1:]
+    assert one.accounts == [a for a in every.accounts if a not in smaller]
+    assert one.rest_uj == [sum(each) for each in zip(*(a.energy_uj for a in smaller), strict=True)]
     assert set(every.rest_uj) == {0}
 
 

@@ -171,7 +171,7 @@ class AccountEnergy(_Answer):
 
 
 class Power(_Answer):
-    """Energy by account and bucket, largest accounts first; rest_uj is that of all accounts beyond the limit.
+    """Energy by account and bucket, largest accounts first; rest_uj is that of all jobs beyond the limit.
 
     Over a bucket's length it is power. times are the buckets' ends in unix seconds.
     """

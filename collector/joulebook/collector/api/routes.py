@@ -91,7 +91,7 @@ def router(store: Store, clock: Clock) -> APIRouter:
         from_: params.From = "-1h",
         to: params.To = "now",
         step: params.Step = None,
-        limit: params.Limit = DEFAULT_LIMIT,
+        limit: params.MostJobs = DEFAULT_LIMIT,
     ) -> Any:
         """Give what each account received over time, in buckets that add up to the µJ."""
         from_us, to_us = parse_range(from_, to, clock())

@@ -25,7 +25,7 @@ class AccountEnergy:
 class Power:
     """Energy by account and bucket; over a bucket's length it is power. times_s are the buckets' ends.
 
-    Accounts come largest first; rest_uj is what all those beyond the limit received together.
+    Accounts come largest first; rest_uj is what all jobs beyond the limit received together.
     """
 
     from_us: int
@@ -56,13 +56,16 @@ def get_power(
     for account, bucket, energy_uj in rows:
         by_account[account][bucket] = energy_uj
     ordered = sorted(by_account, key=lambda account: (-sum(by_account[account]), account))
-    beyond = [by_account[account] for account in ordered[limit:]]
+    small = [account for account in ordered if account.startswith("job:")][limit:]
+    unnamed = set(small)
+    named = [account for account in ordered if account not in unnamed]
+    beyond = [by_account[account] for account in small]
     return Power(
         from_us=from_us,
         to_us=to_us,
         step_us=buckets.step_us,
         node=node,
         times_s=buckets.ends_s,
-        accounts=[AccountEnergy(account, by_account[account]) for account in ordered[:limit]],
+        accounts=[AccountEnergy(account, by_account[account]) for account in named],
         rest_uj=[sum(each) for each in zip(*beyond, strict=True)] if beyond else [0] * buckets.count,
     )
