@@ -36,8 +36,8 @@ def test_jobs_that_share_a_node_have_their_own_accounts(slurm: Slurm, site: Site
     site.until(lambda ledger: ledger["measured_uj"] > 0)
     site.counter.start()
     memory = f"--mem={MEMORY_BYTES >> 20}M"
-    burning = slurm.submit("srun stress-ng --cpu 1 --timeout 2s --quiet", "--job-name=burn it", memory)
-    sleeping = slurm.submit("sleep 2", "--job-name=sleep", "--uid=nobody", memory)
+    burning = slurm.submit("srun stress-ng --cpu 1 --timeout 4s --quiet", "--job-name=burn it", memory)
+    sleeping = slurm.submit("sleep 4", "--job-name=sleep", "--uid=nobody", memory)
     ids = [f"slurm.{burning}", f"slurm.{sleeping}"]
 
     def named(answer: Any) -> bool:
@@ -49,7 +49,7 @@ def test_jobs_that_share_a_node_have_their_own_accounts(slurm: Slurm, site: Site
     site.until(named, "jobs?state=running")
     here = Workloads(Roots())
     here.refresh(0)
-    found = {each.id: each for each in here.workloads if each.source == "slurm"}
+    found = {each.id: each for each in here.workloads if each.id.startswith(tuple(ids))}
     here.close()
     assert set(found) == set(ids), "steps are no accounts of their own"
     for each in found.values():
@@ -60,7 +60,9 @@ def test_jobs_that_share_a_node_have_their_own_accounts(slurm: Slurm, site: Site
     assert site.end("agent", signal.SIGTERM) == 0
     ledger = site.ask("ledger?from=-1h")
     accounts = {account["account"]: account for account in ledger["accounts"]}
-    assert {name for name in accounts if "slurm" in name} == {f"job:{each}" for each in ids}
+    assert {name for name in accounts if name.startswith(tuple(f"job:{each}" for each in ids))} == {
+        f"job:{each}" for each in ids
+    }
     burnt, slept = (accounts[f"job:{each}"] for each in ids)
     assert burnt["active_uj"] > 5 * max(slept["active_uj"], 1)
     assert ledger["residual_uj"] == 0

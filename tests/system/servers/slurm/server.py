@@ -26,6 +26,10 @@ class Slurm:
 
     def __enter__(self) -> "Slurm":
         try:
+            for group in _CGROUPFS.glob("*/slurm_jb*"):
+                node = group.name.removeprefix("slurm_")
+                if not Path(f"/proc/{node.removeprefix('jb')}").exists():
+                    _remove_groups(node)  # a test that was killed left them
             self._configure()
             socket_path, key = self._directory / "munge.sock", self._directory / "munge.key"
             files = [f"--{name}-file={self._directory}/munge.{name}" for name in ("pid", "log", "seed")]
@@ -67,24 +71,7 @@ class Slurm:
                 daemon.kill()
                 daemon.wait()
         self._daemons.clear()
-        deadline_s = time.monotonic() + _PATIENCE_S
-        while groups := self._groups():
-            for group in groups:
-                with contextlib.suppress(OSError):
-                    for pid in (group / "cgroup.procs").read_text().split():
-                        os.kill(int(pid), signal.SIGKILL)
-                with contextlib.suppress(OSError):
-                    group.rmdir()
-            if time.monotonic() > deadline_s:
-                raise TimeoutError(f"cgroups still in use: {groups}")
-            time.sleep(0.02)
-
-    def _groups(self) -> list[Path]:
-        """Return this node's cgroups in every hierarchy, innermost first."""
-        names = (f"slurm_{self.node}", f"system.slice/{self.node}_slurmstepd.scope")
-        tops = [top for name in names for top in (*_CGROUPFS.glob(name), *_CGROUPFS.glob(f"*/{name}"))]
-        below = [path for top in tops for path in top.rglob("*") if path.is_dir()]
-        return sorted((*tops, *below), key=lambda path: -len(path.parts))
+        _remove_groups(self.node)
 
     def _configure(self) -> None:
         ports = []
@@ -98,6 +85,8 @@ class Slurm:
             "@NODE@": self.node,
             "@CONTROLLER_PORT@": ports[0],
             "@DAEMON_PORT@": ports[1],
+            # No other Slurm of this machine has jobs of these numbers.
+            "@FIRST_JOB@": str(1000 + 100 * os.getpid() % 60_000_000),
             "@VERSION@": "v2" if (_CGROUPFS / "cgroup.controllers").exists() else "v1",
         }
         for name in ("slurm.conf", "cgroup.conf"):
@@ -116,7 +105,8 @@ class Slurm:
         with (self._directory / f"{program}.out").open("wb") as output:
             self._daemons.append(
                 subprocess.Popen(
-                    [program, *arguments],
+                    # Should this process be killed, they are too.
+                    ["setpriv", "--pdeathsig=KILL", program, *arguments],
                     env=self._environment,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -139,3 +129,26 @@ class Slurm:
                 logs = "\n".join(log.read_text() for log in self._directory.glob("*.out"))
                 raise RuntimeError(f"Slurm does not start:\n{logs}")
             time.sleep(0.02)
+
+
+def _remove_groups(node: str) -> None:
+    """Kill what is left in a node's cgroups, and remove them."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while groups := _groups(node):
+        for group in groups:
+            with contextlib.suppress(OSError):
+                for pid in (group / "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                group.rmdir()
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"cgroups still in use: {groups}")
+        time.sleep(0.02)
+
+
+def _groups(node: str) -> list[Path]:
+    """Return a node's cgroups in every hierarchy, innermost first."""
+    names = (f"slurm_{node}", f"system.slice/{node}_slurmstepd.scope")
+    tops = [top for name in names for top in (*_CGROUPFS.glob(name), *_CGROUPFS.glob(f"*/{name}"))]
+    below = [path for top in tops for path in top.rglob("*") if path.is_dir()]
+    return sorted((*tops, *below), key=lambda path: -len(path.parts))
