@@ -16,6 +16,7 @@ from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+from joulebook.collector.store import energy_over_time
 from joulebook.collector.store.protocol import (
     AccountRow,
     JobRow,
@@ -32,7 +33,6 @@ from joulebook.v1.catalogue import catalogue
 Ints = npt.NDArray[np.int64]
 
 _ACTIVE = ", ".join(f"sum({name}_active_uj)::HUGEINT" for name in CLASSES)
-_ENERGY = " + ".join(f"{name}_{part}_uj" for name in CLASSES for part in ("active", "idle"))
 _IDLE = ", ".join(f"sum({name}_idle_uj)::HUGEINT" for name in CLASSES)
 
 
@@ -213,34 +213,10 @@ class Reads:
     ) -> list[tuple[str, int, int]]:
         """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0.
 
-        What was booked for an interval is spread evenly over its time, in whole µJ: up to a moment it is
-        rounded down, so what lies between moments adds up to the whole.
+        What was booked for an interval is spread evenly over its time, in whole µJ.
         """
-        return self._rows(
-            f"""
-            WITH booked AS (
-                SELECT account_id, {_ENERGY} AS uj, end_unix_us - duration_us AS began, end_unix_us AS ended,
-                       greatest((began - $from) // $step, 0) AS first_step,
-                       least((ended - $from - 1) // $step, ($to - $from - 1) // $step) AS last_step
-                FROM ledger JOIN nodes USING (node_id)
-                WHERE end_unix_us > $from AND end_unix_us - duration_us < $to
-                    AND ($node IS NULL OR node = $node) AND uj > 0),
-            parts AS (
-                -- Most lie within one step.
-                SELECT account_id, last_step AS step, sum(uj)::HUGEINT AS uj FROM booked
-                WHERE first_step >= last_step AND began >= $from AND ended <= $to GROUP BY ALL
-                UNION ALL
-                SELECT account_id, step,
-                    sum(uj::HUGEINT * (least($from + (step + 1) * $step, $to, ended) - began)
-                            // (ended - began)
-                        - uj::HUGEINT * (greatest($from + step * $step, began) - began) // (ended - began))
-                FROM (SELECT *, unnest(range(first_step, last_step + 1)) AS step FROM booked
-                      WHERE first_step < last_step OR began < $from OR ended > $to) GROUP BY ALL)
-            SELECT account, step::BIGINT, sum(uj)::HUGEINT AS uj FROM parts JOIN accounts USING (account_id)
-            GROUP BY ALL HAVING sum(uj) > 0
-            """,
-            {"from": from_us, "to": to_us, "step": step_us, "node": node},
-        )
+        parameters = {"from": from_us, "to": to_us, "step": step_us, "node": node}
+        return self._rows(energy_over_time.QUERY, parameters)
 
     def watched(self, selected: Range) -> list[TimeRow]:
         """Return how each node was watched."""
