@@ -830,3 +830,113 @@ class GetLedgerResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__node) -> _WhichOneofReturnType__node | None: ...
 
 Global___GetLedgerResponse: _TypeAlias = GetLedgerResponse  # noqa: Y015
+
+@_typing.final
+class GetPowerRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    TO_TIME_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    from_time: _builtins.str
+    """Empty: -1h."""
+    to_time: _builtins.str
+    """Empty: now."""
+    step: _builtins.str
+    """A length like 10s; empty: one that suits the range."""
+    limit: _builtins.int
+    """Of jobs: 1 to 1000; 0: 100. Accounts that are no jobs are always there."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str | None = ...,
+        from_time: _builtins.str = ...,
+        to_time: _builtins.str = ...,
+        step: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "node", b"node"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "from_time", b"from_time", "limit", b"limit", "node", b"node", "step", b"step", "to_time", b"to_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__node: _TypeAlias = _typing.Literal["node"]  # noqa: Y015
+    _WhichOneofArgType__node: _TypeAlias = _typing.Literal["_node", b"_node"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__node) -> _WhichOneofReturnType__node | None: ...
+
+Global___GetPowerRequest: _TypeAlias = GetPowerRequest  # noqa: Y015
+
+@_typing.final
+class AccountEnergy(_message.Message):
+    """What one account received, µJ, one value a bucket."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    ENERGY_UJ_FIELD_NUMBER: _builtins.int
+    account: _builtins.str
+    @_builtins.property
+    def energy_uj(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        account: _builtins.str = ...,
+        energy_uj: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "energy_uj", b"energy_uj"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountEnergy: _TypeAlias = AccountEnergy  # noqa: Y015
+
+@_typing.final
+class GetPowerResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_US_FIELD_NUMBER: _builtins.int
+    TO_US_FIELD_NUMBER: _builtins.int
+    STEP_US_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    TIMES_S_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    REST_UJ_FIELD_NUMBER: _builtins.int
+    from_us: _builtins.int
+    to_us: _builtins.int
+    step_us: _builtins.int
+    node: _builtins.str
+    @_builtins.property
+    def times_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Ends of the buckets, unix seconds."""
+
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountEnergy]:
+        """Largest first."""
+
+    @_builtins.property
+    def rest_uj(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What all jobs beyond the limit received together."""
+
+    def __init__(
+        self,
+        *,
+        from_us: _builtins.int = ...,
+        to_us: _builtins.int = ...,
+        step_us: _builtins.int = ...,
+        node: _builtins.str | None = ...,
+        times_s: _abc.Iterable[_builtins.float] | None = ...,
+        accounts: _abc.Iterable[Global___AccountEnergy] | None = ...,
+        rest_uj: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "node", b"node"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "accounts", b"accounts", "from_us", b"from_us", "node", b"node", "rest_uj", b"rest_uj", "step_us", b"step_us", "times_s", b"times_s", "to_us", b"to_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__node: _TypeAlias = _typing.Literal["node"]  # noqa: Y015
+    _WhichOneofArgType__node: _TypeAlias = _typing.Literal["_node", b"_node"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__node) -> _WhichOneofReturnType__node | None: ...
+
+Global___GetPowerResponse: _TypeAlias = GetPowerResponse  # noqa: Y015

@@ -64,6 +64,11 @@ class QueryServiceStub:
                 request_serializer=joulebook_dot_v1_dot_query__pb2.GetSeriesRequest.SerializeToString,
                 response_deserializer=joulebook_dot_v1_dot_query__pb2.GetSeriesResponse.FromString,
                 _registered_method=True)
+        self.GetPower = channel.unary_unary(
+                '/joulebook.v1.QueryService/GetPower',
+                request_serializer=joulebook_dot_v1_dot_query__pb2.GetPowerRequest.SerializeToString,
+                response_deserializer=joulebook_dot_v1_dot_query__pb2.GetPowerResponse.FromString,
+                _registered_method=True)
         self.GetLedger = channel.unary_unary(
                 '/joulebook.v1.QueryService/GetLedger',
                 request_serializer=joulebook_dot_v1_dot_query__pb2.GetLedgerRequest.SerializeToString,
@@ -109,6 +114,12 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPower(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetLedger(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -142,6 +153,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.GetSeries,
                     request_deserializer=joulebook_dot_v1_dot_query__pb2.GetSeriesRequest.FromString,
                     response_serializer=joulebook_dot_v1_dot_query__pb2.GetSeriesResponse.SerializeToString,
+            ),
+            'GetPower': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPower,
+                    request_deserializer=joulebook_dot_v1_dot_query__pb2.GetPowerRequest.FromString,
+                    response_serializer=joulebook_dot_v1_dot_query__pb2.GetPowerResponse.SerializeToString,
             ),
             'GetLedger': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLedger,
@@ -289,6 +305,33 @@ class QueryService:
             '/joulebook.v1.QueryService/GetSeries',
             joulebook_dot_v1_dot_query__pb2.GetSeriesRequest.SerializeToString,
             joulebook_dot_v1_dot_query__pb2.GetSeriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPower(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joulebook.v1.QueryService/GetPower',
+            joulebook_dot_v1_dot_query__pb2.GetPowerRequest.SerializeToString,
+            joulebook_dot_v1_dot_query__pb2.GetPowerResponse.FromString,
             options,
             channel_credentials,
             insecure,

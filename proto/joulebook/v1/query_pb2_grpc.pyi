@@ -43,6 +43,7 @@ class QueryServiceStub:
     ListJobs: _grpc.UnaryUnaryMultiCallable[_query_pb2.ListJobsRequest, _query_pb2.ListJobsResponse]
     GetJob: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetJobRequest, _query_pb2.GetJobResponse]
     GetSeries: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetSeriesRequest, _query_pb2.GetSeriesResponse]
+    GetPower: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetPowerRequest, _query_pb2.GetPowerResponse]
     GetLedger: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetLedgerRequest, _query_pb2.GetLedgerResponse]
 
 @_typing.type_check_only
@@ -60,6 +61,7 @@ class QueryServiceAsyncStub(QueryServiceStub):
     ListJobs: _aio.UnaryUnaryMultiCallable[_query_pb2.ListJobsRequest, _query_pb2.ListJobsResponse]  # type: ignore[assignment]
     GetJob: _aio.UnaryUnaryMultiCallable[_query_pb2.GetJobRequest, _query_pb2.GetJobResponse]  # type: ignore[assignment]
     GetSeries: _aio.UnaryUnaryMultiCallable[_query_pb2.GetSeriesRequest, _query_pb2.GetSeriesResponse]  # type: ignore[assignment]
+    GetPower: _aio.UnaryUnaryMultiCallable[_query_pb2.GetPowerRequest, _query_pb2.GetPowerResponse]  # type: ignore[assignment]
     GetLedger: _aio.UnaryUnaryMultiCallable[_query_pb2.GetLedgerRequest, _query_pb2.GetLedgerResponse]  # type: ignore[assignment]
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -104,6 +106,13 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_pb2.GetSeriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_query_pb2.GetSeriesResponse, _abc.Awaitable[_query_pb2.GetSeriesResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetPower(
+        self,
+        request: _query_pb2.GetPowerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.GetPowerResponse, _abc.Awaitable[_query_pb2.GetPowerResponse]]: ...
 
     @_abc_1.abstractmethod
     def GetLedger(

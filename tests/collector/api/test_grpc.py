@@ -83,6 +83,11 @@ def _as_json(model: type[BaseModel], message: Message) -> Any:
             f"series?metric=energy_uj&step=10s&limit=2&{RANGE_HTTP}",
         ),
         (
+            models.Power,
+            lambda s: s.GetPower(pb.GetPowerRequest(node="n1", step="7s", limit=2, **RANGE)),
+            f"power?node=n1&step=7s&limit=2&{RANGE_HTTP}",
+        ),
+        (
             models.SeriesSet,
             lambda s: s.GetSeries(_series_request(metric="memory_bytes", node="n1")),
             f"series?metric=memory_bytes&node=n1&{RANGE_HTTP}",
@@ -179,5 +184,6 @@ def test_reflection(channel: grpc.Channel) -> None:
         "ListJobs",
         "GetJob",
         "GetSeries",
+        "GetPower",
         "GetLedger",
     ]

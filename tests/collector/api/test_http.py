@@ -71,6 +71,16 @@ def test_series(url: str) -> None:
     assert (found["from"], found["step_s"], found["unit"]) == ("2026-09-21T14:13:20Z", 20.0, "us")
 
 
+def test_power(url: str, books: Cluster) -> None:
+    """Power has exactly its documented members; its buckets add up to what the meters delivered."""
+    _, found, _ = _get(f"{url}/api/v1/power?from=1790000000&to=1790000060&step=7s&limit=1")
+    assert list(found) == ["from", "to", "step_s", "node", "times", "accounts", "rest_uj"]
+    assert list(found["accounts"][0]) == ["account", "energy_uj"]
+    named_uj = sum(sum(account["energy_uj"]) for account in found["accounts"])
+    assert named_uj + sum(found["rest_uj"]) == books.measured_uj
+    assert found["times"][-1] == 1790000060
+
+
 @pytest.mark.parametrize(
     ("path", "status", "field", "value", "expected"),
     [
@@ -78,6 +88,8 @@ def test_series(url: str) -> None:
         ("ledger?from=x", 400, "from", "x", _TIME),
         ("ledger?from=-1h&from=-2h", 400, "from", "-2h", "the parameter once"),
         ("ledger?node=n3", 404, "node", "n3", "a node in the books"),
+        ("power?node=n3", 404, "node", "n3", "a node in the books"),
+        ("power?limit=0", 400, "limit", "0", "a whole number from 1 to 1000"),
         ("jobs?limit=0", 400, "limit", "0", "a whole number from 1 to 1000"),
         ("jobs?limit=many", 400, "limit", "many", "a whole number from 1 to 1000"),
         (f"jobs?limit={'9' * 5000}", 400, "limit", f"{'9' * 120}…", "a whole number from 1 to 1000"),
@@ -130,12 +142,15 @@ def test_health(url: str, path: str, body: bytes) -> None:
 
 
 def test_page_asks_nobody_else(url: str) -> None:
-    """The page links to this collector alone, and each link answers."""
+    """The page names this collector alone, and each link answers."""
     with urlopen(f"{url}/") as answer:
         page = answer.read().decode()
-        assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+        assert (
+            "default-src 'none'; script-src 'self'; style-src 'self';"
+            in answer.headers["Content-Security-Policy"]
+        )
     assert "//" not in page
-    links = re.findall('href="([^"]+)"', page)
+    links = re.findall('(?:href|src)="([^"]+)"', page)
     assert links
     for link in links:
         with urlopen(url + link) as answer:

@@ -7,7 +7,7 @@ from joulebook.collector.queries.errors import BadValueError, UnknownNameError
 from joulebook.collector.queries.jobs import get_job, list_jobs
 from tests.simulated.cluster import ENDED_JOB, JOB, Cluster
 from tests.simulated.delivery import EVER, decoded, deliver, energy_uj
-from tests.simulated.node import WALL_US
+from tests.simulated.node import WALL_US, Load, SimulatedNode
 
 
 def test_running_job_over_two_nodes(books: Cluster) -> None:
@@ -53,6 +53,21 @@ def test_ended_job(books: Cluster) -> None:
     job = get_job(books.store, ENDED_JOB)
     assert (job.state, job.end_us, job.exit_status) == ("ended", books.ended_us, 3)
     assert job.duration_us == books.ended_us - WALL_US
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_name_told_later_is_added(books: Cluster, batches: int) -> None:
+    """A job that was seen before its name was known gets it, and keeps what was said first."""
+    node = SimulatedNode(name="n3", boot=bytes(16))
+    reports = []
+    for name, user in (("", "ada"), ("late", "bob"), ("later", "bob")):
+        node.begin([Load("slurm.7", name=name, user=user)])
+        node.tick()
+        reports.append(node.report())
+    told = decoded(node, reports)
+    deliver(books.store, [told] if batches == 1 else [[each] for each in told])
+    job = get_job(books.store, "slurm.7")
+    assert (job.name, job.user) == ("late", "ada")
 
 
 def test_job_that_vanished_has_ended(books: Cluster) -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from joulebook.collector.queries.buckets import MAX_BUCKETS
 from joulebook.collector.queries.errors import BadValueError, UnknownNameError
-from joulebook.collector.queries.series import MAX_BUCKETS, SeriesSet, get_series
+from joulebook.collector.queries.series import SeriesSet, get_series
 from tests.simulated.cluster import JOB, Cluster
 from tests.simulated.node import WALL_US
 

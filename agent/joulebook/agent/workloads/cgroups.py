@@ -7,17 +7,20 @@ from functools import partial
 from pathlib import Path
 
 from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Finding, Metric, Roots
-from joulebook.agent.workloads import figures
+from joulebook.agent.workloads import figures, slurm
 from joulebook.agent.workloads.classify import classify
 from joulebook.agent.workloads.column import CPU, IO, MEMORY, FileColumn, Member, Past
 from joulebook.agent.workloads.hierarchy import Controller, Hierarchies
 from joulebook.agent.workloads.inotify import Inotify
+from joulebook.agent.workloads.slurm_facts import SlurmFacts
 from joulebook.agent.workloads.walk import Walk
 from joulebook.agent.workloads.workload import Place, Verdict, user_name
 
 _NUMBER_BYTES = 32
 _CPU_STAT_BYTES = 64  # the first line is enough
 _IO_BYTES = 65536
+# A job that nobody can tell more of is asked about no longer.
+_ASKED_TICKS = 60
 
 _Opener = tuple[Metric, Controller, Callable[[bytes], int], int]
 
@@ -101,6 +104,9 @@ class Cgroups:
             return classify(Place(path, lookup_user, job_cgroups))
 
         self._walk = Walk(hierarchies.walked, verdict, open_inotify)
+        self._slurm = SlurmFacts(roots, hierarchies, lookup_user)
+        # Slurm jobs whose name is not known yet, and for how many ticks they will be asked about.
+        self._nameless: dict[str, int] = {}
         self._young: set[str] = set()
         self._ids: set[str] = set()
         self.members: dict[str, Member] = {}
@@ -134,7 +140,9 @@ class Cgroups:
                 changed |= self._take_up(path, unix_us, fresh=fresh)
             elif (member := self.members.pop(path, None)) is not None:
                 self._ids.discard(member.workload.id)
+                self._nameless.pop(path, None)
                 gone.append(member)
+        changed |= self._ask()
         return changed or bool(gone), gone
 
     def close(self) -> None:
@@ -155,7 +163,23 @@ class Cgroups:
             return False
         self.members[path] = member
         self._ids.add(member.workload.id)
+        if member.workload.source == slurm.SOURCE and not member.workload.name:
+            self._nameless.setdefault(path, _ASKED_TICKS)
         return True
+
+    def _ask(self) -> bool:
+        """Learn what Slurm jobs say of themselves; say whether that changed anything."""
+        changed = False
+        for path, ticks in list(self._nameless.items()):
+            member = self.members[path]
+            told = self._slurm.complete(member.workload, path)
+            if told != member.workload:
+                member.workload, changed = told, True
+            if told.name or ticks <= 1:
+                del self._nameless[path]
+            else:
+                self._nameless[path] = ticks - 1
+        return changed
 
     def _free_id(self, wanted: str) -> str:
         """Keep ids unique on the node: v1 hierarchies may name one container in two ways."""

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from joulebook.agent.workloads import containers, subtree, systemd
+from joulebook.agent.workloads import containers, slurm, subtree, systemd
 from joulebook.agent.workloads.workload import IGNORE, Place, Recogniser, Verdict
 
 _RUN = re.compile(r"joulebook-[0-9a-f]{16}\Z")
@@ -19,6 +19,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     recognise_run,
     subtree.recognise_configured,
     containers.recognise,
+    slurm.recognise,
     systemd.recognise,
     subtree.recognise_top,
 )

@@ -6,12 +6,12 @@ from http import HTTPStatus
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import Request
 
 from joulebook.collector.api import exposition
-from joulebook.collector.api.page import PAGE
+from joulebook.collector.api.page import FILES_PATH, install_page
 from joulebook.collector.api.problems import documented, install, problem
 from joulebook.collector.api.routes import Clock, router, wall_clock_us
 from joulebook.collector.ingest.stats import IngestStats
@@ -19,7 +19,8 @@ from joulebook.collector.store.protocol import Store
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
 
@@ -42,6 +43,8 @@ def create_app(store: Store, stats: IngestStats, clock: Clock = wall_clock_us) -
         response = await call_next(request)
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
+        if request.url.path.startswith(FILES_PATH):
+            response.headers["Cache-Control"] = "no-cache"  # kept, and asked for again by its tag
         return response
 
     @app.get("/metrics", response_class=PlainTextResponse)
@@ -68,9 +71,5 @@ def create_app(store: Store, stats: IngestStats, clock: Clock = wall_clock_us) -
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the store does not answer: {error}")
         return PlainTextResponse("ready\n")
 
-    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def page() -> str:
-        """Show the page."""
-        return PAGE
-
+    install_page(app)
     return app

@@ -163,6 +163,28 @@ class SeriesSet(_Answer):
     next_cursor: str | None
 
 
+class AccountEnergy(_Answer):
+    """What one account received, one value a bucket."""
+
+    account: str
+    energy_uj: list[int]
+
+
+class Power(_Answer):
+    """Energy by account and bucket, largest accounts first; rest_uj is that of all jobs beyond the limit.
+
+    Over a bucket's length it is power. times are the buckets' ends in unix seconds.
+    """
+
+    from_: Time = _of("from_us", "from")
+    to: Time = _of("to_us")
+    step_s: Seconds = _of("step_us")
+    node: str | None
+    times: list[float] = _of("times_s")
+    accounts: list[AccountEnergy]
+    rest_uj: list[int]
+
+
 class LedgerAccount(_Answer):
     """What one account received."""
 

@@ -28,6 +28,14 @@ def _time(alias: str, description: str) -> Any:
 From = Annotated[str, _time("from", "Start of the range, exclusive")]
 To = Annotated[str, _time("to", "End of the range, inclusive")]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description=f"Most items; {DEFAULT_LIMIT} by default.")]
+MostJobs = Annotated[
+    int,
+    Query(
+        ge=1,
+        le=MAX_LIMIT,
+        description=f"Most jobs, {DEFAULT_LIMIT} by default; accounts that are no jobs are always there.",
+    ),
+]
 Cursor = Annotated[str | None, _text("next_cursor of the answer before.")]
 OfNode = Annotated[str | None, _text("Of this node only.")]
 OfUser = Annotated[str | None, _text("Of this user only.")]

@@ -15,6 +15,7 @@ from joulebook.collector.queries.jobs import get_job, list_jobs
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.queries.nodes import get_node, list_nodes
 from joulebook.collector.queries.pages import DEFAULT_LIMIT
+from joulebook.collector.queries.power import get_power
 from joulebook.collector.queries.series import get_series
 from joulebook.collector.queries.times import parse_range, parse_step
 from joulebook.collector.store.protocol import Store
@@ -83,6 +84,19 @@ def router(store: Store, clock: Clock) -> APIRouter:
             limit=limit,
             cursor=cursor,
         )
+
+    @routes.get("/power", response_model=models.Power, responses=_BAD_OR_UNKNOWN)
+    def power(
+        node: params.OfNode = None,
+        from_: params.From = "-1h",
+        to: params.To = "now",
+        step: params.Step = None,
+        limit: params.MostJobs = DEFAULT_LIMIT,
+    ) -> Any:
+        """Give what each account received over time, in buckets that add up to the µJ."""
+        from_us, to_us = parse_range(from_, to, clock())
+        step_us = None if step is None else parse_step(step)
+        return get_power(store, node=node, from_us=from_us, to_us=to_us, step_us=step_us, limit=limit)
 
     @routes.get("/ledger", response_model=models.Ledger, responses=_BAD_OR_UNKNOWN)
     def ledger(node: params.OfNode = None, from_: params.From = "-1h", to: params.To = "now") -> Any:

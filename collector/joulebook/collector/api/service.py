@@ -19,6 +19,7 @@ from joulebook.collector.queries.jobs import get_job, list_jobs
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.queries.nodes import get_node, list_nodes
 from joulebook.collector.queries.pages import DEFAULT_LIMIT
+from joulebook.collector.queries.power import get_power
 from joulebook.collector.queries.series import get_series
 from joulebook.collector.queries.times import parse_range, parse_step
 from joulebook.collector.store.protocol import Store
@@ -122,6 +123,23 @@ class QueryService(QueryServiceServicer):
                 cursor=request.cursor,
             )
             return filled(pb.GetSeriesResponse(), found)
+
+        return await self._answer(context, question)
+
+    async def GetPower(self, request: pb.GetPowerRequest, context: Context) -> pb.GetPowerResponse:  # noqa: N802
+        """Give what each account received over time, in buckets."""
+
+        def question() -> pb.GetPowerResponse:
+            from_us, to_us = parse_range(request.from_time or "-1h", request.to_time or "now", self._clock())
+            found = get_power(
+                self._store,
+                node=request.node if request.HasField("node") else None,
+                from_us=from_us,
+                to_us=to_us,
+                step_us=parse_step(request.step) if request.step else None,
+                limit=_limit(request.limit),
+            )
+            return filled(pb.GetPowerResponse(), found)
 
         return await self._answer(context, question)
 

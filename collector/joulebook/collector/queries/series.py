@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from joulebook.collector.queries.buckets import Buckets, cut
 from joulebook.collector.queries.errors import BadValueError, UnknownNameError, expected_name
 from joulebook.collector.queries.pages import Page, page
 from joulebook.collector.store.protocol import Points, Range, Store
 from joulebook.v1.catalogue import MetricEntry, by_name
 
-MAX_BUCKETS = 11_000
 _DEFAULT_BUCKETS = 300
 # A Report reaches past a range's end by no more than its own length.
 _LONGEST_REPORT_US = 600_000_000
@@ -64,15 +64,7 @@ def get_series(
         raise BadValueError(
             "metric", metric, expected_name("a name of the metric catalogue", metric, by_name())
         )
-    step_us = step_us or max(1_000_000, -(-(to_us - from_us) // _DEFAULT_BUCKETS // 1_000_000) * 1_000_000)
-    buckets = -(-(to_us - from_us) // step_us)
-    if buckets > MAX_BUCKETS:
-        least = -(-(to_us - from_us) // MAX_BUCKETS)
-        raise BadValueError(
-            "step",
-            f"{step_us / 1e6:g}s",
-            f"at least {least / 1e6:.3f} s for this range: no more than {MAX_BUCKETS} steps",
-        )
+    buckets = cut(from_us, to_us, step_us, suiting=_DEFAULT_BUCKETS)
     with store.snapshot() as frozen:
         if node is not None:
             known = [row.node for row in frozen.nodes()]
@@ -87,9 +79,9 @@ def get_series(
         help=entry.help,
         from_us=from_us,
         to_us=to_us,
-        step_us=step_us,
-        times_s=[min(from_us + (i + 1) * step_us, to_us) / 1e6 for i in range(buckets)],
-        series=[_bucketed(p, entry, from_us, to_us, step_us, buckets) for p in taken.items],
+        step_us=buckets.step_us,
+        times_s=buckets.ends_s,
+        series=[_bucketed(p, entry, buckets) for p in taken.items],
         next_cursor=taken.next_cursor,
     )
 
@@ -101,21 +93,19 @@ def _subject(points: Points) -> str:
     return key.domain or key.device or key.workload
 
 
-def _bucketed(
-    points: Points, entry: MetricEntry, from_us: int, to_us: int, step_us: int, buckets: int
-) -> Series:
+def _bucketed(points: Points, entry: MetricEntry, buckets: Buckets) -> Series:
     # An interval belongs to the bucket that it ended in.
-    inside = (points.unix_us > from_us) & (points.unix_us <= to_us)
-    bucket = (points.unix_us[inside] - from_us - 1) // step_us
+    inside = (points.unix_us > buckets.from_us) & (points.unix_us <= buckets.to_us)
+    bucket = (points.unix_us[inside] - buckets.from_us - 1) // buckets.step_us
     lengths, readings = points.interval_us[inside], points.values[inside]
-    weight = np.zeros(buckets, dtype=np.int64)
+    weight = np.zeros(buckets.count, dtype=np.int64)
     np.add.at(weight, bucket, lengths)
     if entry.is_counter:
-        total = np.zeros(buckets, dtype=np.int64)
+        total = np.zeros(buckets.count, dtype=np.int64)
         np.add.at(total, bucket, readings)
         found: Sequence[int | float] = total.tolist()
     else:
-        sums = np.bincount(bucket, weights=readings.astype(np.float64) * lengths, minlength=buckets)
+        sums = np.bincount(bucket, weights=readings.astype(np.float64) * lengths, minlength=buckets.count)
         found = (sums / np.maximum(weight, 1)).tolist()
     reported = (weight > 0).tolist()
     values = [value if there else None for value, there in zip(found, reported, strict=True)]

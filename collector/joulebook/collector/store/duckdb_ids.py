@@ -43,9 +43,14 @@ class Ids:
             )
         }
         self._jobs = {(n, j): i for n, j, i in _all(connection, "jobs", "node_id, job, job_number")}
+        # Jobs that said no name or no user yet; what they told since is written with the next commit.
+        self._lacking = {
+            i: (n, u) for i, n, u in _all(connection, "jobs", "job_number, name, user_name") if not (n and u)
+        }
+        self._told: dict[int, tuple[str, str]] = {}
         self._series_of_layout: dict[tuple[int, int], Ints] = {}
         self._staged: dict[str, list[tuple[Any, ...]]] = {}
-        self._undo: list[tuple[dict[Any, int], object]] = []
+        self._undo: list[tuple[dict[Any, Any], object]] = []
 
     def _new(self, table: str, known: dict[Any, int], key: Any, *columns: object) -> int:
         number = len(known)
@@ -87,12 +92,19 @@ class Ids:
         return (self.node(layout.node), layout.hash) in self._layouts
 
     def job(self, node: int, job: str, source: str, name: str, user: str, start_unix_us: int) -> int:
-        """Return the number of a job on a node; what is said of it first is what is kept."""
+        """Return the number of a job on a node; what is said of it first is kept, what was not is added."""
         key = (node, job)
         found: int | None = self._jobs.get(key)
-        if found is not None:
-            return found
-        return self._new("jobs", self._jobs, key, *key, source, name, user, start_unix_us)
+        if found is None:
+            found = self._new("jobs", self._jobs, key, *key, source, name, user, start_unix_us)
+            if not (name and user):
+                self._lacking[found] = (name, user)
+                self._undo.append((self._lacking, found))
+        elif (lacking := self._told.get(found) or self._lacking.get(found)) is not None:
+            told = (lacking[0] or name, lacking[1] or user)
+            if told != lacking:
+                self._told[found] = told
+        return found
 
     def series(self, layout: NodeLayout) -> Ints:
         """Return the numbers of a layout's series, in its order."""
@@ -125,9 +137,18 @@ class Ids:
             connection.register("staged_names", staged)
             connection.execute(f"INSERT INTO {table} SELECT {', '.join(names)} FROM staged_names")
             connection.unregister("staged_names")
+        for number, told in self._told.items():
+            connection.execute(
+                "UPDATE jobs SET name = ?, user_name = ? WHERE job_number = ?", [*told, number]
+            )
 
     def keep(self) -> None:
         """Take what was staged for durable."""
+        for number, told in self._told.items():
+            self._lacking[number] = told
+            if all(told):
+                del self._lacking[number]
+        self._told.clear()
         self._staged.clear()
         self._undo.clear()
 
@@ -136,6 +157,7 @@ class Ids:
         for known, key in self._undo:
             del known[key]
         self._series_of_layout.clear()
+        self._told.clear()
         self.keep()
 
 

@@ -16,6 +16,7 @@ from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+from joulebook.collector.store import energy_over_time
 from joulebook.collector.store.protocol import (
     AccountRow,
     JobRow,
@@ -66,7 +67,9 @@ class Reads:
         """Let go of the store."""
         self._connection.close()
 
-    def _rows(self, query: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
+    def _rows(
+        self, query: str, parameters: list[Any] | dict[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
         with self._cursor() as cursor:
             return cursor.execute(query, parameters or []).fetchall()
 
@@ -204,6 +207,16 @@ class Reads:
         )
         n = len(CLASSES)
         return [AccountRow(r[0], r[1], r[2 : 2 + n], r[2 + n : 2 + 2 * n], *r[2 + 2 * n :]) for r in rows]
+
+    def energy_over_time(
+        self, from_us: int, to_us: int, step_us: int, node: str | None
+    ) -> list[tuple[str, int, int]]:
+        """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0.
+
+        What was booked for an interval is spread evenly over its time, in whole µJ.
+        """
+        parameters = {"from": from_us, "to": to_us, "step": step_us, "node": node}
+        return self._rows(energy_over_time.QUERY, parameters)
 
     def watched(self, selected: Range) -> list[TimeRow]:
         """Return how each node was watched."""

@@ -140,6 +140,14 @@ class StoreView(Protocol):
     def accounts(self, selected: Range) -> list[AccountRow]:
         """Return what each account received on each node, from the ledger."""
 
+    def energy_over_time(
+        self, from_us: int, to_us: int, step_us: int, node: str | None
+    ) -> list[tuple[str, int, int]]:
+        """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0.
+
+        What was booked for an interval is spread evenly over its time, in whole µJ.
+        """
+
     def watched(self, selected: Range) -> list[TimeRow]:
         """Return how each node was watched."""
 

@@ -1,0 +1,47 @@
+"""Slurm's jobs by the cgroups that slurmd gives them: a job is one account, whatever steps it has.
+
+Layout: https://slurm.schedmd.com/cgroup_v1.html and cgroup_v2.html. v1: /slurm[_NODE]/uid_N/job_N/step_X;
+v2: …slice/[NODE_]slurmstepd.scope/job_N/step_X. NODE is there where a host has several slurmd.
+"""
+
+import re
+
+from joulebook.agent.workloads.workload import DESCEND, IGNORE, JOB, Place, Verdict, Workload
+
+SOURCE = "slurm"
+
+_ROOT = re.compile(r"slurm(?:_.+)?\Z")
+_USER = re.compile(r"uid_(?P<uid>[0-9]+)\Z")
+_SCOPE = re.compile(r"(?:.+_)?slurmstepd\.scope\Z")
+_JOB = re.compile(r"job_(?P<number>[0-9]+)\Z")
+
+
+def recognise(place: Place) -> Verdict | None:
+    """Tell Slurm's jobs and what holds them; None for everything else."""
+    parts = place.parts
+    if _ROOT.match(parts[0]):
+        return _below_root(place)
+    scope = next((n for n, part in enumerate(parts) if not part.endswith(".slice")), len(parts))
+    if scope == len(parts) or not _SCOPE.match(parts[scope]):
+        return None
+    if len(parts) == scope + 1:
+        return DESCEND
+    # Beside the jobs is the daemon's own group, which is the system's.
+    return _job(parts[-1], "") if len(parts) == scope + 2 else IGNORE
+
+
+def _below_root(place: Place) -> Verdict | None:
+    match place.parts[1:]:
+        case []:
+            return DESCEND
+        case [user] if _USER.match(user):
+            return DESCEND
+        case [user, job] if uid := _USER.match(user):
+            return _job(job, place.user_name(int(uid["uid"])))
+    return IGNORE
+
+
+def _job(leaf: str, user: str) -> Verdict:
+    if (job := _JOB.match(leaf)) is None:
+        return IGNORE
+    return Verdict(Workload(f"slurm.{job['number']}", JOB, SOURCE, user=user))

@@ -1,0 +1,142 @@
+"""What a Slurm job's path does not tell: its name, its user, and what it has reserved.
+
+Processes of the job tell the first two, the kernel's limits the third. Of an environment nothing but the
+variables named here is ever taken: it may hold secrets.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from joulebook.agent.source import Roots
+from joulebook.agent.workloads.hierarchy import Hierarchies
+from joulebook.agent.workloads.workload import Workload
+
+_JOB_ID, _NAME, _CPUS = "SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_CPUS_ON_NODE"
+_VARIABLES = frozenset((_JOB_ID, _NAME, _CPUS))
+_MAX_NAME = 255
+# v1 shows the largest number of pages where there is no limit.
+_NO_LIMIT_BYTES = 1 << 62
+# slurmd's own helper, which stands in the job's group as root before and beside the tasks.
+_HELPER = "slurmstepd"
+# Holds a sleeping process of root's.
+_EXTERN = "step_extern"
+
+
+class _Process(NamedTuple):
+    uid: int
+    name: str
+    cpus: str
+
+
+class SlurmFacts:
+    """Looks at jobs on the node. A job just made has no process yet: ask again at the next tick."""
+
+    def __init__(self, roots: Roots, hierarchies: Hierarchies, lookup_user: Callable[[int], str]) -> None:
+        self._procfs = roots.procfs
+        self._trees = hierarchies.walked
+        self._memory = hierarchies.memory
+        cpu = hierarchies.cpu
+        self._cpusets = cpu.root if cpu and not cpu.key else roots.cgroupfs / "cpuset"
+        self._lookup_user = lookup_user
+
+    def complete(self, workload: Workload, path: str) -> Workload:
+        """Return the workload with what can be known of it now; as it was where no process tells yet."""
+        number = workload.id.removeprefix("slurm.").partition(".")[0]
+        process = self._process(path, number)
+        if process is None:
+            return workload
+        millicpus = self._cpuset_millicpus(path)
+        if not millicpus and process.cpus.isdecimal():
+            millicpus = 1000 * min(int(process.cpus), 1 << 20)
+        return replace(
+            workload,
+            name=process.name,
+            user=workload.user or self._lookup_user(process.uid),
+            reserved_millicpus=millicpus,
+            reserved_memory_bytes=self._memory_limit_bytes(path),
+        )
+
+    def _process(self, path: str, number: str) -> _Process | None:
+        """Return what the job's first task that tells anything tells."""
+        nameless = None
+        for pid in self._pids(path):
+            try:
+                command, uid = parse_status((self._procfs / str(pid) / "status").read_bytes())
+            except (OSError, ValueError):
+                continue
+            if command == _HELPER:
+                continue
+            try:
+                told = parse_environ((self._procfs / str(pid) / "environ").read_bytes())
+            except PermissionError:
+                # Without CAP_SYS_PTRACE the kernel still tells who it is.
+                nameless = nameless or _Process(uid, "", "")
+                continue
+            except OSError:
+                continue
+            if told.get(_JOB_ID) == number:
+                return _Process(uid, told.get(_NAME, "")[:_MAX_NAME], told.get(_CPUS, ""))
+        return nameless
+
+    def _pids(self, path: str) -> Iterator[int]:
+        for root in self._trees:
+            # The batch step first: it has what the whole job has on this node.
+            for step in sorted(
+                (root / path.lstrip("/")).glob("step_*"), key=lambda s: s.name != "step_batch"
+            ):
+                if step.name == _EXTERN:
+                    continue
+                for procs in sorted(step.rglob("cgroup.procs")):
+                    try:
+                        yield from map(int, procs.read_bytes().split())
+                    except (OSError, ValueError):
+                        continue
+
+    def _cpuset_millicpus(self, path: str) -> int:
+        try:
+            return 1000 * parse_cpu_list((self._cpusets / path.lstrip("/") / "cpuset.cpus").read_bytes())
+        except (OSError, ValueError):
+            return 0
+
+    def _memory_limit_bytes(self, path: str) -> int:
+        if self._memory is None:
+            return 0
+        name = "memory.limit_in_bytes" if self._memory.key else "memory.max"
+        try:
+            return parse_limit_bytes((self._memory.directory(path) / name).read_bytes())
+        except (OSError, ValueError):
+            return 0
+
+
+def parse_environ(raw: bytes) -> dict[str, str]:
+    """Return the wanted variables of /proc/PID/environ, and no other; see proc(5)."""
+    pairs = (entry.partition(b"=") for entry in raw.split(b"\0"))
+    decoded = ((name.decode(errors="replace"), value) for name, _, value in pairs)
+    return {name: value.decode(errors="replace") for name, value in decoded if name in _VARIABLES}
+
+
+def parse_status(raw: bytes) -> tuple[str, int]:
+    """Return the command's name and the real user from /proc/PID/status; see proc(5)."""
+    fields = dict(line.split(":\t", 1) for line in raw.decode(errors="replace").splitlines() if ":\t" in line)
+    try:
+        return fields["Name"], int(fields["Uid"].split()[0])
+    except KeyError as missing:
+        raise ValueError(f"status: expected a line {missing}") from missing
+
+
+def parse_cpu_list(raw: bytes) -> int:
+    """Return how many CPUs a list like 0-3,8 names; see cpuset(7)."""
+    count = 0
+    for part in raw.strip().split(b","):
+        first, _, last = part.partition(b"-")
+        count += (int(last or first) - int(first) + 1) if part else 0
+    return count
+
+
+def parse_limit_bytes(raw: bytes) -> int:
+    """Return v1's memory.limit_in_bytes or v2's memory.max; 0 where there is no limit."""
+    if raw.strip() == b"max":
+        return 0
+    limit = int(raw)
+    return limit if limit < _NO_LIMIT_BYTES else 0

@@ -1,0 +1,46 @@
+// The table of jobs. A job that is opened shows where its energy went.
+
+import { el, head } from "./dom.js";
+import { duration, energy, joules, kilowattHours, moment, share, watts } from "./format.js";
+
+const COLUMNS = [["Job"], ["Name"], ["User"], ["State"], ["Nodes", "number"], ["Started"], ["Duration", "number"],
+  ["Mean power", "number"], ["Energy", "number"], ["Known", "number", "Share of the time that meters or models covered"]];
+const opened = new Set();
+
+export function drawJobs(table, jobs, pick) {
+  const rows = jobs.flatMap((job) => (opened.has(job.job) ? [row(job, pick), detail(job)] : [row(job, pick)]));
+  if (!rows.length) rows.push(el("tr", {}, el("td", { colSpan: COLUMNS.length, className: "soft" }, "No jobs yet.")));
+  table.replaceChildren(head(COLUMNS), el("tbody", {}, ...rows));
+}
+
+function row(job, redraw) {
+  const open = opened.has(job.job);
+  const toggle = el("button", { ariaExpanded: String(open), onclick: () => {
+    if (open) opened.delete(job.job);
+    else opened.add(job.job);
+    redraw();
+  } }, `${open ? "▾" : "▸"} ${job.job}`);
+  const known = 1 - job.coverage.missing;
+  const state = job.state === "running" ? "● running" : job.exit_status > 0 ? `○ ended, ${job.exit_status}` : "○ ended";
+  return el("tr", {}, el("td", {}, toggle), el("td", {}, job.name), el("td", {}, job.user), el("td", {}, state),
+    el("td", { className: "number", title: job.nodes.join(" ") }, String(job.nodes.length)),
+    el("td", { title: job.start }, moment(job.start)),
+    el("td", { className: "number" }, duration(job.duration_s)),
+    el("td", { className: "number" }, watts(job.average_power_mw)),
+    el("td", { className: "number", title: kilowattHours(job.energy_uj) }, energy(job.energy_uj, job.plus_minus_uj)),
+    el("td", { className: known < 0.995 ? "number bad" : "number" }, share(known)));
+}
+
+function detail(job) {
+  const list = el("dl");
+  for (const [domain, uj] of Object.entries(job.by_domain)) {
+    if (!uj) continue;
+    const bar = el("span", { className: "bar" });
+    bar.style.width = `${20 * uj / Math.max(1, job.energy_uj)}rem`;
+    list.append(el("dt", {}, domain), el("dd", {}, bar, joules(uj)));
+  }
+  list.append(el("dt", {}, "used / held idle"), el("dd", {}, `${joules(job.active_uj)} / ${joules(job.idle_uj)}`),
+    el("dt", {}, "measured / modelled"), el("dd", {}, `${share(job.coverage.measured)} / ${share(job.coverage.modelled)}`),
+    el("dt", {}, "nodes"), el("dd", {}, job.nodes.slice(0, 40).join(" ") + (job.nodes.length > 40 ? " …" : "")));
+  return el("tr", { className: "detail" }, el("td", { colSpan: COLUMNS.length }, list));
+}

@@ -1,0 +1,71 @@
+"""Power by account over time: what the books say, in steps."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from joulebook.collector.queries.buckets import cut
+from joulebook.collector.queries.errors import UnknownNameError, expected_name
+from joulebook.collector.queries.pages import check_limit
+from joulebook.collector.store.protocol import Store
+
+_SUITING_BUCKETS = 180
+
+
+@dataclass(frozen=True, slots=True)
+class AccountEnergy:
+    """What one account received, one value a bucket."""
+
+    account: str
+    energy_uj: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Energy by account and bucket; over a bucket's length it is power. times_s are the buckets' ends.
+
+    Accounts come largest first; rest_uj is what all jobs beyond the limit received together.
+    """
+
+    from_us: int
+    to_us: int
+    step_us: int
+    node: str | None
+    times_s: list[float]
+    accounts: list[AccountEnergy]
+    rest_uj: list[int]
+
+
+def get_power(
+    store: Store, *, node: str | None, from_us: int, to_us: int, step_us: int | None, limit: int
+) -> Power:
+    """Return where the energy of (from_us, to_us] went, of one node or of all.
+
+    What was booked for an interval is spread evenly over its time, in whole µJ: steps add up to it exactly.
+    """
+    check_limit(limit)
+    buckets = cut(from_us, to_us, step_us, suiting=_SUITING_BUCKETS)
+    with store.snapshot() as frozen:
+        if node is not None:
+            known = [row.node for row in frozen.nodes()]
+            if node not in known:
+                raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
+        rows = frozen.energy_over_time(from_us, to_us, buckets.step_us, node)
+    by_account: dict[str, list[int]] = defaultdict(lambda: [0] * buckets.count)
+    for account, bucket, energy_uj in rows:
+        by_account[account][bucket] = energy_uj
+    ordered = sorted(by_account, key=lambda account: (-sum(by_account[account]), account))
+    small = [account for account in ordered if account.startswith("job:")][limit:]
+    unnamed = set(small)
+    named = [account for account in ordered if account not in unnamed]
+    beyond = [by_account[account] for account in small]
+    return Power(
+        from_us=from_us,
+        to_us=to_us,
+        step_us=buckets.step_us,
+        node=node,
+        times_s=buckets.ends_s,
+        accounts=[AccountEnergy(account, by_account[account]) for account in named],
+        rest_uj=[sum(each) for each in zip(*beyond, strict=True)] if beyond else [0] * buckets.count,
+    )

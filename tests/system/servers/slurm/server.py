@@ -1,0 +1,154 @@
+"""Slurm as it is: munged, slurmctld and one slurmd, on free loopback ports, under one directory."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "sinfo")
+_CONFIGURATION = Path(__file__).parent
+_CGROUPFS = Path("/sys/fs/cgroup")
+_PATIENCE_S = 20.0
+
+
+class Slurm:
+    """A cluster of one node; left, nothing of it remains, whatever happened."""
+
+    def __init__(self, directory: Path) -> None:
+        self.node = f"jb{os.getpid()}"
+        self._directory = directory
+        self._environment = {**os.environ, "SLURM_CONF": str(directory / "slurm.conf")}
+        self._daemons: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> "Slurm":
+        try:
+            for group in _CGROUPFS.glob("*/slurm_jb*"):
+                node = group.name.removeprefix("slurm_")
+                if not Path(f"/proc/{node.removeprefix('jb')}").exists():
+                    _remove_groups(node)  # a test that was killed left them
+            self._configure()
+            socket_path, key = self._directory / "munge.sock", self._directory / "munge.key"
+            files = [f"--{name}-file={self._directory}/munge.{name}" for name in ("pid", "log", "seed")]
+            self._start(
+                "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={socket_path}", *files
+            )
+            self._until(socket_path.exists)
+            self._start("slurmctld", "-c", "-D")
+            self._start("slurmd", "-D", "-N", self.node)
+            self._until(lambda: b"idle" in self._ask("sinfo", "--noheader", "--format=%T"))
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def submit(self, script: str, *options: str) -> str:
+        """Queue a script; return the number of its job."""
+        done = subprocess.run(
+            ["sbatch", "--parsable", "--chdir=/", "--output=/dev/null", *options],
+            env=self._environment,
+            input=f"#!/bin/sh\n{script}\n".encode(),
+            capture_output=True,
+            check=True,
+        )
+        return done.stdout.decode().strip()
+
+    def stop(self) -> None:
+        """Cancel every job, end the daemons by their ids, and remove the cgroups that they leave."""
+        if len(self._daemons) > 1:
+            self._ask("scancel", "--full", "--signal=KILL", "--state=running", f"--nodelist={self.node}")
+        for daemon in reversed(self._daemons):
+            daemon.terminate()
+            try:
+                daemon.wait(5)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+        self._daemons.clear()
+        _remove_groups(self.node)
+
+    def _configure(self) -> None:
+        ports = []
+        for _ in range(2):
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                ports.append(str(probe.getsockname()[1]))
+        values = {
+            "@DIR@": str(self._directory),
+            "@HOST@": socket.gethostname().partition(".")[0],
+            "@NODE@": self.node,
+            "@CONTROLLER_PORT@": ports[0],
+            "@DAEMON_PORT@": ports[1],
+            # No other Slurm of this machine has jobs of these numbers.
+            "@FIRST_JOB@": str(1000 + 100 * os.getpid() % 60_000_000),
+            "@VERSION@": "v2" if (_CGROUPFS / "cgroup.controllers").exists() else "v1",
+        }
+        for name in ("slurm.conf", "cgroup.conf"):
+            text = (_CONFIGURATION / name).read_text()
+            for mark, value in values.items():
+                text = text.replace(mark, value)
+            (self._directory / name).write_text(text)
+        (self._directory / "munge.key").write_bytes(os.urandom(1024))
+        (self._directory / "munge.key").chmod(0o400)
+        for name in ("state", "spool"):
+            (self._directory / name).mkdir()
+        # Jobs of other users read their scripts in the spool.
+        self._directory.chmod(0o711)
+
+    def _start(self, program: str, *arguments: str) -> None:
+        with (self._directory / f"{program}.out").open("wb") as output:
+            self._daemons.append(
+                subprocess.Popen(
+                    # Should this process be killed, they are too.
+                    ["setpriv", "--pdeathsig=KILL", program, *arguments],
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+            )
+
+    def _ask(self, *command: str) -> bytes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            done = subprocess.run(command, env=self._environment, capture_output=True, check=False, timeout=5)
+            return done.stdout
+        return b""
+
+    def _until(self, holds: Callable[[], bool]) -> None:
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while not holds():
+            ended = [daemon for daemon in self._daemons if daemon.poll() is not None]
+            if ended or time.monotonic() > deadline_s:
+                logs = "\n".join(log.read_text() for log in self._directory.glob("*.out"))
+                raise RuntimeError(f"Slurm does not start:\n{logs}")
+            time.sleep(0.02)
+
+
+def _remove_groups(node: str) -> None:
+    """Kill what is left in a node's cgroups, and remove them."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while groups := _groups(node):
+        for group in groups:
+            with contextlib.suppress(OSError):
+                for pid in (group / "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                group.rmdir()
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"cgroups still in use: {groups}")
+        time.sleep(0.02)
+
+
+def _groups(node: str) -> list[Path]:
+    """Return a node's cgroups in every hierarchy, innermost first."""
+    names = (f"slurm_{node}", f"system.slice/{node}_slurmstepd.scope")
+    tops = [top for name in names for top in (*_CGROUPFS.glob(name), *_CGROUPFS.glob(f"*/{name}"))]
+    below = [path for top in tops for path in top.rglob("*") if path.is_dir()]
+    return sorted((*tops, *below), key=lambda path: -len(path.parts))

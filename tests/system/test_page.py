@@ -1,0 +1,159 @@
+"""The page in a real browser, over the books of two hundred nodes."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
+
+from joulebook.collector.store.duckdb import DuckDBStore
+from tests.simulated.collector import LiveCollector
+from tests.simulated.large import fill
+
+NODES = 200
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A collector with an hour of two hundred nodes' books."""
+    path = tmp_path_factory.mktemp("page") / "books.duckdb"
+    store = DuckDBStore(path)
+    # A little ahead, so that no node falls silent before a slow machine is through.
+    fill(store, nodes=NODES, reports=60, report_us=60_000_000, now_us=time.time_ns() // 1000 + 60_000_000)
+    store.close()
+    with LiveCollector(path) as live:
+        yield f"http://{live.addresses.http}"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium; none is downloaded."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must have chromium")
+        pytest.skip("needs chromium: deploy/install-packages")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page, with what it said and whom it asked."""
+
+    def __init__(self, browser: Browser, url: str, **context: object) -> None:
+        self._url = url
+        self.complaints: list[str] = []
+        self.strangers: list[str] = []
+        self.page: Page = browser.new_page(locale="en-GB", **context)  # type: ignore[arg-type]
+        self.page.on("console", self._said)
+        self.page.on("pageerror", self._threw)
+        self.page.on("request", lambda request: self._asked(request.url))
+        self.page.goto(url)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _threw(self, error: Error) -> None:
+        self.complaints.append(str(error))
+
+    def _asked(self, url: str) -> None:
+        if not url.startswith((self._url, "data:")):
+            self.strangers.append(url)
+
+    def close(self) -> None:
+        """Close it; it must have been content and kept to itself."""
+        self.page.close()
+        assert (self.complaints, self.strangers) == ([], [])
+
+
+@pytest.fixture
+def watched(browser: Browser, url: str) -> Iterator[Watched]:
+    """The page in a wide window."""
+    watched = Watched(browser, url, viewport={"width": 1400, "height": 1000})
+    yield watched
+    watched.close()
+
+
+def test_page_shows_the_books(watched: Watched, tmp_path: Path) -> None:
+    """The page shows power by account, whether the books balance, jobs with their ±, and every node."""
+    page = watched.page
+    expect(page.locator("#summary")).to_contain_text("✓ balanced")
+    expect(page.locator("#summary")).to_contain_text(f"{NODES} of {NODES}")
+    expect(page.locator("#nodes tbody tr")).to_have_count(NODES)
+    expect(page.locator("#jobs tbody tr").first).to_contain_text("±")
+    expect(page.locator("#legend li").filter(has_text="idle capacity")).to_be_visible()
+    expect(page.locator("#chart canvas")).to_be_visible()
+    # Nodes that need somebody come first, with what mends them.
+    expect(page.locator("#nodes tbody tr").first).to_contain_text("→")
+    page.screenshot(path=tmp_path / "light.png", full_page=True)
+
+
+def test_page_can_be_clicked_through(watched: Watched, tmp_path: Path) -> None:
+    """A node, a range, a job, a state and a search can be chosen, and the address keeps the choice."""
+    page = watched.page
+    page.locator("#nodes tbody tr td button", has_text="node008").click()
+    expect(page.locator("#scope")).to_contain_text("node node008")
+    expect(page.locator("#summary")).to_contain_text("1 of 1")
+    page.get_by_role("button", name="15 min").click()
+    assert "range=15m" in page.url
+    assert "node=node008" in page.url
+    page.reload()
+    expect(page.get_by_role("button", name="15 min")).to_have_attribute("aria-pressed", "true")
+    page.locator("#jobs tbody button").first.click()
+    expect(page.locator("#jobs tr.detail")).to_contain_text("cpu")
+    page.locator("#chart .u-over").hover(position={"x": 200, "y": 100})
+    expect(page.locator("#legend .head")).not_to_contain_text("mean")
+    page.screenshot(path=tmp_path / "node.png", full_page=True)
+    page.get_by_role("button", name="show all nodes").click()
+    page.get_by_role("button", name="ended").click()
+    expect(page.locator("#jobs")).to_contain_text("No jobs")
+    page.get_by_role("searchbox").fill("suspect")
+    expect(page.locator("#nodes tbody tr")).to_have_count(NODES // 50)
+
+
+def test_page_in_the_dark_and_narrow(browser: Browser, url: str, tmp_path: Path) -> None:
+    """In a dark and narrow window the page keeps its width, and its ground is dark."""
+    viewport = {"width": 480, "height": 900}
+    watched = Watched(browser, url, viewport=viewport, color_scheme="dark")
+    expect(watched.page.locator("#summary")).to_contain_text("✓ balanced")
+    expect(watched.page.locator("#legend li").first).to_be_visible()
+    watched.page.screenshot(path=tmp_path / "dark.png", full_page=True)
+    assert watched.page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+    assert watched.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 27)"
+    watched.close()
+
+
+def test_page_paints_within_a_second(watched: Watched) -> None:
+    """The first paint comes within a second of asking for the page."""
+    paint_ms = watched.page.evaluate(
+        """new Promise((resolve) => new PerformanceObserver((list) => resolve(list.getEntries()[0].startTime))
+            .observe({ type: "paint", buffered: true }))"""
+    )
+    assert 0 < paint_ms <= 1000
+
+
+def test_page_says_when_the_collector_is_gone(browser: Browser, url: str) -> None:
+    """When nobody answers any more the page says that what it shows is old, and keeps it."""
+    watched = Watched(browser, url)
+    expect(watched.page.locator("#nodes tbody tr")).to_have_count(NODES)
+    watched.page.route("**/api/v1/**", lambda route: route.abort())
+    watched.page.get_by_role("button", name="6 h").click()
+    expect(watched.page.get_by_role("alert")).to_contain_text("Not all of this is new")
+    expect(watched.page.locator("#nodes tbody tr")).to_have_count(NODES)
+    assert watched.complaints == ["Failed to load resource: net::ERR_FAILED"] * len(watched.complaints)
+    watched.page.close()

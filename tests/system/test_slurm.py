@@ -1,0 +1,70 @@
+"""A real Slurm: its jobs get their own accounts, and the books balance."""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from joulebook.agent.source import Roots
+from joulebook.agent.workloads.workloads import Workloads
+from tests.system.servers.slurm.server import PROGRAMS, Slurm
+from tests.system.site import Site
+
+MEMORY_BYTES = 100 << 20
+
+
+@pytest.fixture
+def slurm() -> Iterator[Slurm]:
+    """Start Slurm in a directory of its own, whose path is short enough for a socket."""
+    lacking = [name for name in (*PROGRAMS, "stress-ng") if shutil.which(name) is None]
+    if lacking or os.getuid() != 0:
+        reason = f"root and {', '.join(lacking) or 'the right to make cgroups'}"
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have {reason}")
+        pytest.skip(f"needs {reason}: deploy/install-packages")
+    with tempfile.TemporaryDirectory(prefix="joulebook-slurm-") as directory, Slurm(Path(directory)) as slurm:
+        yield slurm
+
+
+def test_jobs_that_share_a_node_have_their_own_accounts(slurm: Slurm, site: Site) -> None:
+    """One job burns CPU in a step, one sleeps: each is booked apart, by user and name, to the microjoule."""
+    site.until(lambda ledger: ledger["measured_uj"] > 0)
+    site.counter.start()
+    memory = f"--mem={MEMORY_BYTES >> 20}M"
+    burning = slurm.submit("srun stress-ng --cpu 1 --timeout 4s --quiet", "--job-name=burn it", memory)
+    sleeping = slurm.submit("sleep 4", "--job-name=sleep", "--uid=nobody", memory)
+    ids = [f"slurm.{burning}", f"slurm.{sleeping}"]
+
+    def named(answer: Any) -> bool:
+        return {(job["job"], job["user"], job["name"]) for job in answer["jobs"]} >= {
+            (ids[0], "root", "burn it"),
+            (ids[1], "nobody", "sleep"),
+        }
+
+    site.until(named, "jobs?state=running")
+    here = Workloads(Roots())
+    here.refresh(0)
+    found = {each.id: each for each in here.workloads if each.id.startswith(tuple(ids))}
+    here.close()
+    assert set(found) == set(ids), "steps are no accounts of their own"
+    for each in found.values():
+        assert (each.reserved_millicpus, each.reserved_memory_bytes) == (1000, MEMORY_BYTES)
+
+    jobs = site.until(lambda answer: {job["job"] for job in answer["jobs"]} >= set(ids), "jobs?state=ended")
+    site.counter.stop()
+    assert site.end("agent", signal.SIGTERM) == 0
+    ledger = site.ask("ledger?from=-1h")
+    accounts = {account["account"]: account for account in ledger["accounts"]}
+    assert {name for name in accounts if name.startswith(tuple(f"job:{each}" for each in ids))} == {
+        f"job:{each}" for each in ids
+    }
+    burnt, slept = (accounts[f"job:{each}"] for each in ids)
+    assert burnt["active_uj"] > 5 * max(slept["active_uj"], 1)
+    assert ledger["residual_uj"] == 0
+    assert sum(account["by_domain"]["cpu"] for account in accounts.values()) == site.counter.delivered_uj
+    assert {job["source"] for job in jobs["jobs"] if job["job"] in ids} == {"slurm"}
