@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -16,9 +16,10 @@ from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.queries.nodes import get_node, list_nodes
 from joulebook.collector.queries.series import get_series
 from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.opened import open_store
 from joulebook.collector.store.protocol import Range, Store
 from joulebook.v1 import report_pb2
-from joulebook.v1.catalogue import by_name, catalogue
+from joulebook.v1.catalogue import by_name
 from tests.collector.store.conftest import Kind
 from tests.simulated.cluster import ENDED_JOB, JOB, Cluster, cluster
 from tests.simulated.delivery import EVER, books_of, decoded, deliver, energy_uj, total_uj
@@ -32,7 +33,7 @@ RANGES = [EVER, Range(0, EVER.to_us, "n1"), Range(0, EVER.to_us, "n3"), Range(0,
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def truth() -> Cluster:
     """Two nodes' books, with a gap, a restart and a job that ended, in a DuckDB."""
     return cluster()
@@ -42,12 +43,19 @@ def _reports(of: Cluster) -> list[list[Decoded]]:
     return [decoded(n, [r for r in of.reports if r.node == n.name]) for n in of.nodes]
 
 
-@pytest.fixture
-def store(kind: Kind, truth: Cluster) -> Store:
-    """The same history, delivered to a store of each kind."""
-    made = kind.opened()
+@pytest.fixture(scope="module", params=["duckdb", "influxdb"])
+def store(
+    request: pytest.FixtureRequest, truth: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    """The same history, delivered to a store of each kind; tests only read it."""
+    if request.param == "influxdb":
+        name = request.getfixturevalue("influx").fresh()
+    else:
+        name = str(tmp_path_factory.mktemp("store") / "books.duckdb")
+    made = open_store(name)
     deliver(made, _reports(truth))
-    return made
+    yield made
+    made.close()
 
 
 def _edge(edge: Edge) -> tuple[Any, ...]:
@@ -82,12 +90,24 @@ def _points(store: Store, selected: Range, metric: int, subject: str | None = No
     ]
 
 
+# A counter and a gauge of each subject, and what no node sends.
+_METRICS = (
+    "energy_uj",
+    "idle_power_mw",
+    "cpu_busy_us",
+    "memory_used_bytes",
+    "read_bytes",
+    "cpu_us",
+    "memory_bytes",
+    "reads",
+)
+
 READS: dict[str, Callable[[Store, Range], Any]] = {
     "accounts": lambda s, r: [astuple(row) for row in s.accounts(r)],
     "watched": lambda s, r: [astuple(row) for row in s.watched(r)],
     "raw_energy": _raw,
     "raw_gaps": _gaps,
-    "points": lambda s, r: [_points(s, r, metric) for metric in catalogue()],
+    "points": lambda s, r: [_points(s, r, by_name()[name].number) for name in _METRICS],
 }
 
 
@@ -211,9 +231,9 @@ ORDERS: dict[str, list[list[int]]] = {
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("step_us", [0, 3_600_000_000, 3_000_000, 6_000_000, 4_000_000], ids=str)
+@pytest.mark.parametrize("step_us", [0, 3_600_000_000, 3_000_000], ids=str)
 def test_any_order_gives_the_same_books(kind: Kind, order: str, step_us: int) -> None:
-    """Out of order, repeated, gaps filled, the wall clock set back onto itself: the same books, in balance."""
+    """Out of order, repeated, gaps filled, the wall clock set back: the same books, in balance."""
     node = SimulatedNode(memory_total=8 << 30)
     reports = _history(node, step_us=step_us)
     truth = DuckDBStore(":memory:")
