@@ -37,7 +37,7 @@ class InfluxDB2(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(payload)
 
-    def do_GET(self) -> None:  # noqa: N802  the handler's name
+    def do_GET(self) -> None:
         """Answer /ping, and lists by their filters."""
         parts = urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
@@ -54,7 +54,7 @@ class InfluxDB2(BaseHTTPRequestHandler):
             assert parts.path == "/api/v2/dbrps"
             self._answer(200, {"content": [d for d in self.dbrps if d["database"] == asked["db"]]})
 
-    def do_POST(self) -> None:  # noqa: N802  the handler's name
+    def do_POST(self) -> None:
         """Make a bucket or a mapping."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert (self.headers["Content-Type"], body["orgID"]) == ("application/json", "0a")
@@ -68,7 +68,7 @@ def port() -> Iterator[int]:
     """Where the recorded server listens."""
     InfluxDB2.buckets, InfluxDB2.dbrps = [], []
     with ThreadingHTTPServer(("127.0.0.1", 0), InfluxDB2) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server.server_address[1]
         server.shutdown()
