@@ -15,7 +15,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure of ours, beside a peer's and a target where there are any. Lower is better."""
+    """One figure of ours, beside a peer's and a target where there are any."""
 
     name: str
     unit: str
@@ -36,11 +36,17 @@ def row(
     peer_value: float | None = None,
     target: float | None = None,
     of_ratio: bool = False,
+    at_least: bool = False,
 ) -> Row:
-    """Make a row; the target is for the figure, or for its ratio to the peer's."""
+    """Make a row; the target is for the figure, or for its ratio to the peer's.
+
+    A target is the most that a figure may be, or with at_least the least.
+    """
     ratio = None if peer_value is None else ours / peer_value
     judged = ratio if of_ratio else ours
-    met = None if target is None or judged is None else judged <= target
+    met = None
+    if target is not None and judged is not None:
+        met = judged >= target if at_least else judged <= target
     return Row(name, unit, ours, peer, peer_value, ratio, target, met)
 
 

@@ -19,6 +19,7 @@ _COMMANDS = {
         "joulebook.cli.doctor:doctor",
         "Check what of this machine can be measured, and how to mend it.",
     ),
+    "store": ("joulebook.cli.store:store", "Prepare a store: `store setup` makes an InfluxDB's database."),
     "config": ("joulebook.cli.configuration:config", "Check, sample or show the configuration."),
     "completion": ("joulebook.cli.completion:completion", "Print shell completion."),
 }

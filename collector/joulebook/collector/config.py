@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from joulebook.collector.ledger.policy import Policy
+from joulebook.collector.store.influxdb_address import InfluxAddress, is_influxdb, redacted
 
 
 class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -21,8 +22,13 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     # Binds other addresses than loopback without TLS.
     insecure: bool = False
     # The embedded store's file; empty: joulebook.duckdb in /var/lib/joulebook as root or as a service, else
-    # in $XDG_STATE_HOME/joulebook.
+    # in $XDG_STATE_HOME/joulebook. Or a database that collectors share: influxdb://host:port/database,
+    # influxdbs:// for TLS; `joulebook store setup` makes it.
     store: str = ""
+    # For InfluxDB: a file that holds user:password (InfluxDB 1) or a token (2 and 3); empty: none.
+    store_credentials: str = ""
+    # For InfluxDB: compress what is written.
+    store_compress: bool = True
     # Who pays for idle floors: reserved, active or none.
     policy: Policy = Policy.RESERVED
     # How long Reports are gathered for one transaction.
@@ -47,10 +53,29 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         for name in ("tls_certificate", "tls_key"):
             if (path := getattr(self, name)) and not Path(path).is_file():
                 wrong.append(f"collector.{name} = {path!r}: no such file")
+        wrong += self._store_errors()
         if not 0 <= self.commit_interval_s <= 60:
             wrong.append(f"collector.commit_interval_s = {self.commit_interval_s}: expected 0 to 60")
         if not 0 < self.max_future_s <= 86_400:
             wrong.append(f"collector.max_future_s = {self.max_future_s}: expected above 0, at most 86400")
+        return wrong
+
+    def _store_errors(self) -> list[str]:
+        wrong = []
+        if self.store_credentials and not Path(self.store_credentials).is_file():
+            wrong.append(f"collector.store_credentials = {self.store_credentials!r}: no such file")
+        if not is_influxdb(self.store):
+            return wrong
+        try:
+            address = InfluxAddress.parse(self.store)
+        except ValueError as error:
+            return [*wrong, f"collector.store = {redacted(self.store)!r}: {error}"]
+        clear = address.url.startswith("http:") and not _is_loopback(address.host)
+        if self.store_credentials and clear and not self.insecure:
+            wrong.append(
+                f"collector.store = {self.store!r}: credentials would go there without TLS; "
+                "write influxdbs://, or say insecure"
+            )
         return wrong
 
 

@@ -18,7 +18,7 @@ from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.service import IngestService
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.listen import GrpcServer, HttpServer, StartError
-from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.opened import open_store
 from joulebook.collector.store.protocol import StoreError
 from joulebook.service.notify import Manager
 
@@ -42,9 +42,7 @@ async def serve(
     """Collect until stop is set. Raises StartError or StoreError when it cannot begin."""
     stop = stop or asyncio.Event()
     path = store_path(config)
-    if path != ":memory:":
-        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = DuckDBStore(path)
+    store = open_store(path, credentials=config.store_credentials, compress=config.store_compress)
     _log.info("store %s open", path)
     queries = QueryService(store)
     manager = Manager()
@@ -119,7 +117,7 @@ async def _give_signs(
 
 
 def store_path(config: CollectorConfig, environ: Mapping[str, str] = os.environ) -> str:
-    """Return where the embedded store is."""
+    """Return where the store is."""
     if config.store:
         return config.store
     # systemd names the service's own directory; there may be several, the first is ours.

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from joulebook.collector.queries.errors import BadValueError, QueryError, UnknownNameError
 from joulebook.collector.queries.pages import EXPECTED_LIMIT
+from joulebook.collector.store.protocol import StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def problem(
 def install(app: FastAPI) -> None:
     """Make every error that the app answers with a problem."""
     app.add_exception_handler(QueryError, _query_error)
+    app.add_exception_handler(StoreError, _store_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _failure)
@@ -84,6 +86,11 @@ def _query_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, QueryError)
     status = HTTPStatus.NOT_FOUND if isinstance(error, UnknownNameError) else HTTPStatus.BAD_REQUEST
     return problem(status, str(error), error.field, error.value, error.expected)
+
+
+def _store_error(request: Request, error: Exception) -> JSONResponse:
+    _log.error("%s %s: %s", request.method, request.url.path, error)
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
 
 def _invalid_request(_request: Request, error: Exception) -> JSONResponse:

@@ -22,7 +22,7 @@ from joulebook.collector.queries.pages import DEFAULT_LIMIT
 from joulebook.collector.queries.power import get_power
 from joulebook.collector.queries.series import get_series
 from joulebook.collector.queries.times import parse_range, parse_step
-from joulebook.collector.store.protocol import Store
+from joulebook.collector.store.protocol import Store, StoreError
 from joulebook.v1 import query_pb2 as pb
 from joulebook.v1.query_pb2_grpc import QueryServiceServicer
 
@@ -51,6 +51,9 @@ class QueryService(QueryServiceServicer):
             unknown = isinstance(error, UnknownNameError)
             code = grpc.StatusCode.NOT_FOUND if unknown else grpc.StatusCode.INVALID_ARGUMENT
             await _abort(context, code, str(error))
+        except StoreError as error:
+            _log.error("%s", error)
+            await _abort(context, grpc.StatusCode.UNAVAILABLE, str(error))
         except ValueError as error:
             if "out of range" not in str(error):
                 raise

@@ -1,0 +1,71 @@
+"""Where an InfluxDB is, and what it is told to let us in."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from joulebook.collector.store.protocol import StoreError
+
+_SCHEMES = {"influxdb": "http", "influxdbs": "https"}
+EXPECTED = "influxdb://host:port/database, or influxdbs:// for TLS"
+
+
+def is_influxdb(store: str) -> bool:
+    """Say whether a store's name is an InfluxDB's address, sound or not."""
+    return store.startswith(("influxdb:", "influxdbs:"))
+
+
+def redacted(store: str) -> str:
+    """Return an address without the password that has no place in it."""
+    head, at, tail = store.rpartition("@")
+    return f"{head.partition(':')[0]}://…@{tail}" if at else store
+
+
+@dataclass(frozen=True, slots=True)
+class InfluxAddress:
+    """A database of a server."""
+
+    url: str
+    host: str
+    database: str
+
+    @classmethod
+    def parse(cls, store: str) -> InfluxAddress:
+        """Read influxdb://host:port/database. Raises ValueError saying what is wrong."""
+        try:
+            parts = urlsplit(store)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = port = None
+        database = parts.path.strip("/") if host else ""
+        if parts.username or parts.password:
+            raise ValueError("a password in the address; put it in a file and name that in store_credentials")
+        if parts.scheme not in _SCHEMES or not host or not port or parts.query or parts.fragment:
+            raise ValueError(f"expected {EXPECTED}")
+        if not database or "/" in database or '"' in database or "\\" in database:
+            raise ValueError(f"database {database!r}: expected a name without '/', '\"' and '\\'")
+        place = f"[{host}]" if ":" in host else host
+        return cls(f"{_SCHEMES[parts.scheme]}://{place}:{port}", host, database)
+
+
+def authorization(file: str) -> str:
+    """Return the Authorization header that a file's credentials make; '' for no file.
+
+    The file holds user:password (InfluxDB 1) or a token (2 and 3).
+    """
+    if not file:
+        return ""
+    try:
+        secret = Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"collector.store_credentials = {file!r}: cannot be read ({error})") from error
+    if not secret or "\n" in secret:
+        raise StoreError(
+            f"collector.store_credentials = {file!r}: expected one line, user:password or a token"
+        )
+    if ":" in secret:
+        return "Basic " + base64.b64encode(secret.encode()).decode()
+    return f"Token {secret}"

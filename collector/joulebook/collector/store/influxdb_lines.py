@@ -1,0 +1,146 @@
+"""Line protocol, by columns: a Report's numbers are formatted at once by a template of its layout."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.v1.catalogue import catalogue
+
+Ints = npt.NDArray[np.int64]
+
+# A request holds no more lines than this; servers take 5,000 to 10,000 best.
+MOST_LINES = 10_000
+ENOUGH_LINES = 5_000
+# What the server takes in one string field.
+_LONGEST_TEXT = 65_000
+# A backslash escapes what follows it, so no tag can end with one; what looks like it stands in its place.
+_BACKSLASH = "⧵"  # U+29F5, which no name on the wire can hold
+
+
+def tagged(value: str) -> str:
+    """Return a name as a tag keeps it. Names on the wire are printable ASCII; others are spelled out."""
+    if not (value.isascii() and value.isprintable()):
+        value = value.encode("unicode_escape").decode()
+    return value.replace("\\", _BACKSLASH) or "-"
+
+
+def tag(value: str) -> str:
+    """Return a tag's value in line protocol."""
+    return tagged(value).replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
+
+
+def untag(value: str) -> str:
+    """Return the name that a tag keeps."""
+    return value.replace(_BACKSLASH, "\\")
+
+
+def text(value: str) -> str:
+    """Return a string field's value, quoted. Raises ValueError for more than a server takes."""
+    if len(value.encode()) > _LONGEST_TEXT:
+        raise ValueError(f"a text of {len(value.encode())} bytes: InfluxDB takes {_LONGEST_TEXT} in a field")
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def line(measurement: str, tags: Mapping[str, str], fields: Mapping[str, int | str], unix_us: int) -> bytes:
+    """Return one point. Fields are integers or texts; tags without a value are left out."""
+    head = ",".join([measurement, *(f"{name}={tag(tags[name])}" for name in sorted(tags) if tags[name])])
+    body = ",".join(
+        f"{name}={text(value)}" if isinstance(value, str) else f"{name}={value}i"
+        for name, value in fields.items()
+    )
+    return f"{head} {body} {unix_us}\n".encode()
+
+
+def packed(serialized: bytes) -> dict[str, int | str]:
+    """Return bytes as text fields: parts, part_0, part_1 and so on."""
+    whole = base64.b85encode(zlib.compress(serialized)).decode()
+    parts = [whole[i : i + _LONGEST_TEXT // 2] for i in range(0, len(whole), _LONGEST_TEXT // 2)]
+    return {"parts": len(parts)} | {f"part_{i}": part for i, part in enumerate(parts)}
+
+
+def unpacked(fields: Mapping[str, object]) -> bytes:
+    """Return the bytes that packed() was given."""
+    count = fields["parts"]
+    assert isinstance(count, int)
+    return zlib.decompress(base64.b85decode("".join(str(fields[f"part_{i}"]) for i in range(count))))
+
+
+def run_lengths(values: Sequence[int]) -> str:
+    """Write numbers as 'value' or 'value*times', by commas."""
+    runs = ((value, sum(1 for _ in same)) for value, same in groupby(values))
+    return ",".join(f"{value}*{times}" if times > 1 else str(value) for value, times in runs)
+
+
+def numbers(runs: str) -> Ints:
+    """Read what run_lengths() wrote."""
+    pairs = [run.partition("*") for run in runs.split(",")] if runs else []
+    values = np.array([int(value) for value, _, _ in pairs], dtype=np.int64)
+    return np.repeat(values, [int(times or 1) for _, _, times in pairs])
+
+
+class SampleLines:
+    """A layout's lines of one interval, and which rows of a Report fill them.
+
+    A point is a subject at the end of an interval: of counters what was counted in it, of gauges the level.
+    """
+
+    def __init__(self, layout: NodeLayout, clock: str = "") -> None:
+        entries = catalogue()
+        self._is_counter = layout.is_counter[:, None]
+        count = len(layout.series)
+        fields: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+        # The length of the interval stands beside the node's own figures.
+        fields["node", ""] = [("interval_us", count)]
+        for row, key in enumerate(layout.series):
+            entry = entries[key.metric]
+            subject = key.domain or key.device or key.workload
+            fields[entry.subject, subject].append((entry.name, row))
+        lines, rows = [], []
+        for (thing, subject), named in fields.items():
+            tags = {"node": layout.node, "clock": clock} | ({thing: subject} if subject else {})
+            # '%' is what the numbers are put in by.
+            head = ",".join([thing, *(f"{k}={tag(tags[k])}" for k in sorted(tags) if tags[k])])
+            body = ",".join(f"{name}=%di" for name, _ in named)
+            lines.append(f"{head.replace('%', '%%')} {body} %d\n")
+            rows += [*(row for _, row in named), count + 1]
+        self._template = "".join(lines).encode()
+        self._rows = np.array(rows, dtype=np.int64)
+        self.lines = len(lines)
+        self.fields = count + 1
+
+    def of(self, decoded: Decoded) -> Iterator[bytes]:
+        """Return a Report's lines, in pieces that fit a request."""
+        values, length_us = decoded.readings.values, decoded.readings.interval_us
+        change = values[:, 1:]
+        unix_us = decoded.start_us + decoded.realtime_offset_us + np.cumsum(length_us)
+        level = values[:, :1] + np.cumsum(change, axis=1)
+        table = np.vstack([np.where(self._is_counter, change, level), length_us, unix_us])
+        filled = table[self._rows].T
+        ticks = max(1, ENOUGH_LINES // self.lines)
+        for begin in range(0, len(filled), ticks):
+            part = filled[begin : begin + ticks]
+            yield self._template * len(part) % tuple(part.ravel().tolist())
+
+
+def requests(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Join pieces to bodies of about as many lines as a server takes best."""
+    waiting: list[bytes] = []
+    lines = 0
+    for piece in pieces:
+        count = piece.count(b"\n")
+        if waiting and lines + count > MOST_LINES:
+            yield b"".join(waiting)
+            waiting, lines = [], 0
+        waiting.append(piece)
+        lines += count
+    if waiting:
+        yield b"".join(waiting)

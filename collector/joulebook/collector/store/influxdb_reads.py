@@ -1,0 +1,255 @@
+"""What is asked of an InfluxDB store, in InfluxQL."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from joulebook.collector.ingest.sequence import Span
+from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.gaps import Edge
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store import influxdb_samples
+from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, literal
+from joulebook.collector.store.influxdb_ledger import EACH, GAP, SUMMED, UNATTRIBUTED, Sums
+from joulebook.collector.store.influxdb_lines import tagged, unpacked, untag
+from joulebook.collector.store.influxdb_marks import FIELDS, Mark, marks_in
+from joulebook.collector.store.influxdb_window import (
+    BY_MARK,
+    GapBetween,
+    Window,
+    nearest_after,
+    nearest_before,
+    newest,
+    of_boot,
+    read_window,
+    where,
+)
+from joulebook.collector.store.protocol import (
+    AccountRow,
+    JobRow,
+    NodeRow,
+    Points,
+    Range,
+    RawEnergy,
+    StoreError,
+    TimeRow,
+)
+from joulebook.v1 import report_pb2
+from joulebook.v1.catalogue import catalogue
+
+_LAYOUTS = 10_000
+GapKey = tuple[str, bytes, int, int]
+
+
+class Reads:
+    """The reading half. Only Reports that have their mark are seen, whatever else was written."""
+
+    def __init__(self, server: InfluxServer) -> None:
+        self._server = server
+        self._layouts: dict[tuple[str, int], NodeLayout] = {}
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Reads]:
+        """Give one set of Reports to several questions about the same range."""
+        frozen = _Frozen(self._server)
+        frozen._layouts = self._layouts
+        yield frozen
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._server.close()
+
+    def _window(self, selected: Range) -> Window:
+        return read_window(
+            self._server, Range(selected.from_us, selected.to_us, selected.node), self._known_layout
+        )
+
+    def layout(self, node: str, hash_: int) -> NodeLayout | None:
+        """Return a layout that a stored Report was sent with."""
+        found = self._layouts.get((node, hash_))
+        if found is not None:
+            return found
+        condition = f'"node" = {literal(tagged(node))} AND "hash" = {literal(f"{hash_:016x}")}'
+        (series,) = self._server.query(f'SELECT * FROM "{NAMES}"."layout" WHERE {condition}')
+        for row in (row for part in series for row in part.rows()):
+            if len(self._layouts) > _LAYOUTS:
+                self._layouts.clear()
+            found = NodeLayout(hash_, report_pb2.Layout.FromString(unpacked(row)))
+            self._layouts[node, hash_] = found
+        return found
+
+    def _known_layout(self, node: str, hash_: int) -> NodeLayout:
+        found = self.layout(node, hash_)
+        if found is None:
+            raise StoreError(
+                f"store {self._server.address.url}: layout {hash_:016x} of {node} is missing, though its "
+                f'Reports are there; was anything deleted from retention policy "{NAMES}"?'
+            )
+        return found
+
+    def _span(self, mark: Mark) -> Span:
+        return mark.span(self._known_layout(mark.node, mark.layout))
+
+    def tails(self) -> dict[tuple[str, bytes], Span]:
+        """Return the last Report's span of every boot of every node."""
+        (found,) = self._server.query(newest())
+        return {(mark.node, mark.boot): self._span(mark) for mark in marks_in(found)}
+
+    def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
+        """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
+        touching = f'{of_boot(node, boot)} AND "end_us" >= {start_us} AND "start_us" <= {end_us}'
+        answers = self._server.query(
+            f'SELECT {FIELDS} FROM "report" WHERE {touching} {BY_MARK}',
+            nearest_before(node, boot, "end_us", start_us),
+            nearest_after(node, boot, "start_us", end_us),
+        )
+        marks = [mark for found in answers for mark in marks_in(found)]
+        return [self._span(mark) for mark in sorted(marks, key=lambda m: m.start_us)]
+
+    def nodes(self) -> list[NodeRow]:
+        """Return every node, by name."""
+        last, sources = self._server.query(
+            f'SELECT last("end_us") AS "end_us", "layout" FROM "report" {BY_MARK}',
+            f'SELECT * FROM "{NAMES}"."source" GROUP BY "node"',
+        )
+        states: dict[str, dict[str, tuple[int, str, str]]] = defaultdict(dict)
+        for series in sources:
+            told = sorted((r["name"], (r["state"], r["reason"], r["fix"])) for r in series.rows())
+            states[untag(series.tags["node"])] = dict(told)
+        found: dict[str, tuple[tuple[int, int], str, str]] = {}
+        for series in last:
+            node = untag(series.tags["node"])
+            for row in series.rows():
+                at = (row["time"], row["end_us"])
+                if node not in found or at > found[node][0]:
+                    found[node] = (at, row["layout"], series.tags["boot"])
+        return [
+            NodeRow(
+                node,
+                self._known_layout(node, int(layout, 16)),
+                bytes.fromhex(boot),
+                end_unix_us,
+                states.get(node, {}),
+            )
+            for node, ((end_unix_us, _), layout, boot) in sorted(found.items())
+        ]
+
+    def jobs(self) -> list[JobRow]:
+        """Return every job on every node, by job and node."""
+        jobs, ends = self._server.query(
+            f'SELECT "source", "name", "user", "start_unix_us" FROM "{NAMES}"."job" GROUP BY "job", "node"',
+            f'SELECT last("exit_status") AS "exit_status" FROM "{NAMES}"."job_end" GROUP BY "job", "node"',
+        )
+        ended = {
+            (series.tags["job"], series.tags["node"]): (row["time"], row["exit_status"])
+            for series in ends
+            for row in series.rows()
+        }
+        rows = []
+        for series in jobs:
+            job, node = series.tags["job"], series.tags["node"]
+            end = ended.get((job, node), (None, None))
+            for row in series.rows():
+                said = (row["source"], row["name"], row["user"], row["start_unix_us"])
+                rows.append(JobRow(untag(job), untag(node), *said, *end))
+        return sorted(rows, key=lambda row: (row.job, row.node))
+
+    def accounts(self, selected: Range) -> list[AccountRow]:
+        """Return what each account received on each node, from the ledger.
+
+        The server adds up. Where a node has more or fewer rows than its marks vouch for, there are some of a
+        Report without a mark among them: those that have one are added up here.
+        """
+        condition = where(selected.from_us, selected.to_us, selected.node)
+        rows = f"{condition} AND \"gap\" = ''"
+        own = "" if selected.account is None else f' AND "account" = {literal(tagged(selected.account))}'
+        window = self._window(selected) if selected.account in (None, UNATTRIBUTED) else None
+        vouched, counted, summed, gap_rows = self._server.query(
+            f'SELECT sum("ledger_rows") FROM "report" WHERE {condition} GROUP BY "node"',
+            f'SELECT count("duration_us") FROM "ledger" WHERE {rows} GROUP BY "node"',
+            f'SELECT {SUMMED} FROM "ledger" WHERE {rows}{own} GROUP BY "account", "node"',
+            f'SELECT * FROM "ledger" WHERE {condition} AND "gap" = {literal(GAP)} GROUP BY "node"',
+        )
+        if window is None:
+            expected = {untag(s.tags["node"]): int(s.values[0][1]) for s in vouched}
+        else:
+            expected = defaultdict(int)
+            for mark in window.marks:
+                expected[mark.node] += mark.ledger_rows
+        there = {untag(s.tags["node"]): int(s.values[0][1]) for s in counted}
+        odd = {node for node in there | expected if there.get(node, 0) != expected.get(node, 0)}
+        sums = Sums()
+        sums.add_summed(summed, odd)
+        for node in sorted(odd):
+            one = Range(selected.from_us, selected.to_us, node)
+            marks = window.marks if window else self._window(one).marks
+            single = f"{where(one.from_us, one.to_us, node)} AND \"gap\" = ''{own}"
+            (found,) = self._server.query(
+                f'SELECT {EACH} FROM "ledger" WHERE {single} GROUP BY "account", "node", "clock"'
+            )
+            sums.add_marked(found, marks)
+        stored = {key: uj for series in gap_rows for key, uj in _gap_rows(series.tags["node"], series.rows())}
+        for gap in window.gaps if window else ():
+            sums.add_gap(gap, stored.get(_key(gap), gap.gap.by_class_uj.tolist()))
+        return sums.rows()
+
+    def watched(self, selected: Range) -> list[TimeRow]:
+        """Return how each node was watched."""
+        window = self._window(selected)
+        # reported, unread, gap, missing, raised
+        found: dict[str, list[int]] = defaultdict(lambda: [0] * 5)
+        for mark in window.marks:
+            times = found[mark.node]
+            times[0] += mark.end_us - mark.start_us
+            times[1] += mark.unread_us
+            times[4] += mark.raised_uj
+        for one in window.gaps:
+            times, length_us = found[one.node], one.gap.end_us - one.gap.start_us
+            times[2] += length_us
+            times[3] += length_us * one.gap.missing_ppm // 1_000_000
+            times[4] += one.gap.raised_uj
+        return [TimeRow(node, *times) for node, times in sorted(found.items())]
+
+    def raw_energy(self, selected: Range) -> list[RawEnergy]:
+        """Return raw readings of energy, for the check of the books."""
+        marks = self._window(selected).marks
+        return influxdb_samples.raw_energy(self._server, marks, self._known_layout, selected.node)
+
+    def raw_gaps(self, selected: Range) -> list[tuple[Edge, Edge]]:
+        """Return the raw readings on both sides of every gap, for the check of the books."""
+        return [(one.before, one.after) for one in self._window(selected).gaps]
+
+    def points(self, selected: Range, metric: int, subject: str | None) -> list[Points]:
+        """Return the series of a metric, of one subject where it is named."""
+        entry = catalogue()[metric]
+        if subject and entry.subject == "node":
+            return []
+        marks = self._window(selected).marks
+        return influxdb_samples.points(self._server, marks, entry, selected.node, subject)
+
+
+class _Frozen(Reads):
+    """Reads that keep the set of Reports they saw first."""
+
+    def __init__(self, server: InfluxServer) -> None:
+        super().__init__(server)
+        self._windows: dict[tuple[int, int, str | None], Window] = {}
+
+    def _window(self, selected: Range) -> Window:
+        key = (selected.from_us, selected.to_us, selected.node)
+        if key not in self._windows:
+            self._windows[key] = super()._window(selected)
+        return self._windows[key]
+
+
+def _gap_rows(node: str, rows: Iterator[dict[str, Any]]) -> Iterator[tuple[GapKey, Sequence[int]]]:
+    for row in rows:
+        key = (untag(node), bytes.fromhex(row["boot"]), row["gap_start_us"], row["gap_end_us"])
+        yield key, [row[f"{name}_active_uj"] for name in CLASSES]
+
+
+def _key(one: GapBetween) -> GapKey:
+    return (one.node, one.boot, one.gap.start_us, one.gap.end_us)

@@ -1,0 +1,128 @@
+"""The Reports of a range, and the gaps between them: a function of the set of marks, as it is read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from joulebook.collector.ingest.decode import MAX_INTERVAL_US
+from joulebook.collector.ledger.gaps import Edge, Gap, gap_between
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store.influxdb_http import InfluxServer, literal
+from joulebook.collector.store.influxdb_lines import tagged
+from joulebook.collector.store.influxdb_marks import FIELDS, Mark, marks_in
+from joulebook.collector.store.protocol import Range
+
+# How far back most Reports' forerunners are: the rest are asked for one by one.
+_BEHIND_US = 900_000_000
+# The server counts ns in 63 bits.
+_LAST_US = 9_223_372_036_854_775
+# Statements in one question.
+_AT_ONCE = 50
+BY_MARK = 'GROUP BY "node", "boot", "clock"'
+
+
+@dataclass(frozen=True, slots=True)
+class GapBetween:
+    """A gap: the readings on both sides, what they say passed, and the wall clock at its end."""
+
+    before: Edge
+    after: Edge
+    gap: Gap
+    node: str
+    boot: bytes
+    end_unix_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Reports that ended in a range, by node and end, and the gaps that ended in it."""
+
+    marks: Sequence[Mark]
+    gaps: Sequence[GapBetween]
+
+
+def where(from_us: int, to_us: int, node: str | None = None) -> str:
+    """Return the condition of a range: after from_us and not after to_us."""
+    condition = f"time > {max(from_us, -_LAST_US)}u AND time <= {min(to_us, _LAST_US)}u"
+    return condition if node is None else f'{condition} AND "node" = {literal(tagged(node))}'
+
+
+def read_window(server: InfluxServer, selected: Range, layout: Callable[[str, int], NodeLayout]) -> Window:
+    """Read a range's marks, and those around it that gaps are told by."""
+    from_us, to_us = max(selected.from_us, -_LAST_US), min(selected.to_us, _LAST_US)
+    around = where(from_us - _BEHIND_US, to_us + MAX_INTERVAL_US, selected.node)
+    (found,) = server.query(
+        f'SELECT {FIELDS} FROM "report" WHERE {around} AND "start_unix_us" <= {to_us} {BY_MARK}'
+    )
+    marks = marks_in(found)
+    by_boot: dict[tuple[str, bytes], list[Mark]] = defaultdict(list)
+    for mark in marks:
+        by_boot[mark.node, mark.boot].append(mark)
+    pairs: list[tuple[Mark, Mark]] = []
+    alone: list[Mark] = []
+    for own in by_boot.values():
+        own.sort(key=lambda m: m.start_us)
+        for i, after in enumerate(own):
+            if not from_us < after.start_unix_us <= to_us:
+                continue
+            if i and own[i - 1].end_us == after.start_us:
+                pairs.append((own[i - 1], after))
+            else:
+                # What does not meet may have a neighbour that is not among these: the wall clock was set.
+                alone.append(after)
+    pairs += _forerunners(server, alone)
+    inside = [mark for mark in marks if from_us < mark.end_unix_us <= to_us]
+    inside.sort(key=lambda m: (m.node, m.end_unix_us, m.end_us))
+    return Window(inside, [gap for gap in (_gap(*pair, layout) for pair in pairs) if gap is not None])
+
+
+def _forerunners(server: InfluxServer, marks: Sequence[Mark]) -> list[tuple[Mark, Mark]]:
+    """Return each mark with the one before it on the boot clock, where there is one."""
+    pairs = []
+    for begin in range(0, len(marks), _AT_ONCE):
+        asked = marks[begin : begin + _AT_ONCE]
+        answers = server.query(*(nearest_before(m.node, m.boot, "start_us", m.start_us) for m in asked))
+        pairs += [
+            (before, mark) for mark, found in zip(asked, answers, strict=True) for before in marks_in(found)
+        ]
+    return pairs
+
+
+def of_boot(node: str, boot: bytes) -> str:
+    """Return the condition of a boot's marks."""
+    return f'"node" = {literal(tagged(node))} AND "boot" = {literal(boot.hex())}'
+
+
+def nearest_before(node: str, boot: bytes, field: str, at_us: int) -> str:
+    """Ask for the mark whose field is the largest below a time of the boot clock."""
+    return _nearest("max", field, f'{of_boot(node, boot)} AND "{field}" < {at_us}')
+
+
+def nearest_after(node: str, boot: bytes, field: str, at_us: int) -> str:
+    """Ask for the mark whose field is the smallest above a time of the boot clock."""
+    return _nearest("min", field, f'{of_boot(node, boot)} AND "{field}" > {at_us}')
+
+
+def _nearest(selector: str, field: str, condition: str) -> str:
+    # A selector brings the other fields of its point along.
+    chosen = FIELDS.replace(f'"{field}"', f'{selector}("{field}") AS "{field}"')
+    return f'SELECT {chosen}, "clock" FROM "report" WHERE {condition} GROUP BY "node", "boot"'
+
+
+def newest() -> str:
+    """Ask for each boot's mark that ends last on its boot clock."""
+    return _nearest("max", "end_us", "time <= 9223372036854775u")
+
+
+def _gap(before: Mark, after: Mark, layout: Callable[[str, int], NodeLayout]) -> GapBetween | None:
+    meets = before.end_us == after.start_us and before.last_uj == after.first_uj
+    if meets and before.layout == after.layout:
+        return None
+    last = before.span(layout(before.node, before.layout)).end
+    following = after.span(layout(after.node, after.layout)).start
+    gap = gap_between(last, following)
+    if gap is None:
+        return None
+    return GapBetween(last, following, gap, after.node, after.boot, after.start_unix_us)
