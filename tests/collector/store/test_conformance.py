@@ -107,6 +107,7 @@ READS: dict[str, Callable[[Store, Range], Any]] = {
     "watched": lambda s, r: [astuple(row) for row in s.watched(r)],
     "raw_energy": _raw,
     "raw_gaps": _gaps,
+    "over_time": lambda s, r: sorted(s.energy_over_time(r.from_us, r.to_us, 7_000_003, r.node)),
     "points": lambda s, r: [_points(s, r, by_name()[name].number) for name in _METRICS],
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from joulebook.collector.ingest.sequence import Span
@@ -16,6 +17,7 @@ from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, literal
 from joulebook.collector.store.influxdb_ledger import EACH, GAP, SUMMED, UNATTRIBUTED, Sums
 from joulebook.collector.store.influxdb_lines import tagged, unpacked, untag
 from joulebook.collector.store.influxdb_marks import FIELDS, Mark, marks_in
+from joulebook.collector.store.influxdb_over_time import around, rows_around, spread
 from joulebook.collector.store.influxdb_window import (
     BY_MARK,
     GapBetween,
@@ -195,6 +197,29 @@ class Reads:
         for gap in window.gaps if window else ():
             sums.add_gap(gap, stored.get(_key(gap), gap.gap.by_class_uj.tolist()))
         return sums.rows()
+
+    def energy_over_time(
+        self, from_us: int, to_us: int, step_us: int, node: str | None
+    ) -> list[tuple[str, int, int]]:
+        """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0."""
+        selected = around(from_us, to_us, node)
+        window = self._window(selected)
+        (gap_rows,) = self._server.query(
+            f'SELECT * FROM "ledger" WHERE {where(selected.from_us, selected.to_us, node)} '
+            f'AND "gap" = {literal(GAP)} GROUP BY "node"'
+        )
+        stored = {key: uj for series in gap_rows for key, uj in _gap_rows(series.tags["node"], series.rows())}
+        gaps = (
+            (
+                UNATTRIBUTED,
+                sum(stored.get(_key(gap), gap.gap.by_class_uj.tolist())),
+                gap.end_unix_us - (gap.gap.end_us - gap.gap.start_us),
+                gap.end_unix_us,
+            )
+            for gap in window.gaps
+        )
+        rows = chain(rows_around(self._server, selected, window.marks), gaps)
+        return spread(rows, from_us, to_us, step_us)
 
     def watched(self, selected: Range) -> list[TimeRow]:
         """Return how each node was watched."""
