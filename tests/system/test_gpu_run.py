@@ -66,7 +66,6 @@ def _ask(url: str, path: str) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "visible", "gpus"),
     [
-        pytest.param(["use"], None, 1, id="a process on a GPU"),
         pytest.param([], "1", 1, id="a GPU held by the environment, without a process"),
         pytest.param(["use"], "1", 2, id="one used, another held"),
         pytest.param([], None, 0, id="neither"),

@@ -186,6 +186,18 @@ def test_jobs_hold_what_their_environment_says(node: Node) -> None:
     assert node.held() == {}
 
 
+def test_jobs_that_begin_late_are_looked_at_again(tmp_path: Path) -> None:
+    """Until a job tells of GPUs it is asked at ever longer intervals, and never again after."""
+    holders = GpuHolders(tmp_path, [NamedGpu(0, 0)])
+    job = Holder(Workload("slurm.1", JOB, "slurm"), pid=1)
+    assert not any(holders.look([job]) for _ in range(5))
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/environ").write_text("SLURM_JOB_GPUS=0")
+    assert [holders.look([job]) for _ in range(5)] == [False, False, True, False, False]
+    (tmp_path / "1/environ").write_text("SLURM_JOB_GPUS=7")
+    assert not any(holders.look([job]) for _ in range(60))
+
+
 @pytest.fixture
 def unprivileged() -> Iterator[None]:
     """Be nobody for a while, where the test runs as root."""

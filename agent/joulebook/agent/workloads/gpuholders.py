@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Protocol
 
 from joulebook.agent.source import UNREADABLE, WORKING, Finding
 from joulebook.agent.workloads.workload import JOB, Workload
+
+_log = logging.getLogger(__name__)
 
 # Slurm's are numbers of the node's device files (/dev/nvidiaN), whatever a device cgroup hides: the job's
 # allocation first, then the step's. CUDA's is what the program is meant to see.
@@ -23,8 +26,7 @@ _CONTAINERS = frozenset(("docker", "podman", "containerd", "crio"))
 
 _MAX_DIRECTORIES = 32
 _MAX_PIDS = 16
-# A job's first processes are the scheduler's own and know nothing of GPUs: its own come soon or never.
-_TRIES = 20
+_DENIED = "the environment of other users' processes may not be read: which GPUs jobs hold is not known"
 _FIX = "give the agent CAP_SYS_PTRACE (systemd: AmbientCapabilities=CAP_SYS_PTRACE), or run it as root"
 
 
@@ -86,28 +88,29 @@ class GpuHolders:
         self._procfs = procfs
         self._gpus = gpus
         self._held: dict[str, tuple[str, ...]] = {}
-        self._tries: dict[str, int] = {}
+        self._looks: dict[str, int] = {}
         self._denied = False
 
     def look(self, holders: Iterable[Holder]) -> bool:
         """Look at the jobs that are not known yet; say whether what is held changed."""
-        before = dict(self._held)
-        there = set()
+        before = self._held
+        known = dict(before)
+        looks: dict[str, int] = {}
         for holder in holders:
             name = holder.workload.id
             if holder.workload.kind != JOB:
                 continue
-            there.add(name)
-            tries = self._tries.get(name, 0)
-            if tries >= _TRIES:
+            looks[name] = self._looks.get(name, 0) + 1
+            # A job's first processes are the scheduler's own and know nothing of GPUs. Its own come soon,
+            # late or never: so the 1st, 2nd, 4th, 8th … look is taken.
+            if name in known or looks[name] & (looks[name] - 1):
                 continue
             held = self._ask(holder)
-            self._tries[name] = tries + 1 if held is None else _TRIES
-            if held:
-                self._held[name] = held
-        self._held = {name: held for name, held in self._held.items() if name in there}
-        self._tries = {name: tries for name, tries in self._tries.items() if name in there}
-        return self._held != before
+            if held is not None:
+                known[name] = held
+        self._looks = looks
+        self._held = {name: held for name, held in known.items() if name in looks}
+        return any(self._held.get(name, ()) != before.get(name, ()) for name in before | self._held)
 
     def held(self, workloads: Iterable[Workload]) -> dict[str, tuple[str, ...]]:
         """Return what each holds; what a child holds it holds instead of those around it."""
@@ -135,7 +138,9 @@ class GpuHolders:
             try:
                 environ = parse_environ((self._procfs / str(pid) / "environ").read_bytes())
             except PermissionError:
-                self._denied = True
+                if not self._denied:
+                    self._denied = True
+                    _log.warning("%s; %s", _DENIED, _FIX)
                 continue
             except OSError:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from joulebook.agent.source import UNREADABLE, WORKING, Finding, Series
 from joulebook.agent.workloads.gpuholders import GpuHolders, HeldGpu, Holder
 from joulebook.agent.workloads.workload import Workload
 from joulebook.v1 import metrics_pb2
+
+_log = logging.getLogger(__name__)
 
 # Asking a driver takes from a tenth of a millisecond to tens of them, and locks that the work on the GPU
 # may need. So the next look comes no sooner than this many times what the last one took: half a percent of
@@ -105,6 +108,8 @@ class Gpus:
             try:
                 processes = gpu.processes(now_us)
             except OSError as error:
+                if gpu.domain not in self._errors:
+                    _log.warning("%s: processes: %s; %s", gpu.domain, error, getattr(error, "fix", ""))
                 self._errors[gpu.domain] = error
                 # Nobody is known to have gone.
                 shares |= {key: each for key, each in self._seen.items() if key[1] == gpu.domain}
