@@ -9,10 +9,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from joulebook.agent.workloads.hierarchy import cgroup_paths
+
 _PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv"
 _TOOLS = ("mmdebstrap", "systemd-nspawn", "systemd-analyze", "nsenter")
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 _BOOT_S = 60.0
+# Move into the groups named before "--", then be the rest.
+_ENTER = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
 
 
 def lacking() -> str:
@@ -63,10 +67,11 @@ class Machine:
     def __init__(self, tree: Path, log: Path) -> None:
         self.tree = tree
         self._log = log
-        self._groups_before = set(_groups())
+        self._groups = _make_groups()
         with log.open("wb") as lines:
             self._process = subprocess.Popen(
                 [
+                    *("sh", "-euc", _ENTER, "sh", *map(str, self._groups), "--"),
                     *("systemd-nspawn", "--boot", "--register=no", "--keep-unit", "--private-network"),
                     *("--console=pipe", "--machine=joulebook-test", "-D", str(tree)),
                     "systemd.unified_cgroup_hierarchy=1",
@@ -117,7 +122,7 @@ class Machine:
         return ran
 
     def stop(self) -> None:
-        """Power off, and remove the groups that nspawn leaves."""
+        """Power off, and remove its groups."""
         if self._process.poll() is None:
             # What nspawn takes for an orderly power-off.
             self._process.terminate()
@@ -127,7 +132,7 @@ class Machine:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
         deadline_s = time.monotonic() + 10
-        for group in set(_groups()) - self._groups_before:
+        for group in self._groups:
             for directory in sorted((group, *group.rglob("*/")), reverse=True):
                 while True:
                     try:
@@ -140,11 +145,18 @@ class Machine:
                         time.sleep(0.05)
 
 
-def _groups() -> list[Path]:
-    """Return the groups of the two names that nspawn makes below our own."""
-    return [
-        path
-        for name in ("payload", "supervisor")
-        for depth in ("*", "*/*", "*/*/*", "*/*/*/*")
-        for path in Path("/sys/fs/cgroup").glob(f"{depth}/{name}")
-    ]
+def _make_groups() -> list[Path]:
+    """Make groups of the machine's own, in the hierarchies that a systemd uses, below ours."""
+    mounts = {
+        "": [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")],
+        "name=systemd": [Path("/sys/fs/cgroup/systemd")],
+    }
+    paths = cgroup_paths(Path("/proc"), "self")
+    groups = []
+    for key, roots in mounts.items():
+        root = next((each for each in roots if (each / "cgroup.procs").exists()), None)
+        if root is not None and key in paths:
+            group = root / paths[key].lstrip("/") / f"joulebook-test-{os.getpid()}"
+            group.mkdir()
+            groups.append(group)
+    return groups
