@@ -79,5 +79,5 @@ def _fields(commit: Commit) -> int:
     readings = sum((len(d.readings.layout.series) + 1) * _TICKS for d in commit.reports)
     books = commit.books
     parts = (books.active_uj, books.idle_uj, books.modelled_uj, books.systematic_uj, books.variance_uj2)
-    booked = sum(int((part != 0).sum()) for part in parts) + 3 * len(books.account)
+    booked = sum(int((part != 0).sum()) for part in parts) + 4 * len(books.account)
     return readings + booked + 10 * len(commit.reports)

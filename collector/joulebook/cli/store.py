@@ -8,7 +8,7 @@ import click
 
 from joulebook.cli.options import FileOption, configuration
 from joulebook.collector.main import store_path
-from joulebook.collector.store.influxdb_address import EXPECTED, InfluxAddress, authorization, is_influxdb
+from joulebook.collector.store.influxdb_address import EXPECTED, InfluxAddress, is_influxdb
 from joulebook.collector.store.protocol import StoreError
 
 _UNITS = {"h": 3600, "d": 86_400, "w": 604_800}
@@ -38,7 +38,10 @@ def setup(config: str | None, store: str | None, retention: str, org: str) -> No
         click.echo(f"store {place}: a file; the collector makes it, nothing to set up")
         return
     try:
-        from joulebook.collector.store.influxdb_http import InfluxServer  # noqa: PLC0415  an extra
+        from joulebook.collector.store.influxdb_http import (  # noqa: PLC0415  an extra
+            InfluxServer,
+            authorization,
+        )
         from joulebook.collector.store.influxdb_setup import setup as make  # noqa: PLC0415
 
         server = InfluxServer(InfluxAddress.parse(place), authorization(found.store_credentials))

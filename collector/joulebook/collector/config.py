@@ -21,9 +21,10 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     tls_key: str = ""
     # Binds other addresses than loopback without TLS.
     insecure: bool = False
-    # The embedded store's file; empty: joulebook.duckdb in /var/lib/joulebook as root or as a service, else
-    # in $XDG_STATE_HOME/joulebook. Or a database that collectors share: influxdb://host:port/database,
-    # influxdbs:// for TLS; `joulebook store setup` makes it.
+    # A database that collectors share, influxdb://host:port/database (influxdbs:// for TLS), made by
+    # `joulebook store setup`; or the embedded store's file.
+    # Empty: joulebook.duckdb in /var/lib/joulebook as root or as a service, else
+    # in $XDG_STATE_HOME/joulebook.
     store: str = ""
     # For InfluxDB: a file that holds user:password (InfluxDB 1) or a token (2 and 3); empty: none.
     store_credentials: str = ""

@@ -93,6 +93,19 @@ def test_filled_gap_is_empty_for_dashboards_too(influx: RunningInflux) -> None:
     store.close()
 
 
+def test_dashboards_see_the_whole_of_every_account(influx: RunningInflux) -> None:
+    """The field energy_uj of the ledger adds up to what each account has in the books, gaps included."""
+    node = SimulatedNode()
+    reports = _reports(node)
+    store = InfluxStore(influx.fresh())
+    deliver(store, [[reports[0], reports[2]], [reports[3]]])
+    (found,) = store._server.query('SELECT sum("energy_uj") FROM "ledger" GROUP BY "account"')
+    shown = {series.tags["account"]: series.values[0][1] for series in found}
+    assert shown == {a.account: sum(a.active_uj) + sum(a.idle_uj) for a in store.accounts(EVER)}
+    assert sum(shown.values()) == node.measured_uj
+    store.close()
+
+
 def test_a_lost_row_is_found(influx: RunningInflux) -> None:
     """A row of the ledger that was lost or changed shows as a residual: the check reads raw readings."""
     node = SimulatedNode()

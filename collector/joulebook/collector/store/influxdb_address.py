@@ -1,13 +1,9 @@
-"""Where an InfluxDB is, and what it is told to let us in."""
+"""Where an InfluxDB is. The configuration reads this too, so it imports nothing heavy."""
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
-
-from joulebook.collector.store.protocol import StoreError
 
 _SCHEMES = {"influxdb": "http", "influxdbs": "https"}
 EXPECTED = "influxdb://host:port/database, or influxdbs:// for TLS"
@@ -49,23 +45,3 @@ class InfluxAddress:
             raise ValueError(f"database {database!r}: expected a name without '/', '\"' and '\\'")
         place = f"[{host}]" if ":" in host else host
         return cls(f"{_SCHEMES[parts.scheme]}://{place}:{port}", host, database)
-
-
-def authorization(file: str) -> str:
-    """Return the Authorization header that a file's credentials make; '' for no file.
-
-    The file holds user:password (InfluxDB 1) or a token (2 and 3).
-    """
-    if not file:
-        return ""
-    try:
-        secret = Path(file).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"collector.store_credentials = {file!r}: cannot be read ({error})") from error
-    if not secret or "\n" in secret:
-        raise StoreError(
-            f"collector.store_credentials = {file!r}: expected one line, user:password or a token"
-        )
-    if ":" in secret:
-        return "Basic " + base64.b64encode(secret.encode()).decode()
-    return f"Token {secret}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -50,6 +52,26 @@ def name(identifier: str) -> str:
 def literal(value: str) -> str:
     """Quote a text for InfluxQL."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def authorization(file: str) -> str:
+    """Return the Authorization header that a file's credentials make; '' for no file.
+
+    The file holds user:password (InfluxDB 1) or a token (2 and 3).
+    """
+    if not file:
+        return ""
+    try:
+        secret = Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"collector.store_credentials = {file!r}: cannot be read ({error})") from error
+    if not secret or "\n" in secret:
+        raise StoreError(
+            f"collector.store_credentials = {file!r}: expected one line, user:password or a token"
+        )
+    if ":" in secret:
+        return "Basic " + base64.b64encode(secret.encode()).decode()
+    return f"Token {secret}"
 
 
 class InfluxServer:

@@ -29,18 +29,21 @@ EACH = ", ".join(f'"{name}"' for name in (*SUMS, "start_unix_us", "end_unix_us")
 
 
 def ledger_lines(reports: Sequence[Decoded], books: Books, clocks: Sequence[str]) -> Iterator[bytes]:
-    """Return the rows' points, what is 0 left out: a sum takes no notice of it."""
+    """Return the rows' points, what is 0 left out: a sum takes no notice of it.
+
+    energy_uj, the whole, is for others to read; our own sums are over the classes.
+    """
     if not books.account:
         return
     end = np.array([d.end_us + d.realtime_offset_us for d in reports], dtype=np.int64)[books.report]
     length = np.array([d.end_us - d.start_us for d in reports], dtype=np.int64)[books.report]
     energies = np.hstack([books.active_uj, books.idle_uj])
     errors = np.stack([books.modelled_uj, books.systematic_uj, books.variance_uj2], axis=1)
-    always = np.stack([length, end - length, end, end], axis=1)
+    always = np.stack([length, end - length, end, energies.sum(axis=1), end], axis=1)
     table = np.hstack([energies, errors, always])
     kept = table != 0
-    kept[:, -4:] = True
-    names = np.array([f"{name}=%di" for name in [*SUMS, "start_unix_us", "end_unix_us"]])
+    kept[:, -always.shape[1] :] = True
+    names = np.array([f"{name}=%di" for name in [*SUMS, "start_unix_us", "end_unix_us", "energy_uj"]])
     bodies: dict[bytes, str] = {}
     heads = [f",node={tag(d.node)} " for d in reports]
     accounts = {a: tag(a) for a in set(books.account)}
@@ -67,6 +70,7 @@ def gap_line(
     """Return a gap's row. Nothing is left out, so that a later row at the same place replaces all of it."""
     fields: dict[str, int | str] = {"boot": boot.hex(), "gap_start_us": start_us, "gap_end_us": end_us}
     fields |= {f"{name}_active_uj": uj for name, uj in zip(CLASSES, by_class_uj, strict=True)}
+    fields["energy_uj"] = sum(by_class_uj)
     return line("ledger", {"account": UNATTRIBUTED, "gap": GAP, "node": node}, fields, end_unix_us)
 
 
