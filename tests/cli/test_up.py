@@ -112,11 +112,19 @@ def test_up_shows_power_and_stops_in_order(up: Up) -> None:
     assert up.process.returncode == 0
 
 
+def _agent_of(up: Up) -> int:
+    """Return the agent's pid. A process that is just being executed has no command line for a moment."""
+    while True:
+        children = Path(f"/proc/{up.process.pid}/task/{up.process.pid}/children").read_text().split()
+        for child in children:
+            if b"agent" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                return int(child)
+        assert up.process.poll() is None
+
+
 def test_child_that_dies_is_told(up: Up) -> None:
     """When the agent dies, up says so with the end of its log, stops the collector and exits with 1."""
-    children = Path(f"/proc/{up.process.pid}/task/{up.process.pid}/children").read_text().split()
-    agent = next(c for c in children if b"agent" in Path(f"/proc/{c}/cmdline").read_bytes().split(b"\0"))
-    os.kill(int(agent), signal.SIGKILL)
+    os.kill(_agent_of(up), signal.SIGKILL)
     rest, _ = up.process.communicate()
     assert up.process.returncode == 1
     assert "the agent ended by SIGKILL; the end of" in rest
