@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from typing import Any
@@ -306,4 +307,26 @@ def test_a_snapshot_stays_as_it_was(kind: Kind) -> None:
         booked_uj = sum(sum(a.active_uj) + sum(a.idle_uj) for a in before if a.account != "unattributed")
         assert raw_uj == booked_uj
         assert len(frozen.raw_gaps(EVER)) == 1
+    assert total_uj(store) == node.measured_uj
+
+
+def test_commits_beside_questions_do_not_show(kind: Kind) -> None:
+    """Books that grow and whose gaps are filled while they are read balance in every answer."""
+    node = SimulatedNode()
+    node.begin([Load("slurm.1", cpu_us=1_000_000)])
+    sent = []
+    for _ in range(60):
+        node.tick()
+        sent.append(node.report())
+    reports = decoded(node, sent)
+    store = kind.opened()
+    deliver(store, [reports[:1]])
+    batches = [[reports[i + 1]] for i in range(0, 58, 2)] + [[reports[i]] for i in range(2, 60, 2)]
+    writer = threading.Thread(target=deliver, args=(store, [*batches, reports]))
+    writer.start()
+    residuals = []
+    while writer.is_alive():
+        residuals.append(get_ledger(store, node=None, from_us=0, to_us=EVER.to_us).residual_uj)
+    writer.join()
+    assert set(residuals) == {0}
     assert total_uj(store) == node.measured_uj

@@ -169,10 +169,11 @@ class Reads:
         rows = f"{condition} AND \"gap\" = ''"
         own = "" if selected.account is None else f' AND "account" = {literal(tagged(selected.account))}'
         window = self._window(selected) if selected.account in (None, UNATTRIBUTED) else None
-        vouched, counted, summed, gap_rows = self._server.query(
+        vouched, summed, counted, gap_rows = self._server.query(
             f'SELECT sum("ledger_rows") FROM "report" WHERE {condition} GROUP BY "node"',
-            f'SELECT count("duration_us") FROM "ledger" WHERE {rows} GROUP BY "node"',
             f'SELECT {SUMMED} FROM "ledger" WHERE {rows}{own} GROUP BY "account", "node"',
+            # After the sums: rows only come to be, so as many now as there should be were no more then.
+            f'SELECT count("duration_us") FROM "ledger" WHERE {rows} GROUP BY "node"',
             f'SELECT * FROM "ledger" WHERE {condition} AND "gap" = {literal(GAP)} GROUP BY "node"',
         )
         if window is None:
