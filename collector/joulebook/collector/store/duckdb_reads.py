@@ -15,8 +15,9 @@ import pyarrow as pa
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.gaps import Edge
-from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store import energy_over_time
+from joulebook.collector.store.duckdb_columns import energy_by_layout, points_by_series
 from joulebook.collector.store.protocol import (
     AccountRow,
     JobRow,
@@ -28,7 +29,6 @@ from joulebook.collector.store.protocol import (
 )
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
-from joulebook.v1.catalogue import catalogue
 
 Ints = npt.NDArray[np.int64]
 
@@ -251,25 +251,7 @@ class Reads:
             """,
             parameters,
         )
-        layout_ids = table["layout_id"].to_numpy()
-        ticks = table["ticks"].to_numpy()
-        change = table["change"].combine_chunks().values.to_numpy() if table.num_rows else np.zeros(0)
-        offsets = np.concatenate([[0], np.cumsum(ticks)])
-        result = []
-        # One group a layout and length; within it domains in alphabetical order, each with the same Reports.
-        breaks = np.flatnonzero((np.diff(layout_ids) != 0) | (np.diff(ticks) != 0)) + 1
-        for begin, end in zip([0, *breaks], [*breaks, len(ticks)], strict=True):
-            if begin == end:
-                continue
-            layout = self._layout(int(layout_ids[begin]))
-            sent = sorted(
-                n for n, row in zip(layout.domain_names, layout.energy_row, strict=True) if row >= 0
-            )
-            block = change[offsets[begin] : offsets[end]].reshape(len(sent), -1, ticks[begin])
-            energy = np.zeros((block.shape[1], len(layout.domain_names), ticks[begin]), dtype=np.int64)
-            energy[:, [layout.domain_names.index(n) for n in sent]] = block.transpose(1, 0, 2)
-            result.append(RawEnergy(layout, energy))
-        return result
+        return energy_by_layout(table, self._layout)
 
     def raw_gaps(self, selected: Range) -> list[tuple[Edge, Edge]]:
         """Return the raw readings on both sides of every gap, for the check of the books."""
@@ -305,20 +287,7 @@ class Reads:
             """,
             parameters,
         )
-        is_counter = catalogue()[metric].is_counter
-        grouped: dict[tuple[str, SeriesKey], list[tuple[Ints, Ints, Ints]]] = defaultdict(list)
-        for row in table.to_pylist():
-            interval_us = np.array(row["interval_us"], dtype=np.int64)
-            change = np.array(row["change"], dtype=np.int64)
-            values = change if is_counter else row["first"] + np.cumsum(change)
-            passed = np.cumsum(interval_us)
-            unix_us = row["end_unix_us"] - (passed[-1] - passed)
-            key = SeriesKey(metric, row["domain"], row["device"], row["workload"])
-            grouped[row["node"], key].append((unix_us, interval_us, values))
-        return [
-            Points(node, key, *(np.concatenate(column) for column in zip(*parts, strict=True)))
-            for (node, key), parts in grouped.items()
-        ]
+        return points_by_series(table, metric)
 
 
 class _Frozen(Reads):
