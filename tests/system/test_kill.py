@@ -46,6 +46,16 @@ def test_kills_lose_nothing_and_count_nothing_twice(site: Site) -> None:
     assert all(a["energy_uj"] >= 0 for a in ledger["accounts"])
 
 
+def test_a_second_agent_does_not_begin(site: Site) -> None:
+    """Two agents would measure a node twice: the second one ends with 2, and the first goes on."""
+    site.until(lambda ledger: ledger["measured_uj"] > 0)
+    first = site.running.pop("agent")
+    site.start("agent")
+    assert site.running.pop("agent").wait() == 2
+    site.running["agent"] = first
+    assert first.poll() is None
+
+
 def test_a_busy_command_is_booked_apart_from_an_idle_one(site: Site) -> None:
     """A command that computes is booked by its CPU time, and one that sleeps is not charged for it."""
     site.until(lambda ledger: ledger["measured_uj"] > 0)

@@ -31,7 +31,7 @@ _FLUSH_S = 5.0
 
 
 def main(config: AgentConfig) -> int:
-    """Measure and stream until SIGTERM or SIGINT; return the exit status."""
+    """Measure and stream until SIGTERM or SIGINT; return the exit status, 2 when it could not begin."""
     # Imported here: a machine that only asks `--once` or `doctor` does without gRPC.
     from joulebook.agent.uplink import Uplink  # noqa: PLC0415
 
@@ -43,7 +43,11 @@ def main(config: AgentConfig) -> int:
         _,
     ):
         uplink = Uplink(config.collector, outbox, tls_ca=config.tls_ca)
-        run_socket = _run_socket(config.socket_path())
+        try:
+            run_socket = _run_socket(config.socket_path())
+        except FileExistsError as error:
+            _log.error("%s", error)
+            return 2
         sampler.start()
         uplink.start()
         # What is here now stays: the collector of garbage need not walk through it at every turn.
@@ -128,6 +132,9 @@ def _run_socket(path: Path) -> RunSocket | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         return RunSocket(path)
+    except FileExistsError:
+        # Two agents on a node would measure everything twice; the collector would refuse the second.
+        raise
     except OSError as error:
         _log.warning("%s: %s; `joulebook run` cannot reach this agent", path, error)
         return None
