@@ -37,6 +37,8 @@ class Site:
             "JOULEBOOK__AGENT__SOCKET": f"{directory}/agent.sock",
             "JOULEBOOK__AGENT__TICK_S": "0.05",
             "JOULEBOOK__AGENT__REPORT_S": "0.2",
+            # What the made-up counter shows is all caused by use: what is whose is told by CPU time alone.
+            "JOULEBOOK__AGENT__IDLE_POWER_MW": '{"cpu.0" = 1}',
         }
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 

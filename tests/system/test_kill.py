@@ -63,7 +63,8 @@ def test_a_busy_command_is_booked_apart_from_an_idle_one(site: Site) -> None:
     script = "import time\nwhile time.process_time() < 0.4: pass"
     busy = json.loads(site.run("--name", "busy", "--", sys.executable, "-S", "-c", script).stdout)
     idle = json.loads(site.run("--name", "idle", "--", "sleep", "0.4").stdout)
-    assert busy["active_uj"] > 5 * max(idle["active_uj"], 1)
+    # 0.4 s of CPU time beside a few ms: whatever else runs, the order cannot turn.
+    assert busy["active_uj"] > 2 * idle["active_uj"]
     assert busy["coverage"]["missing"] == 0
     site.counter.stop()
     assert site.end("agent", signal.SIGTERM) == 0
