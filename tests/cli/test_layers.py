@@ -7,6 +7,7 @@ import pytest
 
 from joulebook.agent.config import AgentConfig
 from joulebook.cli.layers import ConfigError, load
+from joulebook.collector.alerts.config import AlertsConfig
 from joulebook.collector.config import CollectorConfig
 from joulebook.collector.ledger.policy import Policy
 
@@ -40,7 +41,7 @@ def test_later_layers_win(tmp_path: Path) -> None:
 def test_nothing_given_is_the_defaults(tmp_path: Path) -> None:
     """An empty file gives every default."""
     found = load(_file(tmp_path, ""), environ={})
-    assert (found.agent, found.collector) == (AgentConfig(), CollectorConfig())
+    assert (found.agent, found.collector, found.alerts) == (AgentConfig(), CollectorConfig(), AlertsConfig())
 
 
 def test_file_is_found_by_the_environment(tmp_path: Path) -> None:

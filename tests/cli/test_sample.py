@@ -8,6 +8,7 @@ import msgspec
 from joulebook.agent.config import AgentConfig
 from joulebook.cli.layers import SECTIONS, load
 from joulebook.cli.sample import sample, toml_value
+from joulebook.collector.alerts.config import AlertsConfig
 from joulebook.collector.config import CollectorConfig
 
 
@@ -18,7 +19,7 @@ def test_sample_is_the_defaults(tmp_path: Path) -> None:
     file = tmp_path / "sample.toml"
     file.write_text(text)
     found = load(file, environ={})
-    assert (found.agent, found.collector) == (AgentConfig(), CollectorConfig())
+    assert (found.agent, found.collector, found.alerts) == (AgentConfig(), CollectorConfig(), AlertsConfig())
 
 
 def test_sample_explains() -> None:

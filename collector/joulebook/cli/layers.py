@@ -14,9 +14,14 @@ from typing import Any, TypeVar, get_origin, get_type_hints
 import msgspec
 
 from joulebook.agent.config import AgentConfig
+from joulebook.collector.alerts.config import AlertsConfig
 from joulebook.collector.config import CollectorConfig
 
-SECTIONS: dict[str, type[msgspec.Struct]] = {"agent": AgentConfig, "collector": CollectorConfig}
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "agent": AgentConfig,
+    "collector": CollectorConfig,
+    "alerts": AlertsConfig,
+}
 DEFAULT_FILE = Path("/etc/joulebook/joulebook.toml")
 _PREFIX = "JOULEBOOK__"
 
@@ -46,6 +51,7 @@ class Configuration:
 
     agent: AgentConfig
     collector: CollectorConfig
+    alerts: AlertsConfig
     origins: Mapping[Key, str]
 
 
@@ -62,9 +68,10 @@ def load(
             given[key] = Given(value, f"--{key[1].replace('_', '-')}")
     agent = _section(AgentConfig, "agent", given, errors)
     collector = _section(CollectorConfig, "collector", given, errors)
-    if errors or agent is None or collector is None:
+    alerts = _section(AlertsConfig, "alerts", given, errors)
+    if errors or agent is None or collector is None or alerts is None:
         raise ConfigError(errors)
-    return Configuration(agent, collector, {key: one.origin for key, one in given.items()})
+    return Configuration(agent, collector, alerts, {key: one.origin for key, one in given.items()})
 
 
 def _chosen(file: Path | None, environ: Mapping[str, str]) -> Path | None:

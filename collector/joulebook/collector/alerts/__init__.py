@@ -1,0 +1,1 @@
+"""Rules over the ledger and the samples, the life of alerts, and their delivery."""

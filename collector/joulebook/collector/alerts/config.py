@@ -1,0 +1,70 @@
+"""What the alerts can be told."""
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+
+class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Section [alerts] of the configuration."""
+
+    # Alertmanagers, all of them: http://host:port, with a path where they are served below one. Empty: alerts
+    # are kept and shown, and sent to nobody.
+    alertmanagers: list[str] = []
+    # A file that holds user:password or a token for them; empty: none.
+    alertmanager_credentials: str = ""
+    # Where people reach this collector's page; alerts link to it. Empty: where it listens.
+    external_url: str = ""
+    # How often alerts are judged, and sent again while they fire.
+    evaluate_s: float = 10.0
+    resend_s: float = 60.0
+    # How long resolved alerts are kept.
+    keep_days: float = 30.0
+    # A GPU that a job holds at utilisation 0, and at most this share of the way from its idle floor to its
+    # power limit, for this long of reported time.
+    gpu_held_idle_for_s: float = 900.0
+    gpu_held_idle_band: float = 0.1
+    # A job that uses at most this share of the CPUs that it reserved, and none of the GPUs.
+    cpu_held_idle_for_s: float = 900.0
+    cpu_held_idle_share: float = 0.05
+    # A node that is on without a job.
+    node_unallocated_for_s: float = 1800.0
+    # A node whose agent said nothing, and for how long it is told of before it is taken for gone.
+    agent_silent_for_s: float = 120.0
+    agent_silent_forget_days: float = 7.0
+    # How often the books of the time since the last check are checked against the raw readings.
+    audit_s: float = 300.0
+    # Rules that are not watched, by name.
+    disabled: list[str] = []
+
+    def errors(self) -> list[str]:
+        """Return what is wrong with the values, one line each."""
+        wrong = []
+        for name in ("evaluate_s", "resend_s", "keep_days", "agent_silent_forget_days", "audit_s"):
+            if not 0 < getattr(self, name) <= 1e6:
+                wrong.append(f"alerts.{name} = {getattr(self, name)}: expected above 0, at most 1000000")
+        for name in self.__struct_fields__:
+            if name.endswith("_for_s") and not 0 <= getattr(self, name) <= 1e7:
+                wrong.append(f"alerts.{name} = {getattr(self, name)}: expected 0 to 10000000")
+        for name in ("gpu_held_idle_band", "cpu_held_idle_share"):
+            if not 0 <= getattr(self, name) < 1:
+                wrong.append(f"alerts.{name} = {getattr(self, name)}: expected 0 to below 1, a share")
+        for name, urls in (
+            ("alertmanagers", self.alertmanagers),
+            ("external_url", [self.external_url] if self.external_url else []),
+        ):
+            wrong += [
+                f"alerts.{name} = {url!r}: expected http://host:port or https://host:port"
+                for url in urls
+                if not _is_url(url)
+            ]
+        return wrong
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port_is_sound = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port_is_sound and not parts.query
