@@ -4,6 +4,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from joulebook.collector.alerts.names import unknown
+
 
 class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Section [alerts] of the configuration."""
@@ -18,12 +20,14 @@ class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     # How often alerts are judged, and sent again while they fire.
     evaluate_s: float = 10.0
     resend_s: float = 60.0
+    # SQLite file that alerts are kept in. Empty: beside the embedded store, or where that would be.
+    file: str = ""
     # How long resolved alerts are kept.
     keep_days: float = 30.0
-    # A GPU that a job holds at utilisation 0, and at most this share of the way from its idle floor to its
-    # power limit, for this long of reported time.
+    # A GPU that a job holds at utilisation 0, for this long of reported time, while its power is in the idle
+    # band: up to this share of the way from its idle floor to its power limit.
     gpu_held_idle_for_s: float = 900.0
-    gpu_held_idle_band: float = 0.1
+    gpu_held_idle_band: float = 0.2
     # A job that uses at most this share of the CPUs that it reserved, and none of the GPUs.
     cpu_held_idle_for_s: float = 900.0
     cpu_held_idle_share: float = 0.05
@@ -58,7 +62,7 @@ class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 for url in urls
                 if not _is_url(url)
             ]
-        return wrong
+        return [*wrong, *(f"alerts.disabled: {line}" for line in unknown(self.disabled))]
 
 
 def _is_url(url: str) -> bool:
