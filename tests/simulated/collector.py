@@ -14,7 +14,7 @@ from joulebook.collector.store.influxdb_address import is_influxdb
 class LiveCollector:
     """The whole program: store, ingest, queries, HTTP and gRPC."""
 
-    def __init__(self, store: Path | str, *, alerts: AlertsConfig | None = None, **config: object) -> None:
+    def __init__(self, store: Path | str, alerts: AlertsConfig | None = None, /, **config: object) -> None:
         given = {"http": "127.0.0.1:0", "grpc": "127.0.0.1:0", "commit_interval_s": 0.01, "max_future_s": 1e9}
         # Not in this machine's state directory, where the store names no file beside which they could be.
         self._alerts = alerts or AlertsConfig(file=":memory:" if is_influxdb(str(store)) else "")

@@ -73,8 +73,9 @@ class Episodes:
             alert = None
         if alert is None:
             alert = Alert(key.rule, dict(key.subject), State.PENDING, start_us, start_us, 0, 0)
-        elif end_us <= alert.since_us:
-            # A late Report of before it all began.
+        elif end_us <= alert.seen_us and (alert.state is State.PENDING or start_us < alert.since_us):
+            # A late Report proves nothing: a later one still may tell of use in between. Only what fires,
+            # and went on then, is known to have wasted more.
             return
         user = (users or {}).get(alert.labels.get("job", ""))
         alert = replace(
@@ -118,12 +119,11 @@ class Episodes:
         if end_us > alert.seen_us:
             self._end(alert, start_us, _BY_REPORTS[alert.rule])
         elif alert.state is State.PENDING and end_us > alert.since_us:
-            # Late news that it was interrupted: it began only then. What was wasted since cannot be told from
-            # what was wasted before.
+            # Late news that it was interrupted: it began only then, and what was seen since cannot be told
+            # from what was seen before.
             self.ended.add(alert.id)
             self.changed.pop(alert.id, None)
-            observed_us = min(alert.observed_us, alert.seen_us - end_us)
-            self._keep(replace(alert, since_us=end_us, observed_us=observed_us, wasted_uj=0))
+            self._keep(replace(alert, since_us=end_us, observed_us=0, wasted_uj=0))
 
     def _keep(self, alert: Alert) -> None:
         if alert.state is State.PENDING and alert.observed_us >= self._rules[alert.rule].for_us:

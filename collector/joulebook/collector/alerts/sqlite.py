@@ -33,18 +33,18 @@ class SqliteAlerts:
             raise AlertStoreError(f"alerts {path}: cannot be opened ({error})") from error
 
     def _prepare(self) -> None:
-        # A power cut may cost the last moments, never the file.
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
-        elif version != _VERSION:
+        if version not in (0, _VERSION):
             self._connection.close()
             raise AlertStoreError(
                 f"alerts {self._path}: its tables are of version {version}, expected {_VERSION}; "
                 "move the file away, or run the joulebook that made it"
             )
+        # A power cut may cost the last moments, never the file.
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        if version == 0:
+            self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
 
     def load(self) -> list[Alert]:
         """Return all that is kept, newest first. Raises AlertStoreError."""
