@@ -100,9 +100,7 @@ class SimulatedNode:
             )
         message.devices.add(name="nvme0n1", kind=report_pb2.DEVICE_KIND_DISK, tier=report_pb2.DISK_TIER_NVME)
         for name in self.gpu_utilisation_ppm:
-            message.devices.add(
-                name=name, kind=report_pb2.DEVICE_KIND_GPU, power_limit_mw=self.gpu_limit_mw
-            )
+            message.devices.add(name=name, kind=report_pb2.DEVICE_KIND_GPU, power_limit_mw=self.gpu_limit_mw)
         for load in loads:
             domain_places = {name: i for i, (name, _) in enumerate(self.domains, start=1)}
             message.workloads.add(
