@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from joulebook.collector.alerts.alert import NoAlerts
+from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.api.app import create_app
 from joulebook.collector.api.service import QueryService
 from joulebook.collector.config import CollectorConfig
@@ -44,14 +46,15 @@ async def serve(
     path = store_path(config)
     store = open_store(path, credentials=config.store_credentials, compress=config.store_compress)
     _log.info("store %s open", path)
-    queries = QueryService(store)
+    alerts = NoAlerts()
+    queries = QueryService(store, alerts)
     manager = Manager()
     try:
         stats = IngestStats()
         committer = Committer(store, stats, policy=config.policy, commit_interval_s=config.commit_interval_s)
         ingest = IngestService(committer, stats, max_future_s=config.max_future_s)
         # Both are bound before either serves: a port that is taken is told before anything began.
-        http = HttpServer(create_app(store, stats), config)
+        http = HttpServer(create_app(store, stats, alerts, DeliveryStats()), config)
         try:
             grpc = GrpcServer(ingest, queries, config)
             addresses = Addresses(http.address, grpc.address)

@@ -31,8 +31,11 @@ def test_span(length_us: int, expected: str) -> None:
     [
         ({"node": "n1"}, "n1"),
         ({"node": "n1", "gpu": "gpu.0"}, "gpu.0 on n1"),
-        ({"node": "n1", "job": "slurm.42"}, "n1, held by slurm.42"),
-        ({"node": "n1", "gpu": "gpu.0", "job": "slurm.42", "user": "ada"}, "gpu.0 on n1, held by slurm.42 (ada)"),
+        ({"node": "n1", "job": "slurm.42"}, "slurm.42 on n1"),
+        (
+            {"node": "n1", "gpu": "gpu.0", "job": "slurm.42", "user": "ada"},
+            "gpu.0 on n1, held by slurm.42 (ada)",
+        ),
         ({"job": "slurm.42"}, "slurm.42"),
         ({}, ""),
     ],
@@ -64,7 +67,6 @@ def test_summary_of_little_known() -> None:
         ("residual_uj", -3, ("residual", "-3 µJ")),
         ("held_us", 900_000_000, ("held", "15 min")),
         ("gpu_utilisation_ppm", 15_000, ("gpu utilisation", "1.5 %")),
-        ("memory_bytes", 1_234_567, ("memory", "1 234 567 B")),
         ("cpus", 16, ("cpus", "16")),
         ("meter_mw", "nvml", ("meter mw", "nvml")),
     ],

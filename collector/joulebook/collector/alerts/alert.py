@@ -70,6 +70,18 @@ class Alert:
         return f"{self.fingerprint}-{self.since_us}"
 
 
+class NoAlerts:
+    """A book of a collector that watches nothing."""
+
+    def rules(self) -> Sequence[Rule]:
+        """Return no rules."""
+        return ()
+
+    def alerts(self) -> Sequence[Alert]:
+        """Return no alerts."""
+        return ()
+
+
 class AlertBook(Protocol):
     """What is known of alerts; both may be asked from any thread."""
 

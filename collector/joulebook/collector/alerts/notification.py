@@ -42,7 +42,7 @@ def _order(alert: Alert) -> tuple[int, bool]:
 def labels(alert: Alert, rule: Rule | None) -> dict[str, str]:
     """Return what an alert is known by. Never a figure: another label is another alert."""
     name = "".join(part.capitalize() for part in alert.rule.split("_"))
-    return {**alert.labels, "alertname": name, "severity": rule.severity if rule else "warning"}
+    return {**alert.labels, "alertname": name, "severity": wording.severity(rule)}
 
 
 def notification(
@@ -65,7 +65,7 @@ def notification(
         "summary": wording.summary(alert, rule),
         "description": f"{_sentence(rule.condition)} {rule.advice}" if rule else "",
         "wasted_joules": "" if alert.wasted_uj is None else _joules(alert.wasted_uj),
-        "evidence": wording.evidence(alert),
+        "evidence": wording.evidence(alert.evidence),
     }
     return {
         "labels": dict(labelled),

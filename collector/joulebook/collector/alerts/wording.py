@@ -15,7 +15,6 @@ _WRITTEN = {
     "_mw": lambda value: power(round(value)),
     "_us": lambda value: span(round(value)),
     "_ppm": lambda value: percent(value / 1e6),
-    "_bytes": lambda value: f"{round(value):,} B".replace(",", "\N{NARROW NO-BREAK SPACE}"),
 }
 _SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -37,13 +36,19 @@ def title(rule: Rule | None, name: str) -> str:
     return rule.title if rule else name.replace("_", " ").capitalize()
 
 
+def severity(rule: Rule | None) -> str:
+    """Return how grave a rule's alerts are; of one that is no longer in force nobody said so."""
+    return rule.severity if rule else "info"
+
+
 def where(labels: Mapping[str, str]) -> str:
-    """Name a subject, the nearest first: gpu.0 on n1, held by slurm.42 (ada)."""
-    place = " on ".join(labels[name] for name in ("gpu", "node") if labels.get(name))
-    if not (job := labels.get("job")):
-        return place
-    holder = f"{job} ({labels['user']})" if labels.get("user") else job
-    return f"{place}, held by {holder}" if place else holder
+    """Name a subject, the nearest first: gpu.0 on n1, held by slurm.42 (ada); or slurm.42 (ada) on n1."""
+    gpu, node, job, user = (labels.get(name, "") for name in ("gpu", "node", "job", "user"))
+    holder = f"{job} ({user})" if job and user else job
+    if not gpu:
+        return " on ".join(part for part in (holder, node) if part)
+    place = f"{gpu} on {node}" if node else gpu
+    return f"{place}, held by {holder}" if holder else place
 
 
 def summary(alert: Alert, rule: Rule | None) -> str:
@@ -62,9 +67,9 @@ def length_us(alert: Alert) -> int:
     return max(end_us - alert.since_us, 0)
 
 
-def evidence(alert: Alert) -> str:
+def evidence(figures: Mapping[str, Figure]) -> str:
     """Write what was read: power 61 W, idle power 58 W, gpu utilisation 0 %."""
-    return ", ".join(" ".join(figure(*one)) for one in alert.evidence.items())
+    return ", ".join(" ".join(figure(*one)) for one in figures.items())
 
 
 def figure(name: str, value: Figure) -> tuple[str, str]:
