@@ -32,7 +32,8 @@ def test_table(url: str) -> None:
     """What fires comes first, then what is pending, then what was resolved; no name drives the terminal."""
     lines = [line.split() for line in _shown(url).splitlines() if line.strip()]
     assert lines[0] == ["state", "rule", "where", "since", "for", "wasted", "what"]
-    assert [line[0] for line in lines[2:5]] == ["firing", "pending", "resolved"]
+    states = [line[0] for line in lines if line[0] in ("firing", "pending", "resolved")]
+    assert states == ["firing", "pending", *["resolved"] * 48]
     text = _shown(url, "--state", "pending")
     for part in ("gpu_held_idle", "gpu.0 on n1, held by slurm.42 (a�da)", "5 min", "18.30 kJ", "61.00 W"):
         assert part in text

@@ -1,11 +1,13 @@
-"""A collector and an agent of this machine."""
+"""A collector and an agent of this machine, and a browser."""
 
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.system.browser import chromium
 from tests.system.site import Site
 
 
@@ -19,3 +21,10 @@ def site(tmp_path: Path) -> Iterator[Site]:
     for program in list(site.running):
         site.end(program, signal.SIGKILL)
     site.counter.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for a module's pages."""
+    with chromium() as browser:
+        yield browser

@@ -21,7 +21,7 @@ _ORDER = (State.FIRING, State.PENDING, State.RESOLVED)
 
 @click.command()
 @server_option
-@click.option("--state", type=click.Choice([*STATES]), help="In this state only.")
+@click.option("--state", type=click.Choice([str(state) for state in STATES]), help="In this state only.")
 @click.option("--rule", help="Of this rule only.")
 @click.option("--node", help="Of this node only.")
 @click.option("--job", help="Of this job only.")

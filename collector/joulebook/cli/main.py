@@ -17,7 +17,7 @@ _COMMANDS = {
     "nodes": ("joulebook.cli.nodes:nodes", "List nodes and where their power goes now."),
     "alerts": (
         "joulebook.cli.alerts:alerts",
-        "List alerts: waste, silent agents, books that do not balance.",
+        "List alerts: waste, silent agents, books that are off.",
     ),
     "doctor": (
         "joulebook.cli.doctor:doctor",
