@@ -5,15 +5,19 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+from joulebook.collector.alerts.config import AlertsConfig
 from joulebook.collector.config import CollectorConfig
 from joulebook.collector.main import Addresses, serve
+from joulebook.collector.store.influxdb_address import is_influxdb
 
 
 class LiveCollector:
     """The whole program: store, ingest, queries, HTTP and gRPC."""
 
-    def __init__(self, store: Path | str, **config: object) -> None:
+    def __init__(self, store: Path | str, alerts: AlertsConfig | None = None, /, **config: object) -> None:
         given = {"http": "127.0.0.1:0", "grpc": "127.0.0.1:0", "commit_interval_s": 0.01, "max_future_s": 1e9}
+        # Not in this machine's state directory, where the store names no file beside which they could be.
+        self._alerts = alerts or AlertsConfig(file=":memory:" if is_influxdb(str(store)) else "")
         self._config = CollectorConfig(store=str(store), **(given | config))  # type: ignore[arg-type]
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -24,7 +28,9 @@ class LiveCollector:
 
     def _run(self) -> None:
         try:
-            self._loop.run_until_complete(serve(self._config, ready=self._begun, stop=self._stop))
+            self._loop.run_until_complete(
+                serve(self._config, alerts=self._alerts, ready=self._begun, stop=self._stop)
+            )
         except BaseException as error:
             self._error = error
         finally:

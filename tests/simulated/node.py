@@ -50,6 +50,11 @@ class SimulatedNode:
     memory_uj: int = 6_000_000
     gpu_uj: int = 1_000_000
     gpu_idle_mw: int = 0
+    # What the driver tells of each GPU; one that is not named has no such series.
+    gpu_utilisation_ppm: dict[str, int] = field(default_factory=dict)
+    gpu_limit_mw: int = 0
+    # µs a tick for which no meter gave a reading.
+    unread_us: int = 0
     domains: Sequence[tuple[str, report_pb2.SourceKind.ValueType]] = (
         ("cpu.0", report_pb2.SOURCE_KIND_COUNTER),
         ("memory.0", report_pb2.SOURCE_KIND_COUNTER),
@@ -65,6 +70,7 @@ class SimulatedNode:
     _rows: list[tuple[list[int], int]] = field(default_factory=list)
     _loads: tuple[Load, ...] = ()
     _layout: bytes = b""
+    _unread_us: int = 0
     _keys: Sequence[tuple[int, int, int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -93,6 +99,8 @@ class SimulatedNode:
                 limit_mw=20_000_000,
             )
         message.devices.add(name="nvme0n1", kind=report_pb2.DEVICE_KIND_DISK, tier=report_pb2.DISK_TIER_NVME)
+        for name in self.gpu_utilisation_ppm:
+            message.devices.add(name=name, kind=report_pb2.DEVICE_KIND_GPU, power_limit_mw=self.gpu_limit_mw)
         for load in loads:
             domain_places = {name: i for i, (name, _) in enumerate(self.domains, start=1)}
             message.workloads.add(
@@ -113,6 +121,8 @@ class SimulatedNode:
                 (m.METRIC_DOMAIN_IDLE_POWER, number, 0, 0),
             ]
         keys += [(m.METRIC_DEVICE_READ, 0, 1, 0), (m.METRIC_DEVICE_WRITTEN, 0, 1, 0)]
+        gpus = range(2, len(self.gpu_utilisation_ppm) + 2)
+        keys += [(m.METRIC_DEVICE_GPU_UTILISATION, 0, device, 0) for device in gpus]
         for number in range(1, len(loads) + 1):
             keys += [
                 (m.METRIC_WORKLOAD_CPU, 0, 0, number),
@@ -141,10 +151,12 @@ class SimulatedNode:
                 name = self.domains[domain - 1][0]
                 values: dict[int, int] = {
                     m.METRIC_DOMAIN_ENERGY: self._energy[name],
-                    m.METRIC_DOMAIN_UNREAD: 0,
+                    m.METRIC_DOMAIN_UNREAD: self._unread_us,
                     m.METRIC_DOMAIN_IDLE_POWER: self._idle_mw(name),
                 }
                 value = values[metric]
+            elif metric == m.METRIC_DEVICE_GPU_UTILISATION:
+                value = list(self.gpu_utilisation_ppm.values())[device - 2]
             elif workload and metric == m.METRIC_WORKLOAD_MEMORY:
                 value = self._loads[workload - 1].memory_bytes
             elif metric == m.METRIC_NODE_MEMORY_USED:
@@ -202,6 +214,7 @@ class SimulatedNode:
         has_node = any(name == "node" for name, _ in self.domains)
         self.measured_uj += max(drawn["node"], leaves_uj) if has_node else leaves_uj
         self.now_us += length_us
+        self._unread_us += self.unread_us
         self._rows.append((self._row(), length_us))
 
     def report(self) -> report_pb2.Report:

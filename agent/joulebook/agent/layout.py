@@ -41,7 +41,11 @@ def build_layout(
         )
     for device in devices:
         message.devices.add(
-            name=device.name, kind=device.kind, tier=device.tier, size_bytes=device.size_bytes
+            name=device.name,
+            kind=device.kind,
+            tier=device.tier,
+            size_bytes=device.size_bytes,
+            power_limit_mw=device.power_limit_mw,
         )
     workload_place = {workload.id: i for i, workload in enumerate(workloads, start=1)}
     domain_place = {domain.name: i for i, (domain, _) in enumerate(domains, start=1)}

@@ -59,6 +59,7 @@ class Device:
     kind: report_pb2.DeviceKind.ValueType
     tier: report_pb2.DiskTier.ValueType = report_pb2.DISK_TIER_UNSPECIFIED
     size_bytes: int = 0
+    power_limit_mw: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,4 +32,4 @@ def collector(config: str | None, ready_fd: int | None, **flags: str | bool | No
             with os.fdopen(ready_fd, "w") as pipe:
                 pipe.write(json.dumps(asdict(addresses)) + "\n")
 
-    sys.exit(program.main(found.collector, ready))
+    sys.exit(program.main(found.collector, found.alerts, ready))

@@ -11,15 +11,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from joulebook.collector.alerts.alert import NoAlerts
+from joulebook.collector.alerts.config import AlertsConfig
+from joulebook.collector.alerts.delivery import Delivery
+from joulebook.collector.alerts.evaluation import Evaluation
+from joulebook.collector.alerts.sqlite import SqliteAlerts
 from joulebook.collector.alerts.stats import DeliveryStats
+from joulebook.collector.alerts.store import AlertStore, AlertStoreError
 from joulebook.collector.api.app import create_app
+from joulebook.collector.api.routes import wall_clock_us
 from joulebook.collector.api.service import QueryService
 from joulebook.collector.config import CollectorConfig
 from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.service import IngestService
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.listen import GrpcServer, HttpServer, StartError
+from joulebook.collector.store.influxdb_address import is_influxdb
 from joulebook.collector.store.opened import open_store
 from joulebook.collector.store.protocol import StoreError
 from joulebook.service.notify import Manager
@@ -38,31 +44,47 @@ class Addresses:
 async def serve(
     config: CollectorConfig,
     *,
+    alerts: AlertsConfig | None = None,
     ready: Callable[[Addresses], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Collect until stop is set. Raises StartError or StoreError when it cannot begin."""
+    """Collect until stop is set. Raises StartError, StoreError or AlertStoreError if it cannot begin."""
     stop = stop or asyncio.Event()
+    alerts = alerts or AlertsConfig()
     path = store_path(config)
     store = open_store(path, credentials=config.store_credentials, compress=config.store_compress)
     _log.info("store %s open", path)
-    alerts = NoAlerts()
-    queries = QueryService(store, alerts)
     manager = Manager()
+    kept: AlertStore | None = None
+    queries: QueryService | None = None
     try:
         stats = IngestStats()
-        committer = Committer(store, stats, policy=config.policy, commit_interval_s=config.commit_interval_s)
+        kept = SqliteAlerts(alerts_path(alerts, path))
+        sent = DeliveryStats()
+        delivery = Delivery(alerts, sent)
+        evaluation = Evaluation(store, kept, alerts, stats, wall_clock_us, changed=delivery.changed)
+        queries = QueryService(store, evaluation)
+        committer = Committer(
+            store,
+            stats,
+            policy=config.policy,
+            commit_interval_s=config.commit_interval_s,
+            booked=evaluation.booked,
+        )
         ingest = IngestService(committer, stats, max_future_s=config.max_future_s)
         # Both are bound before either serves: a port that is taken is told before anything began.
-        http = HttpServer(create_app(store, stats, alerts, DeliveryStats()), config)
+        http = HttpServer(create_app(store, stats, evaluation, sent), config)
         try:
             grpc = GrpcServer(ingest, queries, config)
             addresses = Addresses(http.address, grpc.address)
-            await _run(committer, stats, http, grpc, addresses, manager, ready, stop)
+            await _run(committer, evaluation, delivery, stats, http, grpc, addresses, manager, ready, stop)
         finally:
             http.close()
     finally:
-        queries.close()
+        if queries is not None:
+            queries.close()
+        if kept is not None:
+            kept.close()
         store.close()
         manager.close()
         _log.info("store closed")
@@ -70,6 +92,8 @@ async def serve(
 
 async def _run(
     committer: Committer,
+    evaluation: Evaluation,
+    delivery: Delivery,
     stats: IngestStats,
     http: HttpServer,
     grpc: GrpcServer,
@@ -81,6 +105,8 @@ async def _run(
     try:
         async with asyncio.TaskGroup() as tasks:
             commits = tasks.create_task(committer.run())
+            judging = tasks.create_task(evaluation.run())
+            sending = tasks.create_task(delivery.run(evaluation, page_url=http.url))
             await grpc.start()
             pages = tasks.create_task(http.serve())
             await http.started()
@@ -98,6 +124,10 @@ async def _run(
             _log.info("stopping: no more reports; what is here is committed and acknowledged")
             await grpc.stop()
             commits.cancel()
+            # What the last commit booked is judged too.
+            await asyncio.wait([commits])
+            judging.cancel()
+            sending.cancel()
     finally:
         await grpc.stop(grace_s=0)
 
@@ -123,27 +153,40 @@ def store_path(config: CollectorConfig, environ: Mapping[str, str] = os.environ)
     """Return where the store is."""
     if config.store:
         return config.store
+    return str(_state_directory(environ) / "joulebook.duckdb")
+
+
+def alerts_path(config: AlertsConfig, store: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return where alerts are kept."""
+    if config.file or store == ":memory:":
+        return config.file or store
+    beside = _state_directory(environ) / "joulebook" if is_influxdb(store) else Path(store)
+    return str(beside.with_suffix(".alerts.sqlite"))
+
+
+def _state_directory(environ: Mapping[str, str]) -> Path:
     # systemd names the service's own directory; there may be several, the first is ours.
     if directory := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
-        return str(Path(directory) / "joulebook.duckdb")
+        return Path(directory)
     if os.geteuid() == 0:
-        return "/var/lib/joulebook/joulebook.duckdb"
-    state = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return str(Path(state) / "joulebook" / "joulebook.duckdb")
+        return Path("/var/lib/joulebook")
+    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "joulebook"
 
 
-def main(config: CollectorConfig, ready: Callable[[Addresses], None] | None = None) -> int:
+def main(
+    config: CollectorConfig, alerts: AlertsConfig, ready: Callable[[Addresses], None] | None = None
+) -> int:
     """Collect until SIGTERM or SIGINT; return the exit status, 2 when it could not begin."""
 
     async def until_told() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await serve(config, ready=ready, stop=stop)
+        await serve(config, alerts=alerts, ready=ready, stop=stop)
 
     try:
         asyncio.run(until_told())
-    except (StartError, StoreError, OSError) as error:
+    except (StartError, StoreError, AlertStoreError, OSError) as error:
         print(f"joulebook collector: {error}", file=sys.stderr)
         return 2
     return 0

@@ -24,37 +24,37 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19joulebook/v1/report.proto\x12\x0cjoulebook.v1\"\xc5\x01\n\x06\x44omain\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.joulebook.v1.SourceKind\x12\x15\n\rresolution_uj\x18\x04 \x01(\x04\x12\x11\n\tperiod_us\x18\x05 \x01(\x04\x12\x14\n\x0c\x61\x63\x63uracy_ppm\x18\x06 \x01(\r\x12\x10\n\x08range_uj\x18\x07 \x01(\x04\x12\x10\n\x08limit_mw\x18\x08 \x01(\x04\x12\x11\n\toffset_uj\x18\t \x01(\x12\"x\n\x06\x44\x65vice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.joulebook.v1.DeviceKind\x12$\n\x04tier\x18\x03 \x01(\x0e\x32\x16.joulebook.v1.DiskTier\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\"\xdb\x01\n\x08Workload\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.joulebook.v1.WorkloadKind\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0c\n\x04user\x18\x05 \x01(\t\x12\x0e\n\x06parent\x18\x06 \x01(\r\x12\x1a\n\x12reserved_millicpus\x18\x07 \x01(\r\x12\x1d\n\x15reserved_memory_bytes\x18\x08 \x01(\x04\x12\x15\n\rstart_unix_us\x18\t \x01(\x03\x12\x0b\n\x03gpu\x18\n \x03(\r\"o\n\x04Host\x12\x14\n\x0clogical_cpus\x18\x01 \x01(\r\x12\x10\n\x08packages\x18\x02 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12\x11\n\tcpu_model\x18\x04 \x01(\t\x12\x16\n\x0evirtualization\x18\x05 \x01(\t\"\xba\x02\n\x06Layout\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x12\n\nsession_us\x18\x02 \x01(\x04\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12 \n\x04host\x18\x04 \x01(\x0b\x32\x12.joulebook.v1.Host\x12%\n\x07\x64omains\x18\x05 \x03(\x0b\x32\x14.joulebook.v1.Domain\x12%\n\x07\x64\x65vices\x18\x06 \x03(\x0b\x32\x14.joulebook.v1.Device\x12)\n\tworkloads\x18\x07 \x03(\x0b\x32\x16.joulebook.v1.Workload\x12\x15\n\rseries_metric\x18\x08 \x03(\r\x12\x15\n\rseries_domain\x18\t \x03(\r\x12\x15\n\rseries_device\x18\n \x03(\r\x12\x17\n\x0fseries_workload\x18\x0b \x03(\r\"L\n\x0bWorkloadEnd\x12\x13\n\x0bworkload_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65nd_unix_us\x18\x02 \x01(\x03\x12\x13\n\x0b\x65xit_status\x18\x03 \x01(\x11\"c\n\x0cSourceStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.joulebook.v1.SourceState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\"\xe3\x01\n\x06Report\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04\x62oot\x18\x02 \x01(\x0c\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x13\n\x0blayout_hash\x18\x04 \x01(\x06\x12\x1a\n\x12realtime_offset_us\x18\x05 \x01(\x03\x12\x13\n\x0binterval_us\x18\x06 \x03(\r\x12\x0e\n\x06values\x18\x07 \x03(\x12\x12(\n\x05\x65nded\x18\x08 \x03(\x0b\x32\x19.joulebook.v1.WorkloadEnd\x12+\n\x07sources\x18\t \x03(\x0b\x32\x1a.joulebook.v1.SourceStatus*\x97\x01\n\nSourceKind\x12\x1b\n\x17SOURCE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13SOURCE_KIND_COUNTER\x10\x01\x12\x1d\n\x19SOURCE_KIND_AVERAGE_POWER\x10\x02\x12\x1d\n\x19SOURCE_KIND_INSTANT_POWER\x10\x03\x12\x15\n\x11SOURCE_KIND_MODEL\x10\x04*m\n\nDeviceKind\x12\x1b\n\x17\x44\x45VICE_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45VICE_KIND_DISK\x10\x01\x12\x17\n\x13\x44\x45VICE_KIND_NETWORK\x10\x02\x12\x13\n\x0f\x44\x45VICE_KIND_GPU\x10\x03*v\n\x08\x44iskTier\x12\x19\n\x15\x44ISK_TIER_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44ISK_TIER_NVME\x10\x01\x12\x11\n\rDISK_TIER_SSD\x10\x02\x12\x11\n\rDISK_TIER_HDD\x10\x03\x12\x15\n\x11\x44ISK_TIER_VIRTUAL\x10\x04*w\n\x0cWorkloadKind\x12\x1d\n\x19WORKLOAD_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11WORKLOAD_KIND_JOB\x10\x01\x12\x18\n\x14WORKLOAD_KIND_SYSTEM\x10\x02\x12\x17\n\x13WORKLOAD_KIND_AGENT\x10\x03*\x95\x01\n\x0bSourceState\x12\x1c\n\x18SOURCE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13SOURCE_STATE_ABSENT\x10\x01\x12\x1b\n\x17SOURCE_STATE_UNREADABLE\x10\x02\x12\x18\n\x14SOURCE_STATE_WORKING\x10\x03\x12\x18\n\x14SOURCE_STATE_SUSPECT\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19joulebook/v1/report.proto\x12\x0cjoulebook.v1\"\xc5\x01\n\x06\x44omain\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.joulebook.v1.SourceKind\x12\x15\n\rresolution_uj\x18\x04 \x01(\x04\x12\x11\n\tperiod_us\x18\x05 \x01(\x04\x12\x14\n\x0c\x61\x63\x63uracy_ppm\x18\x06 \x01(\r\x12\x10\n\x08range_uj\x18\x07 \x01(\x04\x12\x10\n\x08limit_mw\x18\x08 \x01(\x04\x12\x11\n\toffset_uj\x18\t \x01(\x12\"\x90\x01\n\x06\x44\x65vice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.joulebook.v1.DeviceKind\x12$\n\x04tier\x18\x03 \x01(\x0e\x32\x16.joulebook.v1.DiskTier\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x16\n\x0epower_limit_mw\x18\x05 \x01(\x04\"\xdb\x01\n\x08Workload\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.joulebook.v1.WorkloadKind\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0c\n\x04user\x18\x05 \x01(\t\x12\x0e\n\x06parent\x18\x06 \x01(\r\x12\x1a\n\x12reserved_millicpus\x18\x07 \x01(\r\x12\x1d\n\x15reserved_memory_bytes\x18\x08 \x01(\x04\x12\x15\n\rstart_unix_us\x18\t \x01(\x03\x12\x0b\n\x03gpu\x18\n \x03(\r\"o\n\x04Host\x12\x14\n\x0clogical_cpus\x18\x01 \x01(\r\x12\x10\n\x08packages\x18\x02 \x01(\r\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12\x11\n\tcpu_model\x18\x04 \x01(\t\x12\x16\n\x0evirtualization\x18\x05 \x01(\t\"\xba\x02\n\x06Layout\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x12\n\nsession_us\x18\x02 \x01(\x04\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12 \n\x04host\x18\x04 \x01(\x0b\x32\x12.joulebook.v1.Host\x12%\n\x07\x64omains\x18\x05 \x03(\x0b\x32\x14.joulebook.v1.Domain\x12%\n\x07\x64\x65vices\x18\x06 \x03(\x0b\x32\x14.joulebook.v1.Device\x12)\n\tworkloads\x18\x07 \x03(\x0b\x32\x16.joulebook.v1.Workload\x12\x15\n\rseries_metric\x18\x08 \x03(\r\x12\x15\n\rseries_domain\x18\t \x03(\r\x12\x15\n\rseries_device\x18\n \x03(\r\x12\x17\n\x0fseries_workload\x18\x0b \x03(\r\"L\n\x0bWorkloadEnd\x12\x13\n\x0bworkload_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65nd_unix_us\x18\x02 \x01(\x03\x12\x13\n\x0b\x65xit_status\x18\x03 \x01(\x11\"c\n\x0cSourceStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.joulebook.v1.SourceState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0b\n\x03\x66ix\x18\x04 \x01(\t\"\xe3\x01\n\x06Report\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04\x62oot\x18\x02 \x01(\x0c\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x13\n\x0blayout_hash\x18\x04 \x01(\x06\x12\x1a\n\x12realtime_offset_us\x18\x05 \x01(\x03\x12\x13\n\x0binterval_us\x18\x06 \x03(\r\x12\x0e\n\x06values\x18\x07 \x03(\x12\x12(\n\x05\x65nded\x18\x08 \x03(\x0b\x32\x19.joulebook.v1.WorkloadEnd\x12+\n\x07sources\x18\t \x03(\x0b\x32\x1a.joulebook.v1.SourceStatus*\x97\x01\n\nSourceKind\x12\x1b\n\x17SOURCE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13SOURCE_KIND_COUNTER\x10\x01\x12\x1d\n\x19SOURCE_KIND_AVERAGE_POWER\x10\x02\x12\x1d\n\x19SOURCE_KIND_INSTANT_POWER\x10\x03\x12\x15\n\x11SOURCE_KIND_MODEL\x10\x04*m\n\nDeviceKind\x12\x1b\n\x17\x44\x45VICE_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45VICE_KIND_DISK\x10\x01\x12\x17\n\x13\x44\x45VICE_KIND_NETWORK\x10\x02\x12\x13\n\x0f\x44\x45VICE_KIND_GPU\x10\x03*v\n\x08\x44iskTier\x12\x19\n\x15\x44ISK_TIER_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44ISK_TIER_NVME\x10\x01\x12\x11\n\rDISK_TIER_SSD\x10\x02\x12\x11\n\rDISK_TIER_HDD\x10\x03\x12\x15\n\x11\x44ISK_TIER_VIRTUAL\x10\x04*w\n\x0cWorkloadKind\x12\x1d\n\x19WORKLOAD_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11WORKLOAD_KIND_JOB\x10\x01\x12\x18\n\x14WORKLOAD_KIND_SYSTEM\x10\x02\x12\x17\n\x13WORKLOAD_KIND_AGENT\x10\x03*\x95\x01\n\x0bSourceState\x12\x1c\n\x18SOURCE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13SOURCE_STATE_ABSENT\x10\x01\x12\x1b\n\x17SOURCE_STATE_UNREADABLE\x10\x02\x12\x18\n\x14SOURCE_STATE_WORKING\x10\x03\x12\x18\n\x14SOURCE_STATE_SUSPECT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'joulebook.v1.report_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SOURCEKIND']._serialized_start=1427
-  _globals['_SOURCEKIND']._serialized_end=1578
-  _globals['_DEVICEKIND']._serialized_start=1580
-  _globals['_DEVICEKIND']._serialized_end=1689
-  _globals['_DISKTIER']._serialized_start=1691
-  _globals['_DISKTIER']._serialized_end=1809
-  _globals['_WORKLOADKIND']._serialized_start=1811
-  _globals['_WORKLOADKIND']._serialized_end=1930
-  _globals['_SOURCESTATE']._serialized_start=1933
-  _globals['_SOURCESTATE']._serialized_end=2082
+  _globals['_SOURCEKIND']._serialized_start=1452
+  _globals['_SOURCEKIND']._serialized_end=1603
+  _globals['_DEVICEKIND']._serialized_start=1605
+  _globals['_DEVICEKIND']._serialized_end=1714
+  _globals['_DISKTIER']._serialized_start=1716
+  _globals['_DISKTIER']._serialized_end=1834
+  _globals['_WORKLOADKIND']._serialized_start=1836
+  _globals['_WORKLOADKIND']._serialized_end=1955
+  _globals['_SOURCESTATE']._serialized_start=1958
+  _globals['_SOURCESTATE']._serialized_end=2107
   _globals['_DOMAIN']._serialized_start=44
   _globals['_DOMAIN']._serialized_end=241
-  _globals['_DEVICE']._serialized_start=243
-  _globals['_DEVICE']._serialized_end=363
-  _globals['_WORKLOAD']._serialized_start=366
-  _globals['_WORKLOAD']._serialized_end=585
-  _globals['_HOST']._serialized_start=587
-  _globals['_HOST']._serialized_end=698
-  _globals['_LAYOUT']._serialized_start=701
-  _globals['_LAYOUT']._serialized_end=1015
-  _globals['_WORKLOADEND']._serialized_start=1017
-  _globals['_WORKLOADEND']._serialized_end=1093
-  _globals['_SOURCESTATUS']._serialized_start=1095
-  _globals['_SOURCESTATUS']._serialized_end=1194
-  _globals['_REPORT']._serialized_start=1197
-  _globals['_REPORT']._serialized_end=1424
+  _globals['_DEVICE']._serialized_start=244
+  _globals['_DEVICE']._serialized_end=388
+  _globals['_WORKLOAD']._serialized_start=391
+  _globals['_WORKLOAD']._serialized_end=610
+  _globals['_HOST']._serialized_start=612
+  _globals['_HOST']._serialized_end=723
+  _globals['_LAYOUT']._serialized_start=726
+  _globals['_LAYOUT']._serialized_end=1040
+  _globals['_WORKLOADEND']._serialized_start=1042
+  _globals['_WORKLOADEND']._serialized_end=1118
+  _globals['_SOURCESTATUS']._serialized_start=1120
+  _globals['_SOURCESTATUS']._serialized_end=1219
+  _globals['_REPORT']._serialized_start=1222
+  _globals['_REPORT']._serialized_end=1449
 # @@protoc_insertion_point(module_scope)

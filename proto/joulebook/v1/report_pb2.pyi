@@ -203,10 +203,13 @@ class Device(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    POWER_LIMIT_MW_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     kind: Global___DeviceKind.ValueType
     tier: Global___DiskTier.ValueType
     size_bytes: _builtins.int
+    power_limit_mw: _builtins.int
+    """The power limit that the device may be set to at most; 0: none, or not known."""
     def __init__(
         self,
         *,
@@ -214,10 +217,11 @@ class Device(_message.Message):
         kind: Global___DeviceKind.ValueType = ...,
         tier: Global___DiskTier.ValueType = ...,
         size_bytes: _builtins.int = ...,
+        power_limit_mw: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "size_bytes", b"size_bytes", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "power_limit_mw", b"power_limit_mw", "size_bytes", b"size_bytes", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,15 +34,10 @@ class LiveDelivery:
         # Long periods, so that what arrives soon does so because something changed.
         given: dict[str, object] = {"alertmanagers": list(urls), "resend_s": 600.0, "evaluate_s": 0.1}
         self.stats = DeliveryStats()
-        self.delivery = Delivery(
-            book,
-            AlertsConfig(**(given | config)),  # type: ignore[arg-type]
-            self.stats,
-            page_url="http://127.0.0.1:8460",
-            timeout_s=timeout_s,
-        )
+        told = AlertsConfig(**(given | config))  # type: ignore[arg-type]
+        self.delivery = Delivery(told, self.stats, timeout_s=timeout_s)
         self._loop = asyncio.new_event_loop()
-        self._task = self._loop.create_task(self.delivery.run())
+        self._task = self._loop.create_task(self.delivery.run(book, page_url="http://127.0.0.1:8460"))
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:

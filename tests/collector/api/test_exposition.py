@@ -3,7 +3,7 @@
 import re
 from urllib.request import urlopen
 
-from joulebook.collector.alerts.alert import AlertBook, NoAlerts
+from joulebook.collector.alerts.alert import AlertBook
 from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.api.exposition import exposition
 from joulebook.collector.ingest.stats import IngestStats
@@ -57,7 +57,7 @@ def _samples(text: str) -> dict[str, str]:
 
 
 def _exposition(books: Cluster, alerts: AlertBook | None = None) -> str:
-    return exposition(books.store, IngestStats(), alerts or NoAlerts(), DeliveryStats(), books.now_us)
+    return exposition(books.store, IngestStats(), alerts or MadeUpBook(), DeliveryStats(), books.now_us)
 
 
 def test_format_and_names(url: str) -> None:
@@ -122,7 +122,7 @@ def test_notifications() -> None:
     books = cluster()
     url = "http://127.0.0.1:9093"
     delivery = DeliveryStats({url: 7}, {url: 2})
-    samples = _samples(exposition(books.store, IngestStats(), NoAlerts(), delivery, books.now_us))
+    samples = _samples(exposition(books.store, IngestStats(), MadeUpBook(), delivery, books.now_us))
     books.store.close()
     assert samples[f'joulebook_alertmanager_sent_notifications_total{{alertmanager="{url}"}}'] == "7"
     assert samples[f'joulebook_alertmanager_failed_notifications_total{{alertmanager="{url}"}}'] == "2"

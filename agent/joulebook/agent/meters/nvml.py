@@ -117,7 +117,12 @@ class NvmlMeter:
             ),
             domains=tuple(meter.domain for meter in self._meters),
             devices=tuple(
-                Device(meter.domain.name, report_pb2.DEVICE_KIND_GPU, size_bytes=meter.gpu.size_bytes)
+                Device(
+                    meter.domain.name,
+                    report_pb2.DEVICE_KIND_GPU,
+                    size_bytes=meter.gpu.size_bytes,
+                    power_limit_mw=meter.gpu.limit_mw,
+                )
                 for meter in self._meters
             ),
             findings=tuple(findings),

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class State(StrEnum):
@@ -16,6 +16,9 @@ class State(StrEnum):
     FIRING = "firing"
     RESOLVED = "resolved"
 
+
+# Figures and moments by a name with its unit.
+Evidence = Mapping[str, int | float | str]
 
 STATES = tuple(State)
 SEVERITIES = ("critical", "warning", "info")
@@ -35,12 +38,19 @@ class Rule:
     condition: str
 
 
+class Key(NamedTuple):
+    """A rule and its subject: labels by name. At most one pending or firing alert has it at a time."""
+
+    rule: str
+    subject: tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One episode of a rule on one subject. Times are µs of the wall clock."""
 
     rule: str
-    # Identity: node, and where there is one gpu, job, user. Never a figure.
+    # Identity: node, and where there is one gpu and job. Never a figure. And user, who may be told of late.
     labels: Mapping[str, str]
     state: State
     # When the condition began to hold.
@@ -51,35 +61,28 @@ class Alert:
     observed_us: int
     # None where it cannot be known.
     wasted_uj: int | None
-    # What was read, for people: figures by a name with its unit.
-    evidence: Mapping[str, int | float | str] = field(default_factory=dict)
+    # What was read, for people.
+    evidence: Evidence = field(default_factory=dict)
     firing_us: int | None = None
     resolved_us: int | None = None
     # Why it ended.
     resolution: str = ""
 
     @property
+    def key(self) -> Key:
+        """Return what of the labels is identity."""
+        return Key(self.rule, tuple((k, v) for k, v in sorted(self.labels.items()) if k != "user"))
+
+    @property
     def fingerprint(self) -> str:
         """Return a name of the rule and its subject: the same for every episode of them."""
-        text = "\0".join([self.rule, *(f"{k}\0{v}" for k, v in sorted(self.labels.items()))])
+        text = "\0".join([self.rule, *(f"{k}\0{v}" for k, v in self.key.subject)])
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
     def id(self) -> str:
         """Return a name of this episode."""
         return f"{self.fingerprint}-{self.since_us}"
-
-
-class NoAlerts:
-    """A book of a collector that watches nothing."""
-
-    def rules(self) -> Sequence[Rule]:
-        """Return no rules."""
-        return ()
-
-    def alerts(self) -> Sequence[Alert]:
-        """Return no alerts."""
-        return ()
 
 
 class AlertBook(Protocol):

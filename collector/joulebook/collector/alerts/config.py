@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from joulebook.collector.alerts.names import unknown
 from joulebook.collector.loopback import is_loopback
 from joulebook.collector.store.influxdb_address import redacted
 
@@ -22,12 +23,14 @@ class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     # How often alerts are judged, and sent again while they fire.
     evaluate_s: float = 10.0
     resend_s: float = 60.0
+    # SQLite file that alerts are kept in. Empty: beside the embedded store, or where that would be.
+    file: str = ""
     # How long resolved alerts are kept.
     keep_days: float = 30.0
-    # A GPU that a job holds at utilisation 0, and at most this share of the way from its idle floor to its
-    # power limit, for this long of reported time.
+    # A GPU that a job holds at utilisation 0, for this long of reported time, while its power is in the idle
+    # band: up to this share of the way from its idle floor to its power limit.
     gpu_held_idle_for_s: float = 900.0
-    gpu_held_idle_band: float = 0.1
+    gpu_held_idle_band: float = 0.2
     # A job that uses at most this share of the CPUs that it reserved, and none of the GPUs.
     cpu_held_idle_for_s: float = 900.0
     cpu_held_idle_share: float = 0.05
@@ -59,7 +62,7 @@ class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                 f"alerts.alertmanager_credentials = {self.alertmanager_credentials!r}: no such file; "
                 "expected one that holds user:password or a token"
             )
-        return wrong
+        return [*wrong, *(f"alerts.disabled: {line}" for line in unknown(self.disabled))]
 
     def _url_errors(self) -> list[str]:
         wrong = []

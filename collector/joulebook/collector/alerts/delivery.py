@@ -26,19 +26,9 @@ _MAX_WAIT_S = 60.0
 class Delivery:
     """Runs as one task. It ends no alert when it stops: the next collector goes on with them."""
 
-    def __init__(
-        self,
-        book: AlertBook,
-        config: AlertsConfig,
-        stats: DeliveryStats,
-        *,
-        page_url: str,
-        timeout_s: float = _TIMEOUT_S,
-    ) -> None:
-        self._book = book
+    def __init__(self, config: AlertsConfig, stats: DeliveryStats, *, timeout_s: float = _TIMEOUT_S) -> None:
         self._config = config
         self._stats = stats
-        self._page_url = config.external_url or page_url
         self._timeout_s = timeout_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wakes: list[asyncio.Event] = []
@@ -55,14 +45,19 @@ class Delivery:
         for wake in self._wakes:
             wake.set()
 
-    async def run(self) -> None:
-        """Deliver until cancelled; where no Alertmanager is configured, return at once."""
+    async def run(self, book: AlertBook, *, page_url: str) -> None:
+        """Deliver until cancelled; where no Alertmanager is configured, return at once.
+
+        page_url is where alerts link to, unless the configuration says where people reach the page.
+        """
         if not self._config.alertmanagers:
             return
         # Imported where one is configured: nothing else of the collector needs an HTTP client.
         from joulebook.collector.alerts.alertmanager import Alertmanager  # noqa: PLC0415
 
         self._loop = asyncio.get_running_loop()
+        # Between two sendings lies the longer of both: nothing new is known before the next evaluation.
+        resend_us = round(max(self._config.resend_s, self._config.evaluate_s) * 1e6)
         # Each server has a task of its own, so that one that hangs delays none of the others.
         async with asyncio.TaskGroup() as tasks:
             for url in self._config.alertmanagers:
@@ -71,12 +66,10 @@ class Delivery:
                 self._stats.failed.setdefault(server.url, 0)
                 wake = asyncio.Event()
                 self._wakes.append(wake)
-                tasks.create_task(self._deliver_to(server, wake))
+                outbox = Outbox(book, page_url=self._config.external_url or page_url, resend_us=resend_us)
+                tasks.create_task(self._deliver_to(server, outbox, wake))
 
-    async def _deliver_to(self, server: Alertmanager, wake: asyncio.Event) -> None:
-        # Between two sendings lies the longer of both: nothing new is known before the next evaluation.
-        period_s = max(self._config.resend_s, self._config.evaluate_s)
-        outbox = Outbox(self._book, page_url=self._page_url, resend_us=round(period_s * 1e6))
+    async def _deliver_to(self, server: Alertmanager, outbox: Outbox, wake: asyncio.Event) -> None:
         failures, told = 0, ""
         async with server:
             while True:
@@ -101,7 +94,13 @@ class Delivery:
         from joulebook.collector.alerts.alertmanager import DeliveryError  # noqa: PLC0415  # as above
 
         wrong = ""
-        for batch in await asyncio.to_thread(outbox.batches):
+        try:
+            batches = await asyncio.to_thread(outbox.batches)
+        except Exception as error:
+            # No fault of the alerts may harm the books.
+            _log.exception("alerts could not be made ready for Alertmanager %s", server.url)
+            return f"{type(error).__name__}: {error}"
+        for batch in batches:
             try:
                 await server.post(batch.body)
             except DeliveryError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -13,7 +13,7 @@ import grpc
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.sequence import Placement, Sequencer
 from joulebook.collector.ingest.stats import IngestStats
-from joulebook.collector.ledger.book import book
+from joulebook.collector.ledger.book import Books, book
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.protocol import Commit, Store, StoreError
 
@@ -52,11 +52,13 @@ class Committer:
         policy: Policy = Policy.RESERVED,
         commit_interval_s: float = 0.1,
         queue_reports: int = 8192,
+        booked: Callable[[Sequence[Decoded], Books], None] = lambda _reports, _books: None,
     ) -> None:
         self._store = store
         self._stats = stats
         self._policy = policy
         self._commit_interval_s = commit_interval_s
+        self._booked = booked
         self._queue: asyncio.Queue[tuple[Decoded, Answer]] = asyncio.Queue(queue_reports)
         self._sequencer = Sequencer(store.tails())
         self._since_s: float | None = None
@@ -68,6 +70,7 @@ class Committer:
 
     async def submit(self, decoded: Decoded, answer: Answer) -> None:
         """Take a Report in; answer is called from the event loop when its fate is known."""
+        self._stats.heard_us[decoded.node] = time.time_ns() // 1000
         await self._queue.put((decoded, answer))
 
     async def run(self) -> None:
@@ -144,6 +147,7 @@ class Committer:
             self._stats.residual_uj += residual_uj
             self._stats.booked_uj += int(books.active_uj.sum() + books.idle_uj.sum())
             self._stats.samples += sum(d.readings.values[:, 1:].size for d in new)
+            self._booked(new, books)
         self._sequencer.accept(placement)
         self._stats.reports += len(new)
         self._stats.duplicates += len(placement.duplicate)

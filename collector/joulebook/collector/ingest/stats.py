@@ -20,5 +20,7 @@ class IngestStats:
     streams: int = 0
     # By name of the gRPC status.
     refused: Counter[str] = field(default_factory=Counter)
+    # When each node last sent a sound Report by this machine's clock, whether it could be booked or not.
+    heard_us: dict[str, int] = field(default_factory=dict)
     # Sum of the absolute differences; above 0 the ledger is broken.
     residual_uj: int = 0

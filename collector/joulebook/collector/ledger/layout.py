@@ -105,8 +105,8 @@ class NodeLayout:
         self.domain_pool = _ints([pool_of[k] if b else -1 for k, b in zip(keys, leaf, strict=True)])
         self.has_containers = bool((self.domain_booked & (self.domain_class == PLATFORM)).any())
 
-        self.busy_row = self._row.get(SeriesKey(metrics.METRIC_NODE_CPU_BUSY), -1)
-        self.memory_used_row = self._row.get(SeriesKey(metrics.METRIC_NODE_MEMORY_USED), -1)
+        self.busy_row = self.row(SeriesKey(metrics.METRIC_NODE_CPU_BUSY))
+        self.memory_used_row = self.row(SeriesKey(metrics.METRIC_NODE_MEMORY_USED))
         moved = (metrics.METRIC_DEVICE_READ, metrics.METRIC_DEVICE_WRITTEN)
         self.disk_io_rows = _ints([i for i, s in enumerate(self.series) if s.metric in moved])
 
@@ -127,6 +127,10 @@ class NodeLayout:
         self.logical_cpus = message.host.logical_cpus
         self.memory_bytes = message.host.memory_bytes
 
+    def row(self, key: SeriesKey) -> int:
+        """Return a series' row."""
+        return self._row.get(key, -1)
+
     def _place_gpus(self) -> None:
         """Note the pools and accounts of GPUs' users and holders; a GPU without energy has no pool."""
         columns = zip(self.message.series_metric, self.message.series_domain, strict=True)
@@ -144,10 +148,10 @@ class NodeLayout:
         self.gpu_holder_account = _ints([int(self.workload_account[w]) for _, w in holders])
 
     def _domain_rows(self, metric: int) -> Ints:
-        return _ints([self._row.get(SeriesKey(metric, domain=n), -1) for n in self.domain_names])
+        return _ints([self.row(SeriesKey(metric, domain=n)) for n in self.domain_names])
 
     def _workload_rows(self, metric: int) -> Ints:
-        return _ints([self._row.get(SeriesKey(metric, workload=w.id), -1) for w in self.message.workloads])
+        return _ints([self.row(SeriesKey(metric, workload=w.id)) for w in self.message.workloads])
 
     @cached_property
     def serialized(self) -> bytes:

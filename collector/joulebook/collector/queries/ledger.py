@@ -47,7 +47,7 @@ def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int) -> L
                 raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
         rows = frozen.accounts(selected)
         watched = frozen.watched(selected)
-        measured = measured_uj(frozen.raw_energy(selected), frozen.raw_gaps(selected))
+        measured = sum(measured_uj(frozen.raw_energy(selected), frozen.raw_gaps(selected)).values())
     total = Figures.of(rows)
     total_us = sum(row.reported_us + row.gap_us for row in watched)
     missing_us = sum(row.unread_us + row.missing_us for row in watched)
