@@ -80,7 +80,7 @@ def test_config_show(tmp_path: Path) -> None:
     assert f"tick_s = 2.0  # {file}" in text
 
 
-@pytest.mark.parametrize("command", [["jobs"], ["job", "run.abc"], ["nodes"]])
+@pytest.mark.parametrize("command", [["jobs"], ["job", "run.abc"], ["nodes"], ["alerts"]])
 def test_unreachable_collector(command: list[str]) -> None:
     """Where no collector answers, that is said with what to do, and the exit status is 1."""
     failed = CliRunner().invoke(main, [*command, "--server", "http://127.0.0.1:1"])

@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from joulebook.collector.store.influxdb_address import InfluxAddress
 from joulebook.collector.store.influxdb_http import InfluxServer
 from joulebook.collector.store.influxdb_setup import setup
+from tests.servers.programs import free_port, program, running
 
 _HERE = Path(__file__).parent
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def program(*names: str, package: str) -> str:
-    """Return a server's program, or skip the test; in CI it must be there."""
-    for name in names:
-        if found := shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin"):
-            return found
-    reason = f"{names[0]} is missing: apt-get install {package}"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@contextmanager
-def running(command: Sequence[str], port: int, log: Path) -> Iterator[int]:
-    """Run a server until the block is left, by its pid; wait for its port first."""
-    with log.open("ab") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
-        try:
-            deadline = time.monotonic() + 30
-            while time.monotonic() < deadline:
-                assert process.poll() is None, f"{command[0]} ended: {log.read_text()[-2000:]}"
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.02)
-            else:
-                raise RuntimeError(f"{command[0]} does not listen on {port}")
-            yield process.pid
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def _filled(template: str, directory: Path, **values: object) -> Path:

@@ -1,28 +1,18 @@
 """The page in a real browser, over the books of two hundred nodes."""
 
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from joulebook.collector.store.duckdb import DuckDBStore
 from tests.simulated.collector import LiveCollector
 from tests.simulated.large import fill
+from tests.system.browser import Watched
 
 NODES = 200
-_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -35,50 +25,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     store.close()
     with LiveCollector(path) as live:
         yield f"http://{live.addresses.http}"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium; none is downloaded."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI must have chromium")
-        pytest.skip("needs chromium: deploy/install-packages")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
-        yield browser
-        browser.close()
-
-
-class Watched:
-    """A page, with what it said and whom it asked."""
-
-    def __init__(self, browser: Browser, url: str, **context: object) -> None:
-        self._url = url
-        self.complaints: list[str] = []
-        self.strangers: list[str] = []
-        self.page: Page = browser.new_page(locale="en-GB", **context)  # type: ignore[arg-type]
-        self.page.on("console", self._said)
-        self.page.on("pageerror", self._threw)
-        self.page.on("request", lambda request: self._asked(request.url))
-        self.page.goto(url)
-
-    def _said(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-    def _threw(self, error: Error) -> None:
-        self.complaints.append(str(error))
-
-    def _asked(self, url: str) -> None:
-        if not url.startswith((self._url, "data:")):
-            self.strangers.append(url)
-
-    def close(self) -> None:
-        """Close it; it must have been content and kept to itself."""
-        self.page.close()
-        assert (self.complaints, self.strangers) == ([], [])
 
 
 @pytest.fixture

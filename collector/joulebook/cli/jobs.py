@@ -9,7 +9,7 @@ import click
 from joulebook.cli.options import json_option, server_option
 from joulebook.cli.server import Server
 from joulebook.cli.tables import job_tables, show, table
-from joulebook.cli.units import duration, energy, power
+from joulebook.collector.units import duration, energy, power
 
 
 @click.command()

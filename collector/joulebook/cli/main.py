@@ -15,6 +15,10 @@ _COMMANDS = {
     "jobs": ("joulebook.cli.jobs:jobs", "List jobs, the newest first."),
     "job": ("joulebook.cli.jobs:job", "Show a job's energy."),
     "nodes": ("joulebook.cli.nodes:nodes", "List nodes and where their power goes now."),
+    "alerts": (
+        "joulebook.cli.alerts:alerts",
+        "List alerts: waste, silent agents, books that are off.",
+    ),
     "doctor": (
         "joulebook.cli.doctor:doctor",
         "Check what of this machine can be measured, and how to mend it.",

@@ -9,7 +9,8 @@ import click
 from joulebook.cli.options import json_option, server_option
 from joulebook.cli.server import Server
 from joulebook.cli.tables import show, table
-from joulebook.cli.units import power, printable
+from joulebook.cli.terminal import printable
+from joulebook.collector.units import power
 
 
 @click.command()

@@ -47,3 +47,5 @@ def log_to_stderr() -> None:
     )
     # uvicorn says again what the collector says itself.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # httpx tells of every request that it makes.
+    logging.getLogger("httpx").setLevel(logging.WARNING)

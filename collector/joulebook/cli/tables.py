@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from joulebook.cli.units import duration, energy, percent, power, printable
+from joulebook.cli.terminal import printable
+from joulebook.collector.units import duration, energy, percent, power
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> Table:

@@ -20,7 +20,8 @@ from joulebook.cli.layers import Configuration
 from joulebook.cli.options import FileOption, configuration
 from joulebook.cli.sample import toml_value
 from joulebook.cli.server import Server, ServerError
-from joulebook.cli.units import power, printable
+from joulebook.cli.terminal import printable
+from joulebook.collector.units import power
 
 _TTY_S = 1.0
 _LOG_S = 10.0

@@ -1,11 +1,11 @@
 """What a collector can be told."""
 
-import ipaddress
 from pathlib import Path
 
 import msgspec
 
 from joulebook.collector.ledger.policy import Policy
+from joulebook.collector.loopback import is_loopback
 from joulebook.collector.store.influxdb_address import InfluxAddress, is_influxdb, redacted
 
 
@@ -44,7 +44,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             host, _, port = address.rpartition(":")
             if not host or not port.isdigit() or int(port) > 65535:
                 wrong.append(f"collector.{name} = {address!r}: expected host:port")
-            elif not (self.insecure or self.tls_certificate or _is_loopback(host)):
+            elif not (self.insecure or self.tls_certificate or is_loopback(host)):
                 wrong.append(
                     f"collector.{name} = {address!r}: not loopback and without TLS; "
                     "set tls_certificate and tls_key, or say insecure"
@@ -71,19 +71,10 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             address = InfluxAddress.parse(self.store)
         except ValueError as error:
             return [*wrong, f"collector.store = {redacted(self.store)!r}: {error}"]
-        clear = address.url.startswith("http:") and not _is_loopback(address.host)
+        clear = address.url.startswith("http:") and not is_loopback(address.host)
         if self.store_credentials and clear and not self.insecure:
             wrong.append(
                 f"collector.store = {self.store!r}: credentials would go there without TLS; "
                 "write influxdbs://, or say insecure"
             )
         return wrong
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -43,7 +43,11 @@ class HttpServer:
     def __init__(self, app: FastAPI, config: CollectorConfig) -> None:
         host, _, port = config.http.rpartition(":")
         self._socket = _bound("http", host.strip("[]"), int(port))
-        self.address = f"{host}:{self._socket.getsockname()[1]}"
+        port_bound = self._socket.getsockname()[1]
+        self.address = f"{host}:{port_bound}"
+        # What alerts link to. Nobody can go to "everywhere", so that is this machine by its name.
+        named = socket.gethostname() if host.strip("[]") in ("0.0.0.0", "::") else host
+        self.url = f"{'https' if config.tls_certificate else 'http'}://{named}:{port_bound}"
         try:
             options = uvicorn.Config(
                 app,

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulebook.collector.alerts.config import AlertsConfig
+from joulebook.collector.alerts.delivery import Delivery
 from joulebook.collector.alerts.evaluation import Evaluation
 from joulebook.collector.alerts.sqlite import SqliteAlerts
+from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.alerts.store import AlertStore, AlertStoreError
 from joulebook.collector.api.app import create_app
 from joulebook.collector.api.routes import wall_clock_us
@@ -52,13 +54,16 @@ async def serve(
     path = store_path(config)
     store = open_store(path, credentials=config.store_credentials, compress=config.store_compress)
     _log.info("store %s open", path)
-    queries = QueryService(store)
     manager = Manager()
     kept: AlertStore | None = None
+    queries: QueryService | None = None
     try:
         stats = IngestStats()
         kept = SqliteAlerts(alerts_path(alerts, path))
-        evaluation = Evaluation(store, kept, alerts, stats, wall_clock_us)
+        sent = DeliveryStats()
+        delivery = Delivery(alerts, sent)
+        evaluation = Evaluation(store, kept, alerts, stats, wall_clock_us, changed=delivery.changed)
+        queries = QueryService(store, evaluation)
         committer = Committer(
             store,
             stats,
@@ -68,15 +73,16 @@ async def serve(
         )
         ingest = IngestService(committer, stats, max_future_s=config.max_future_s)
         # Both are bound before either serves: a port that is taken is told before anything began.
-        http = HttpServer(create_app(store, stats), config)
+        http = HttpServer(create_app(store, stats, evaluation, sent), config)
         try:
             grpc = GrpcServer(ingest, queries, config)
             addresses = Addresses(http.address, grpc.address)
-            await _run(committer, evaluation, stats, http, grpc, addresses, manager, ready, stop)
+            await _run(committer, evaluation, delivery, stats, http, grpc, addresses, manager, ready, stop)
         finally:
             http.close()
     finally:
-        queries.close()
+        if queries is not None:
+            queries.close()
         if kept is not None:
             kept.close()
         store.close()
@@ -87,6 +93,7 @@ async def serve(
 async def _run(
     committer: Committer,
     evaluation: Evaluation,
+    delivery: Delivery,
     stats: IngestStats,
     http: HttpServer,
     grpc: GrpcServer,
@@ -99,6 +106,7 @@ async def _run(
         async with asyncio.TaskGroup() as tasks:
             commits = tasks.create_task(committer.run())
             judging = tasks.create_task(evaluation.run())
+            sending = tasks.create_task(delivery.run(evaluation, page_url=http.url))
             await grpc.start()
             pages = tasks.create_task(http.serve())
             await http.started()
@@ -119,6 +127,7 @@ async def _run(
             # What the last commit booked is judged too.
             await asyncio.wait([commits])
             judging.cancel()
+            sending.cancel()
     finally:
         await grpc.stop(grace_s=0)
 

@@ -74,6 +74,16 @@ class QueryServiceStub:
                 request_serializer=joulebook_dot_v1_dot_query__pb2.GetLedgerRequest.SerializeToString,
                 response_deserializer=joulebook_dot_v1_dot_query__pb2.GetLedgerResponse.FromString,
                 _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/joulebook.v1.QueryService/ListAlerts',
+                request_serializer=joulebook_dot_v1_dot_query__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=joulebook_dot_v1_dot_query__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
+        self.ListRules = channel.unary_unary(
+                '/joulebook.v1.QueryService/ListRules',
+                request_serializer=joulebook_dot_v1_dot_query__pb2.ListRulesRequest.SerializeToString,
+                response_deserializer=joulebook_dot_v1_dot_query__pb2.ListRulesResponse.FromString,
+                _registered_method=True)
 
 
 class QueryServiceServicer:
@@ -126,6 +136,18 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAlerts(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRules(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -163,6 +185,16 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.GetLedger,
                     request_deserializer=joulebook_dot_v1_dot_query__pb2.GetLedgerRequest.FromString,
                     response_serializer=joulebook_dot_v1_dot_query__pb2.GetLedgerResponse.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=joulebook_dot_v1_dot_query__pb2.ListAlertsRequest.FromString,
+                    response_serializer=joulebook_dot_v1_dot_query__pb2.ListAlertsResponse.SerializeToString,
+            ),
+            'ListRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRules,
+                    request_deserializer=joulebook_dot_v1_dot_query__pb2.ListRulesRequest.FromString,
+                    response_serializer=joulebook_dot_v1_dot_query__pb2.ListRulesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -359,6 +391,60 @@ class QueryService:
             '/joulebook.v1.QueryService/GetLedger',
             joulebook_dot_v1_dot_query__pb2.GetLedgerRequest.SerializeToString,
             joulebook_dot_v1_dot_query__pb2.GetLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joulebook.v1.QueryService/ListAlerts',
+            joulebook_dot_v1_dot_query__pb2.ListAlertsRequest.SerializeToString,
+            joulebook_dot_v1_dot_query__pb2.ListAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/joulebook.v1.QueryService/ListRules',
+            joulebook_dot_v1_dot_query__pb2.ListRulesRequest.SerializeToString,
+            joulebook_dot_v1_dot_query__pb2.ListRulesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class QueryServiceStub:
     GetSeries: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetSeriesRequest, _query_pb2.GetSeriesResponse]
     GetPower: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetPowerRequest, _query_pb2.GetPowerResponse]
     GetLedger: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetLedgerRequest, _query_pb2.GetLedgerResponse]
+    ListAlerts: _grpc.UnaryUnaryMultiCallable[_query_pb2.ListAlertsRequest, _query_pb2.ListAlertsResponse]
+    ListRules: _grpc.UnaryUnaryMultiCallable[_query_pb2.ListRulesRequest, _query_pb2.ListRulesResponse]
 
 @_typing.type_check_only
 class QueryServiceAsyncStub(QueryServiceStub):
@@ -63,6 +65,8 @@ class QueryServiceAsyncStub(QueryServiceStub):
     GetSeries: _aio.UnaryUnaryMultiCallable[_query_pb2.GetSeriesRequest, _query_pb2.GetSeriesResponse]  # type: ignore[assignment]
     GetPower: _aio.UnaryUnaryMultiCallable[_query_pb2.GetPowerRequest, _query_pb2.GetPowerResponse]  # type: ignore[assignment]
     GetLedger: _aio.UnaryUnaryMultiCallable[_query_pb2.GetLedgerRequest, _query_pb2.GetLedgerResponse]  # type: ignore[assignment]
+    ListAlerts: _aio.UnaryUnaryMultiCallable[_query_pb2.ListAlertsRequest, _query_pb2.ListAlertsResponse]  # type: ignore[assignment]
+    ListRules: _aio.UnaryUnaryMultiCallable[_query_pb2.ListRulesRequest, _query_pb2.ListRulesResponse]  # type: ignore[assignment]
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers questions about nodes, jobs, series and the ledger.
@@ -120,5 +124,19 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_pb2.GetLedgerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_query_pb2.GetLedgerResponse, _abc.Awaitable[_query_pb2.GetLedgerResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListAlerts(
+        self,
+        request: _query_pb2.ListAlertsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.ListAlertsResponse, _abc.Awaitable[_query_pb2.ListAlertsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListRules(
+        self,
+        request: _query_pb2.ListRulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.ListRulesResponse, _abc.Awaitable[_query_pb2.ListRulesResponse]]: ...
 
 def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

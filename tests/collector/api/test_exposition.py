@@ -3,14 +3,28 @@
 import re
 from urllib.request import urlopen
 
+from joulebook.collector.alerts.alert import AlertBook
+from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.api.exposition import exposition
 from joulebook.collector.ingest.stats import IngestStats
-from tests.simulated.cluster import cluster
+from tests.simulated.alerts import MadeUpBook, firing, pending, resolved
+from tests.simulated.cluster import Cluster, cluster
 
 _SAMPLE = re.compile(
     r'([a-z_]+)(\{([a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*)\})? (-?[0-9.]+)'
 )
-_UNITS = ("joules", "seconds", "reports", "samples", "commits", "streams", "info", "working")
+_UNITS = (
+    "joules",
+    "seconds",
+    "reports",
+    "samples",
+    "commits",
+    "streams",
+    "info",
+    "working",
+    "alerts",
+    "notifications",
+)
 
 
 def _samples(text: str) -> dict[str, str]:
@@ -42,6 +56,10 @@ def _samples(text: str) -> dict[str, str]:
     return found
 
 
+def _exposition(books: Cluster, alerts: AlertBook | None = None) -> str:
+    return exposition(books.store, IngestStats(), alerts or MadeUpBook(), DeliveryStats(), books.now_us)
+
+
 def test_format_and_names(url: str) -> None:
     """A running collector's metrics have HELP and TYPE, base units and _total, and no sample twice."""
     with urlopen(f"{url}/metrics") as answer:
@@ -54,7 +72,7 @@ def test_format_and_names(url: str) -> None:
 def test_energy_of_accounts_is_exact() -> None:
     """Energy by class of accounts adds up to what the meters delivered, to the µJ."""
     books = cluster()
-    samples = _samples(exposition(books.store, IngestStats(), books.now_us))
+    samples = _samples(_exposition(books))
     books.store.close()
     energy = {k: v for k, v in samples.items() if k.startswith("joulebook_account_energy_joules_total")}
     assert sum(int(value.replace(".", "")) for value in energy.values()) == books.measured_uj
@@ -69,7 +87,7 @@ def test_broken_books_show() -> None:
         "UPDATE ledger SET cpu_idle_uj = cpu_idle_uj + 1 WHERE rowid = "
         "(SELECT max(rowid) FROM ledger WHERE cpu_idle_uj > 0)"
     )
-    samples = _samples(exposition(broken.store, IngestStats(), broken.now_us))
+    samples = _samples(_exposition(broken))
     broken.store.close()
     assert samples["joulebook_ledger_residual_joules"] == "-0.000001"
 
@@ -78,6 +96,33 @@ def test_labels_are_escaped() -> None:
     """Text from elsewhere cannot end its label early."""
     books = cluster()
     books.store._connection.execute("""UPDATE source_states SET name = 'a"b\\c' || chr(10) || 'd'""")
-    samples = _samples(exposition(books.store, IngestStats(), books.now_us))
+    samples = _samples(_exposition(books))
     books.store.close()
     assert 'joulebook_source_working{node="n2",source="a\\"b\\\\c\\nd"}' in samples
+
+
+def test_alerts() -> None:
+    """Alerts are counted by rule and state, also where there are none; waste is that of what fires now."""
+    books = cluster()
+    one = {"node": "n1"}
+    book = MadeUpBook([firing(one), firing({"node": "n2"}), pending(one, "cpu_held_idle")])
+    book.held.append(resolved(firing(one, "old_rule", minutes=90), minutes_ago=60))
+    samples = _samples(_exposition(books, book))
+    books.store.close()
+    assert samples['joulebook_alerts{rule="gpu_held_idle",state="firing"}'] == "2"
+    assert samples['joulebook_alerts{rule="cpu_held_idle",state="pending"}'] == "1"
+    assert samples['joulebook_alerts{rule="agent_silent",state="firing"}'] == "0"
+    assert samples['joulebook_alerts{rule="old_rule",state="resolved"}'] == "1"
+    assert samples['joulebook_firing_alerts_wasted_joules{rule="gpu_held_idle"}'] == "146400.000040"
+    assert samples['joulebook_firing_alerts_wasted_joules{rule="cpu_held_idle"}'] == "0.000000"
+
+
+def test_notifications() -> None:
+    """What each Alertmanager took and did not take is counted by its address."""
+    books = cluster()
+    url = "http://127.0.0.1:9093"
+    delivery = DeliveryStats({url: 7}, {url: 2})
+    samples = _samples(exposition(books.store, IngestStats(), MadeUpBook(), delivery, books.now_us))
+    books.store.close()
+    assert samples[f'joulebook_alertmanager_sent_notifications_total{{alertmanager="{url}"}}'] == "7"
+    assert samples[f'joulebook_alertmanager_failed_notifications_total{{alertmanager="{url}"}}'] == "2"

@@ -8,11 +8,14 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.api.app import create_app
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.store.duckdb import DuckDBStore
+from tests.simulated.alerts import MadeUpBook
 
-_DESCRIBED = schemathesis.openapi.from_dict(create_app(DuckDBStore(":memory:"), IngestStats()).openapi())
+_APP = create_app(DuckDBStore(":memory:"), IngestStats(), MadeUpBook(), DeliveryStats())
+_DESCRIBED = schemathesis.openapi.from_dict(_APP.openapi())
 _OPERATIONS = {
     result.ok().label: result.ok() for result in _DESCRIBED.get_all_operations() if isinstance(result, Ok)
 }

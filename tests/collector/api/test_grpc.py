@@ -17,8 +17,8 @@ from pydantic import BaseModel
 from joulebook.collector.api import models
 from joulebook.v1 import query_pb2 as pb
 from joulebook.v1.query_pb2_grpc import QueryServiceStub
+from tests.simulated.api import LiveApi
 from tests.simulated.cluster import ENDED_JOB, JOB
-from tests.simulated.collector import LiveCollector
 
 Ask = Callable[[QueryServiceStub], Message]
 
@@ -27,7 +27,7 @@ RANGE_HTTP = "from=1790000000&to=1790000040"
 
 
 @pytest.fixture(scope="module")
-def channel(collector: LiveCollector) -> Iterator[grpc.Channel]:
+def channel(collector: LiveApi) -> Iterator[grpc.Channel]:
     """A channel to the collector."""
     with grpc.insecure_channel(collector.addresses.grpc) as channel:
         yield channel
@@ -43,11 +43,16 @@ def _plain(message: Any) -> Any:
     """Return a message as an object whose unset fields are None."""
     if isinstance(message, pb.SeriesValue):
         return getattr(message, message.WhichOneof("value") or "", None)
+    if isinstance(message, pb.Figure):
+        return getattr(message, message.WhichOneof("value") or "")
     if not isinstance(message, Message):
         return message
     found: dict[str, Any] = {}
     for field in message.DESCRIPTOR.fields:
         value: Any = getattr(message, field.name)
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            found[field.name] = {key: _plain(item) for key, item in value.items()}
+            continue
         if field.is_repeated:
             value = [_plain(item) for item in value]
         elif field.has_presence and not message.HasField(field.name):
@@ -112,6 +117,19 @@ def test_lists_are_those_of_http(stub: QueryServiceStub, url: str) -> None:
     second = stub.ListJobs(pb.ListJobsRequest(cursor=first.next_cursor))
     assert ([job.job for job in second.jobs], second.HasField("next_cursor")) == ([ENDED_JOB], False)
     assert [job.job for job in stub.ListJobs(pb.ListJobsRequest(user="ada", state="running")).jobs] == [JOB]
+    over_grpc = stub.ListAlerts(pb.ListAlertsRequest(limit=2))
+    with urlopen(f"{url}/api/v1/alerts?limit=2") as answer:
+        over_http = json.load(answer)
+    assert [_as_json(models.Alert, alert) for alert in over_grpc.alerts] == over_http["alerts"]
+    assert over_grpc.next_cursor == over_http["next_cursor"]
+    over_grpc = stub.ListAlerts(pb.ListAlertsRequest(cursor=over_grpc.next_cursor))
+    with urlopen(f"{url}/api/v1/alerts?cursor={over_http['next_cursor']}") as answer:
+        assert [_as_json(models.Alert, alert) for alert in over_grpc.alerts] == json.load(answer)["alerts"]
+    chosen = pb.ListAlertsRequest(state="pending", rule="gpu_held_idle", node="n1", job=JOB)
+    assert [alert.labels["gpu"] for alert in stub.ListAlerts(chosen).alerts] == ["gpu.0"]
+    with urlopen(f"{url}/api/v1/rules") as answer:
+        rules = [_as_json(models.Rule, rule) for rule in stub.ListRules(pb.ListRulesRequest()).rules]
+        assert rules == json.load(answer)["rules"]
     assert [node.node for node in stub.ListNodes(pb.ListNodesRequest()).nodes] == ["n1", "n2"]
 
 
@@ -129,6 +147,21 @@ def test_lists_are_those_of_http(stub: QueryServiceStub, url: str) -> None:
             grpc.StatusCode.INVALID_ARGUMENT,
             lambda s: s.GetLedger(pb.GetLedgerRequest(from_time="soon")),
             "ledger?from=soon",
+        ),
+        (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            lambda s: s.ListAlerts(pb.ListAlertsRequest(state="done")),
+            "alerts?state=done",
+        ),
+        (
+            grpc.StatusCode.NOT_FOUND,
+            lambda s: s.ListAlerts(pb.ListAlertsRequest(rule="gpu_idle")),
+            "alerts?rule=gpu_idle",
+        ),
+        (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            lambda s: s.ListRules(pb.ListRulesRequest(cursor="x")),
+            "rules?cursor=x",
         ),
         (
             grpc.StatusCode.INVALID_ARGUMENT,
@@ -186,4 +219,6 @@ def test_reflection(channel: grpc.Channel) -> None:
         "GetSeries",
         "GetPower",
         "GetLedger",
+        "ListAlerts",
+        "ListRules",
     ]

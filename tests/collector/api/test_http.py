@@ -81,6 +81,48 @@ def test_power(url: str, books: Cluster) -> None:
     assert found["times"][-1] == 1790000060
 
 
+def test_alerts(url: str) -> None:
+    """An alert has exactly its documented members, the newest alert first; filters narrow the list."""
+    _, found, _ = _get(f"{url}/api/v1/alerts")
+    assert [alert["state"] for alert in found["alerts"]] == ["pending", "firing", "resolved"]
+    pending, silent, ended = found["alerts"]
+    assert list(pending) == [
+        "id", "rule", "severity", "state", "labels", "since", "seen", "firing", "resolved", "resolution",
+        "observed_s", "wasted_uj", "evidence", "title", "summary",
+    ]  # fmt: skip
+    assert pending["labels"] == {"node": "n1", "gpu": "gpu.0", "job": JOB, "user": "ada"}
+    assert (pending["severity"], pending["observed_s"], pending["firing"]) == ("warning", 300.0, None)
+    assert pending["summary"].startswith("GPU held but idle: gpu.0 on n1, held by run.abc (ada), for 5 min")
+    assert (silent["severity"], silent["wasted_uj"], silent["evidence"]) == ("critical", None, {})
+    assert ended["evidence"] == {"share": 0.25, "meter": "nvml", "residual_uj": -1}
+    assert ended["summary"].endswith("; resolved, the job ended.")
+    for query, expected in (
+        ("state=firing", [silent]),
+        ("rule=cpu_held_idle", [ended]),
+        ("node=n1", [pending, ended]),
+        (f"job={ENDED_JOB}&node=n1", [ended]),
+        ("node=n9", []),
+    ):
+        assert _get(f"{url}/api/v1/alerts?{query}")[1]["alerts"] == expected
+
+
+def test_rules(url: str) -> None:
+    """A rule in force says what it watches, for how long, and what to do."""
+    _, found, _ = _get(f"{url}/api/v1/rules?limit=1")
+    assert found["rules"] == [
+        {
+            "name": "agent_silent",
+            "severity": "critical",
+            "title": "Agent silent",
+            "advice": "Look at the agent's service on the node.",
+            "for_s": 120.0,
+            "condition": "the node has sent nothing for 120 s",
+        }
+    ]
+    _, rest, _ = _get(f"{url}/api/v1/rules?cursor={found['next_cursor']}")
+    assert [rule["name"] for rule in rest["rules"]] == ["cpu_held_idle", "gpu_held_idle"]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "field", "value", "expected"),
     [
@@ -95,6 +137,10 @@ def test_power(url: str, books: Cluster) -> None:
         (f"jobs?limit={'9' * 5000}", 400, "limit", f"{'9' * 120}…", "a whole number from 1 to 1000"),
         ("jobs?cursor=x", 400, "cursor", "x", "the next_cursor of an earlier answer to this question"),
         ("jobs?state=done", 400, "state", "done", "running or ended"),
+        ("alerts?state=done", 400, "state", "done", "pending, firing or resolved"),
+        ("alerts?rule=gpu_idle", 404, "rule", "gpu_idle", "a rule in force; did you mean 'gpu_held_idle'?"),
+        ("alerts?limit=0", 400, "limit", "0", "a whole number from 1 to 1000"),
+        ("rules?state=x", 400, "parameter", "state", "one of limit, cursor"),
         ("jobs/run.abd", 404, "job", "run.abd", "a job in the books; did you mean 'run.abc'?"),
         ("jobs/a/b", 404, "job", "a/b", "a job in the books"),
         ("jobs/%00", 404, "job", "\0", "a job in the books"),

@@ -17,7 +17,8 @@ from joulebook.collector.store.influxdb import InfluxStore
 from joulebook.collector.store.influxdb_http import BeyondRetentionError, InfluxServer
 from joulebook.collector.store.opened import open_store
 from joulebook.collector.store.protocol import StoreError
-from tests.servers.influxdb import RunningInflux, free_port, influxdb
+from tests.servers.influxdb import RunningInflux, influxdb
+from tests.servers.programs import free_port
 from tests.simulated.delivery import EVER, books_of, decoded, deliver, energy_uj, total_uj
 from tests.simulated.node import WALL_US, Load, SimulatedNode
 

@@ -1,10 +1,13 @@
 """What the alerts can be told."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
 from joulebook.collector.alerts.names import unknown
+from joulebook.collector.loopback import is_loopback
+from joulebook.collector.store.influxdb_address import redacted
 
 
 class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -13,7 +16,7 @@ class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     # Alertmanagers, all of them: http://host:port, with a path where they are served below one. Empty: alerts
     # are kept and shown, and sent to nobody.
     alertmanagers: list[str] = []
-    # A file that holds user:password or a token for them; empty: none.
+    # A file that holds one line, user:password or a bearer token, for all of them; empty: none.
     alertmanager_credentials: str = ""
     # Where people reach this collector's page; alerts link to it. Empty: where it listens.
     external_url: str = ""
@@ -53,16 +56,39 @@ class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         for name in ("gpu_held_idle_band", "cpu_held_idle_share"):
             if not 0 <= getattr(self, name) < 1:
                 wrong.append(f"alerts.{name} = {getattr(self, name)}: expected 0 to below 1, a share")
+        wrong += self._url_errors()
+        if self.alertmanager_credentials and not Path(self.alertmanager_credentials).is_file():
+            wrong.append(
+                f"alerts.alertmanager_credentials = {self.alertmanager_credentials!r}: no such file; "
+                "expected one that holds user:password or a token"
+            )
+        return [*wrong, *(f"alerts.disabled: {line}" for line in unknown(self.disabled))]
+
+    def _url_errors(self) -> list[str]:
+        wrong = []
         for name, urls in (
             ("alertmanagers", self.alertmanagers),
             ("external_url", [self.external_url] if self.external_url else []),
         ):
             wrong += [
-                f"alerts.{name} = {url!r}: expected http://host:port or https://host:port"
+                f"alerts.{name} = {redacted(url)!r}: expected http://host:port or https://host:port"
                 for url in urls
                 if not _is_url(url)
             ]
-        return [*wrong, *(f"alerts.disabled: {line}" for line in unknown(self.disabled))]
+        if len(set(self.alertmanagers)) < len(self.alertmanagers):
+            wrong.append(f"alerts.alertmanagers = {self.alertmanagers}: expected each of them once")
+        if self.alertmanager_credentials:
+            wrong += [
+                f"alerts.alertmanagers = {url!r}: credentials would go there without TLS; write https://"
+                for url in self.alertmanagers
+                if _is_url(url) and _is_clear(url)
+            ]
+        return wrong
+
+
+def _is_clear(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def _is_url(url: str) -> bool:
@@ -71,4 +97,6 @@ def _is_url(url: str) -> bool:
         port_is_sound = parts.port is None or parts.port > 0
     except ValueError:
         return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port_is_sound and not parts.query
+    # A password has no place in an address: that is shown in logs and metrics.
+    plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port_is_sound and plain

@@ -10,6 +10,8 @@ from fastapi.responses import PlainTextResponse, Response
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.requests import Request
 
+from joulebook.collector.alerts.alert import AlertBook
+from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.api import exposition
 from joulebook.collector.api.page import FILES_PATH, install_page
 from joulebook.collector.api.problems import documented, install, problem
@@ -25,7 +27,13 @@ _HEADERS = {
 }
 
 
-def create_app(store: Store, stats: IngestStats, clock: Clock = wall_clock_us) -> FastAPI:
+def create_app(
+    store: Store,
+    stats: IngestStats,
+    alerts: AlertBook,
+    delivery: DeliveryStats,
+    clock: Clock = wall_clock_us,
+) -> FastAPI:
     """Return the application. It has no page of documents: those would be fetched from elsewhere."""
     app = FastAPI(
         title="joulebook",
@@ -36,7 +44,7 @@ def create_app(store: Store, stats: IngestStats, clock: Clock = wall_clock_us) -
         redirect_slashes=False,
     )
     install(app)
-    app.include_router(router(store, clock))
+    app.include_router(router(store, alerts, clock))
 
     @app.middleware("http")
     async def headers(request: Request, call_next: RequestResponseEndpoint) -> Response:
@@ -50,7 +58,7 @@ def create_app(store: Store, stats: IngestStats, clock: Clock = wall_clock_us) -
     @app.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> Response:
         """Give what the collector counts, for Prometheus."""
-        text = exposition.exposition(store, stats, clock())
+        text = exposition.exposition(store, stats, alerts, delivery, clock())
         return Response(text, media_type=exposition.MEDIA_TYPE)
 
     @app.get("/healthz", response_class=PlainTextResponse)

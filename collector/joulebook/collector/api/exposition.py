@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
+from joulebook.collector.alerts.alert import STATES, AlertBook, State
+from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.queries.times import MAX_UNIX_US
@@ -31,9 +33,18 @@ class Family:
     samples: list[tuple[Labels, str]] = field(default_factory=list)
 
 
-def exposition(store: Store, stats: IngestStats, now_us: int) -> str:
+def exposition(
+    store: Store, stats: IngestStats, alerts: AlertBook, delivery: DeliveryStats, now_us: int
+) -> str:
     """Return everything that the collector counts."""
-    families = [*_books(store, now_us), *_nodes(store), *_ingest(stats), _build()]
+    families = [
+        *_books(store, now_us),
+        *_nodes(store),
+        *_ingest(stats),
+        *_alerts(alerts),
+        *_delivery(delivery),
+        _build(),
+    ]
     return "".join(line + "\n" for family in families for line in _lines(family))
 
 
@@ -116,6 +127,41 @@ def _ingest(stats: IngestStats) -> Iterable[Family]:
         Family(
             gauge_name("ingest", "streams", "1"), "gauge", "Agents streaming now.", [({}, str(stats.streams))]
         ),
+    )
+
+
+def _alerts(book: AlertBook) -> Iterable[Family]:
+    # Those of rules in force are told at 0 too, so that nothing is missing before the first.
+    counts = {(rule.name, state): 0 for rule in book.rules() for state in STATES}
+    wasted_uj = {rule.name: 0 for rule in book.rules()}
+    for alert in book.alerts():
+        counts[alert.rule, alert.state] = counts.get((alert.rule, alert.state), 0) + 1
+        if alert.state is State.FIRING:
+            wasted_uj[alert.rule] = wasted_uj.get(alert.rule, 0) + (alert.wasted_uj or 0)
+    kept = Family(
+        gauge_name("alerts", "", "1"), "gauge", "Alerts by rule and state; of the resolved, those still kept."
+    )
+    kept.samples = [
+        ({"rule": rule, "state": state}, str(count)) for (rule, state), count in sorted(counts.items())
+    ]
+    wasted = Family(
+        gauge_name("firing_alerts", "wasted", "uJ"),
+        "gauge",
+        "Energy wasted so far under the alerts that fire now.",
+        [({"rule": rule}, _millionths(uj)) for rule, uj in sorted(wasted_uj.items())],
+    )
+    return kept, wasted
+
+
+def _delivery(stats: DeliveryStats) -> Iterable[Family]:
+    def counter(thing: str, counts: Mapping[str, int], help_: str) -> Family:
+        family = Family(total_name("alertmanager", thing, "1"), "counter", help_)
+        family.samples = [({"alertmanager": url}, str(count)) for url, count in sorted(counts.items())]
+        return family
+
+    return (
+        counter("sent_notifications", dict(stats.sent), "Alerts that an Alertmanager took, each sending."),
+        counter("failed_notifications", dict(stats.failed), "Alerts that it did not take; sent again."),
     )
 
 

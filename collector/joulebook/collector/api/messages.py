@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -19,7 +20,9 @@ def filled(message: M, answer: Any) -> M:
     """
     for field in fields(answer):
         value = getattr(answer, field.name)
-        if isinstance(value, list):
+        if isinstance(value, Mapping):
+            _fill_map(getattr(message, field.name), value)
+        elif isinstance(value, list):
             _fill_list(getattr(message, field.name), value)
         elif is_dataclass(value):
             part = getattr(message, field.name)
@@ -28,6 +31,18 @@ def filled(message: M, answer: Any) -> M:
         elif value is not None:
             setattr(message, field.name, value)
     return message
+
+
+def _fill_map(target: Any, values: Mapping[str, int | float | str]) -> None:
+    for name, value in values.items():
+        if not hasattr(target, "get_or_create"):
+            target[name] = value
+        elif isinstance(value, int):
+            target[name].whole = value
+        elif isinstance(value, float):
+            target[name].real = value
+        else:
+            target[name].text = value
 
 
 def _fill_list(target: Any, values: list[Any]) -> None:

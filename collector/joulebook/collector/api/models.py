@@ -185,6 +185,51 @@ class Power(_Answer):
     rest_uj: list[int]
 
 
+class Alert(_Answer):
+    """One episode of a rule on one subject; wasted_uj is null where it cannot be known."""
+
+    id: str
+    rule: str
+    severity: str
+    state: str
+    labels: dict[str, str]
+    since: Time = _of("since_us")
+    seen: Time = _of("seen_us")
+    firing: OptionalTime = _of("firing_us")
+    resolved: OptionalTime = _of("resolved_us")
+    resolution: str
+    observed_s: Seconds = _of("observed_us")
+    wasted_uj: int | None
+    evidence: dict[str, int | float | str]
+    title: str
+    summary: str
+
+
+class AlertPage(_Answer):
+    """Alerts, the newest first."""
+
+    alerts: list[Alert] = _of("items")
+    next_cursor: str | None
+
+
+class Rule(_Answer):
+    """What is watched, and for how long its condition must hold before an alert fires."""
+
+    name: str
+    severity: str
+    title: str
+    advice: str
+    for_s: Seconds = _of("for_us")
+    condition: str
+
+
+class RulePage(_Answer):
+    """Rules in force, by name."""
+
+    rules: list[Rule] = _of("items")
+    next_cursor: str | None
+
+
 class LedgerAccount(_Answer):
     """What one account received."""
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query, Request
 
+from joulebook.collector.alerts.alert import STATES as ALERT_STATES
 from joulebook.collector.queries.errors import BadValueError, expected_name
 from joulebook.collector.queries.jobs import STATES
 from joulebook.collector.queries.pages import DEFAULT_LIMIT, MAX_LIMIT
@@ -40,6 +41,9 @@ Cursor = Annotated[str | None, _text("next_cursor of the answer before.")]
 OfNode = Annotated[str | None, _text("Of this node only.")]
 OfUser = Annotated[str | None, _text("Of this user only.")]
 OfState = Annotated[str | None, _text("In this state only.", enum=[*STATES])]
+OfJob = Annotated[str | None, _text("Of this job only.")]
+OfRule = Annotated[str | None, _text("Of this rule only.")]
+OfAlertState = Annotated[str | None, _text("In this state only.", enum=[*ALERT_STATES])]
 Metric = Annotated[str, _text("A name of the metric catalogue: energy_uj, cpu_busy_us …")]
 Subject = Annotated[str | None, _text("Of this domain, device or workload only.")]
 Step = Annotated[

@@ -9,8 +9,10 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
+from joulebook.collector.alerts.alert import AlertBook
 from joulebook.collector.api import models, params
 from joulebook.collector.api.problems import documented
+from joulebook.collector.queries.alerts import list_alerts, list_rules
 from joulebook.collector.queries.jobs import get_job, list_jobs
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.queries.nodes import get_node, list_nodes
@@ -30,8 +32,8 @@ def wall_clock_us() -> int:
     return time.time_ns() // 1000
 
 
-def router(store: Store, clock: Clock) -> APIRouter:
-    """Return the routes over a store. They are not async: each runs in a thread, beside ingest."""
+def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
+    """Return the routes over a store and alerts. They are not async: each runs in a thread, beside ingest."""
     routes = APIRouter(prefix="/api/v1", dependencies=[Depends(params.only_documented)])
 
     @routes.get("/nodes", response_model=models.NodePage, responses=_BAD)
@@ -103,5 +105,22 @@ def router(store: Store, clock: Clock) -> APIRouter:
         """Give the books of a range, and whether they balance."""
         from_us, to_us = parse_range(from_, to, clock())
         return get_ledger(store, node=node, from_us=from_us, to_us=to_us)
+
+    @routes.get("/alerts", response_model=models.AlertPage, responses=_BAD_OR_UNKNOWN)
+    def alerts_(
+        state: params.OfAlertState = None,
+        rule: params.OfRule = None,
+        node: params.OfNode = None,
+        job: params.OfJob = None,
+        limit: params.Limit = DEFAULT_LIMIT,
+        cursor: params.Cursor = None,
+    ) -> Any:
+        """List the alerts, the newest first."""
+        return list_alerts(alerts, state=state, rule=rule, node=node, job=job, limit=limit, cursor=cursor)
+
+    @routes.get("/rules", response_model=models.RulePage, responses=_BAD)
+    def rules(limit: params.Limit = DEFAULT_LIMIT, cursor: params.Cursor = None) -> Any:
+        """List the rules in force, by name."""
+        return list_rules(alerts, limit=limit, cursor=cursor)
 
     return routes

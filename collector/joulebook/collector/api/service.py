@@ -12,8 +12,10 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from joulebook.collector.alerts.alert import AlertBook
 from joulebook.collector.api.messages import filled
 from joulebook.collector.api.routes import Clock, wall_clock_us
+from joulebook.collector.queries.alerts import list_alerts, list_rules
 from joulebook.collector.queries.errors import QueryError, UnknownNameError
 from joulebook.collector.queries.jobs import get_job, list_jobs
 from joulebook.collector.queries.ledger import get_ledger
@@ -35,8 +37,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class QueryService(QueryServiceServicer):
     """Answers in threads of its own, so that slow questions hold up neither ingest nor each other."""
 
-    def __init__(self, store: Store, clock: Clock = wall_clock_us, *, threads: int = 8) -> None:
+    def __init__(
+        self, store: Store, alerts: AlertBook, clock: Clock = wall_clock_us, *, threads: int = 8
+    ) -> None:
         self._store = store
+        self._alerts = alerts
         self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="query")
 
@@ -154,6 +159,34 @@ class QueryService(QueryServiceServicer):
             node = request.node if request.HasField("node") else None
             found = get_ledger(self._store, node=node, from_us=from_us, to_us=to_us)
             return filled(pb.GetLedgerResponse(), found)
+
+        return await self._answer(context, question)
+
+    async def ListAlerts(self, request: pb.ListAlertsRequest, context: Context) -> pb.ListAlertsResponse:  # noqa: N802
+        """List the alerts, the newest first."""
+
+        def question() -> pb.ListAlertsResponse:
+            found = list_alerts(
+                self._alerts,
+                state=request.state if request.HasField("state") else None,
+                rule=request.rule if request.HasField("rule") else None,
+                node=request.node if request.HasField("node") else None,
+                job=request.job if request.HasField("job") else None,
+                limit=_limit(request.limit),
+                cursor=request.cursor,
+            )
+            alerts = [filled(pb.Alert(), alert) for alert in found.items]
+            return pb.ListAlertsResponse(alerts=alerts, next_cursor=found.next_cursor)
+
+        return await self._answer(context, question)
+
+    async def ListRules(self, request: pb.ListRulesRequest, context: Context) -> pb.ListRulesResponse:  # noqa: N802
+        """List the rules in force, by name."""
+
+        def question() -> pb.ListRulesResponse:
+            found = list_rules(self._alerts, limit=_limit(request.limit), cursor=request.cursor)
+            rules = [filled(pb.Rule(), rule) for rule in found.items]
+            return pb.ListRulesResponse(rules=rules, next_cursor=found.next_cursor)
 
         return await self._answer(context, question)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +15,8 @@ from influxdb_client.client.write.retry import WritesRetry
 from influxdb_client.rest import ApiException
 from influxdb_client.service.write_service import WriteService
 
+from joulebook.collector import credentials
+from joulebook.collector.credentials import CredentialsError
 from joulebook.collector.store.influxdb_address import InfluxAddress
 from joulebook.collector.store.protocol import StoreError
 
@@ -59,19 +59,10 @@ def authorization(file: str) -> str:
 
     The file holds user:password (InfluxDB 1) or a token (2 and 3).
     """
-    if not file:
-        return ""
     try:
-        secret = Path(file).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"collector.store_credentials = {file!r}: cannot be read ({error})") from error
-    if not secret or "\n" in secret:
-        raise StoreError(
-            f"collector.store_credentials = {file!r}: expected one line, user:password or a token"
-        )
-    if ":" in secret:
-        return "Basic " + base64.b64encode(secret.encode()).decode()
-    return f"Token {secret}"
+        return credentials.authorization(file, key="collector.store_credentials", token="Token")
+    except CredentialsError as error:
+        raise StoreError(str(error)) from error
 
 
 class InfluxServer:

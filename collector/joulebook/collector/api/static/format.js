@@ -36,6 +36,14 @@ export function duration(seconds) {
   return m ? `${m} min ${s} s` : `${s} s`;
 }
 
+// The unit that a figure's name ends in, and how it is written; what has none stays as it is.
+const WRITTEN = [["_uj", joules], ["_mw", watts], ["_us", (us) => duration(us / 1e6)], ["_ppm", (ppm) => share(ppm / 1e6)]];
+
+export function figure(name, value) {
+  const [suffix, write] = WRITTEN.find(([unit]) => name.endsWith(unit) && typeof value === "number") ?? ["", String];
+  return [name.slice(0, name.length - suffix.length).replaceAll("_", " "), write(value)];
+}
+
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const DAY = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false });
 

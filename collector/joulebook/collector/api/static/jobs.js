@@ -7,6 +7,8 @@ const COLUMNS = [["Job"], ["Name"], ["User"], ["State"], ["Nodes", "number"], ["
   ["Mean power", "number"], ["Energy", "number"], ["Known", "number", "Share of the time that meters or models covered"]];
 const opened = new Set();
 
+export const openJob = (job) => opened.add(job);
+
 export function drawJobs(table, jobs, pick) {
   const rows = jobs.flatMap((job) => (opened.has(job.job) ? [row(job, pick), detail(job)] : [row(job, pick)]));
   if (!rows.length) rows.push(el("tr", {}, el("td", { colSpan: COLUMNS.length, className: "soft" }, "No jobs yet.")));
@@ -22,7 +24,7 @@ function row(job, redraw) {
   } }, `${open ? "▾" : "▸"} ${job.job}`);
   const known = 1 - job.coverage.missing;
   const state = job.state === "running" ? "● running" : job.exit_status > 0 ? `○ ended, ${job.exit_status}` : "○ ended";
-  return el("tr", {}, el("td", {}, toggle), el("td", {}, job.name), el("td", {}, job.user), el("td", {}, state),
+  return el("tr", { "data-job": job.job }, el("td", {}, toggle), el("td", {}, job.name), el("td", {}, job.user), el("td", {}, state),
     el("td", { className: "number", title: job.nodes.join(" ") }, String(job.nodes.length)),
     el("td", { title: job.start }, moment(job.start)),
     el("td", { className: "number" }, duration(job.duration_s)),

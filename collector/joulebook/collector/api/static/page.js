@@ -1,10 +1,11 @@
 // The page: what is chosen, what is asked, and what is drawn where. The choice is kept in the address.
 
+import { counted, drawAlerts, inOrder, wantAlert } from "./alerts.js";
 import { ask, every } from "./api.js";
 import { drawPower, forget, resize } from "./chart.js";
 import { choices, el } from "./dom.js";
 import { joules, kilowattHours, watts } from "./format.js";
-import { drawJobs } from "./jobs.js";
+import { drawJobs, openJob } from "./jobs.js";
 import { drawNodes, speaks } from "./nodes.js";
 
 const RANGES = [["15m", "15 min"], ["1h", "1 h"], ["6h", "6 h"], ["1d", "1 d"], ["7d", "7 d"]];
@@ -12,12 +13,14 @@ const STATES = [["", "all"], ["running", "running"], ["ended", "ended"]];
 // As many as there are colours.
 const JOBS_IN_CHART = 7;
 const JOBS_A_PAGE = 50;
+const OPEN_ALERTS = 200;
+const RESOLVED_ALERTS = 20;
 // The newest Reports are still on their way.
 const LAG = "-15s";
 const EVERY_MS = 10_000;
 
 const place = (id) => document.getElementById(id);
-const state = { nodes: [], jobs: [], cursor: null };
+const state = { nodes: [], jobs: [], cursor: null, job: "" };
 const facts = new Map();
 let asked = 0;
 
@@ -34,7 +37,7 @@ function choose(change) {
 
 function note(name, value, more = "", bad = false) {
   facts.set(name, [value, more, bad]);
-  const order = ["power now", "energy", "books", "nodes"];
+  const order = ["power now", "energy", "books", "nodes", "alerts"];
   place("summary").replaceChildren(...order.filter((each) => facts.has(each)).map((each) => {
     const [text, small, wrong] = facts.get(each);
     return el("div", {}, el("dt", {}, each), el("dd", { className: wrong ? "bad" : "" }, `${text} `, el("small", {}, small)));
@@ -48,6 +51,39 @@ function redrawJobs() {
 
 function redrawNodes() {
   drawNodes(place("nodes"), state.nodes, place("find").value.trim(), (node) => choose({ node }));
+}
+
+// Leads to a job's row, whether or not it is among those listed.
+async function showJob(job) {
+  state.job = job;
+  openJob(job);
+  try {
+    state.jobs = await withShown(state.jobs);
+    redrawJobs();
+    place("jobs").querySelector(`[data-job="${CSS.escape(job)}"]`)?.scrollIntoView({ block: "center" });
+  } catch (error) {
+    state.job = "";
+    complain(error);
+  }
+}
+
+async function withShown(jobs) {
+  if (!state.job || jobs.some(({ job }) => job === state.job)) return jobs;
+  return [await ask(`jobs/${encodeURIComponent(state.job)}`), ...jobs];
+}
+
+async function alertsOf(node) {
+  const some = (which, limit) => ask("alerts", { node, state: which, limit });
+  return Promise.all([some("firing", OPEN_ALERTS), some("pending", OPEN_ALERTS), some("resolved", RESOLVED_ALERTS), every("rules", "rules")]);
+}
+
+function showAlerts([firing, pending, resolved, rules]) {
+  const shown = inOrder(firing.alerts, pending.alerts, resolved.alerts);
+  drawAlerts(place("alerts"), shown, rules, { node: (node) => choose({ node }), job: showJob });
+  const open = counted(firing, pending);
+  place("alerts-count").textContent = open || (shown.length ? "no alerts now" : "no alerts");
+  place("alerts-count").className = firing.alerts.length ? "bad" : "soft";
+  note("alerts", open || "none", "", firing.alerts.length > 0);
 }
 
 // Asks for everything that the choice needs; each part is drawn as it comes.
@@ -66,10 +102,14 @@ async function refresh() {
       note("nodes", `${speaking} of ${seen.length}`, "reporting", speaking < seen.length);
     })),
     ask("power", { node, from, to: LAG, limit: JOBS_IN_CHART }).then(current((power) => drawPower(place("chart"), place("legend"), power))),
-    ask("jobs", { node, state: jobs, limit: Math.min(1000, Math.max(JOBS_A_PAGE, state.jobs.length)) }).then(current((page) => {
-      [state.jobs, state.cursor] = [page.jobs, page.next_cursor];
-      redrawJobs();
-    })),
+    ask("jobs", { node, state: jobs, limit: Math.min(1000, Math.max(JOBS_A_PAGE, state.jobs.length)) }).then(async (page) => {
+      const listed = await withShown(page.jobs);
+      current(() => {
+        [state.jobs, state.cursor] = [listed, page.next_cursor];
+        redrawJobs();
+      })();
+    }),
+    alertsOf(node).then(current(showAlerts)),
     ask("ledger", { node, from }).then(current((ledger) => {
       note("energy", joules(ledger.measured_uj), `${kilowattHours(ledger.measured_uj)} in ${RANGES.find(([value]) => value === range)[1]}`);
       const off = ledger.residual_uj !== 0;
@@ -92,6 +132,8 @@ function show() {
   place("scope").replaceChildren(...(node
     ? [`node ${node} `, el("button", { onclick: () => choose({ node: "" }) }, "show all nodes")] : ["all nodes"]));
   state.jobs = [];
+  state.job = "";
+  wantAlert(new URLSearchParams(location.hash.slice(1)).get("alert"));
   refresh();
 }
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from joulebook.cli.units import duration, energy, percent, power, printable
+from joulebook.collector.units import duration, energy, percent, power
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,3 @@ def test_duration(seconds: float, expected: str) -> None:
 def test_percent(share: float, expected: str) -> None:
     """What is nearly all or nothing is not written as all or nothing."""
     assert percent(share) == expected
-
-
-def test_text_from_elsewhere_cannot_drive_the_terminal() -> None:
-    """Escapes and line ends in a name are replaced."""
-    assert printable("a\x1b[2Jb\nc é") == "a�[2Jb�c é"

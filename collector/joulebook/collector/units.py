@@ -45,8 +45,3 @@ def percent(share: float) -> str:
     if 0 < share < 1:
         return f"{min(max(share * 100, 0.1), 99.9):.1f} %"
     return f"{share * 100:.0f} %"
-
-
-def printable(text: str) -> str:
-    """Make text from elsewhere safe for a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
