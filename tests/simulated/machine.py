@@ -56,6 +56,7 @@ def build_tree(tree: Path) -> None:
 def booted(machine_tree: Path, directory: Path, *, sees_host: bool = False) -> Iterator["Machine"]:
     """Boot a copy of a tree below a directory; nothing of it is left afterwards."""
     # Services of the machine run as other users: pytest's directories are closed to them.
+    directory.mkdir(exist_ok=True)
     directory.chmod(0o755)
     tree = directory / "tree"
     try:
@@ -82,8 +83,8 @@ def build_wheels(checkout: Path, wheels: Path, python: Path) -> None:
 class Machine:
     """A booted tree. Leave it, and nothing of it is left.
 
-    One that sees the host shares its network and has its processes and groups below /host: it can be the agent
-    of a node whose jobs run on the host.
+    One that sees the host shares its network and has its processes and groups below /host: it can be the
+    agent of a node whose jobs run on the host.
     """
 
     def __init__(self, tree: Path, log: Path, *, sees_host: bool = False) -> None:

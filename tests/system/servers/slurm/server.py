@@ -59,6 +59,25 @@ class Slurm:
         )
         return done.stdout.decode().strip()
 
+    def cancel(self, *jobs: str) -> None:
+        """End jobs, by their numbers or by our names of them."""
+        self._ask("scancel", *(job.removeprefix("slurm.") for job in jobs))
+
+    def pid_of(self, job: str, command: str) -> int:
+        """Wait for a command of a job that runs, by its number or our name of it; return its process."""
+        found: list[int] = []
+
+        def runs() -> bool:
+            inside = [g for g in _groups(self.node) if f"job_{job.removeprefix('slurm.')}" in g.parts]
+            for pid in {int(pid) for group in inside for pid in (group / "cgroup.procs").read_text().split()}:
+                with contextlib.suppress(OSError):
+                    if Path(f"/proc/{pid}/comm").read_text().strip() == command:
+                        found.append(pid)
+            return bool(found)
+
+        self._until(runs)
+        return found[0]
+
     def stop(self) -> None:
         """Cancel every job, end the daemons by their ids, and remove the cgroups that they leave."""
         if len(self._daemons) > 1:
