@@ -37,4 +37,4 @@ def test_refusals(tmp_path: Path, held: bytes, said: str) -> None:
         authorization(str(file), key="x.y", token="Bearer")
     assert str(refused.value).startswith(f"x.y = {str(file)!r}: ")
     assert said in str(refused.value)
-    assert "hush" not in str(refused.value)
+    assert "hush" not in str(refused.value).replace(str(file), "")

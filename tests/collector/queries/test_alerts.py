@@ -24,7 +24,7 @@ def test_pages_lose_nothing() -> None:
 
 
 def test_rule_that_is_not_watched_any_more() -> None:
-    """Alerts of a rule that was turned off are found and told by its name; a rule that never was is refused."""
+    """Alerts of a rule that was turned off are told by its name; a rule that never was is refused."""
     book = MadeUpBook([resolved(firing({"node": "n1"}, "fans_too_fast"))])
     (alert,) = list_alerts(book, rule="fans_too_fast", limit=1).items
     assert (alert.title, alert.severity) == ("Fans too fast", "info")
