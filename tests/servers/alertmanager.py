@@ -32,7 +32,7 @@ class RunningAlertmanager:
             return found
 
     def has_noted(self) -> bool:
-        """Say whether it has noted whom it told first: it looks for the second time, and does one at a time."""
+        """Say whether it has noted whom it told first: it looks a second time, and does one at a time."""
         with urlopen(f"{self.url}/metrics") as answer:
             lines = answer.read().decode().splitlines()
         (count,) = (line.split()[1] for line in lines if line.startswith("alertmanager_nflog_queries_total "))
