@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from joulebook.agent.workloads.hierarchy import cgroup_paths
@@ -51,6 +52,23 @@ def build_tree(tree: Path) -> None:
     (tree / "etc/machine-id").write_text("")
 
 
+@contextmanager
+def booted(machine_tree: Path, directory: Path, *, sees_host: bool = False) -> Iterator["Machine"]:
+    """Boot a copy of a tree below a directory; nothing of it is left afterwards."""
+    # Services of the machine run as other users: pytest's directories are closed to them.
+    directory.chmod(0o755)
+    tree = directory / "tree"
+    try:
+        subprocess.run(["cp", "--archive", "--reflink=auto", str(machine_tree), str(tree)], check=True)
+        machine = Machine(tree, directory / "boot.log", sees_host=sees_host)
+        try:
+            yield machine
+        finally:
+            machine.stop()
+    finally:
+        shutil.rmtree(tree, ignore_errors=True)
+
+
 def build_wheels(checkout: Path, wheels: Path, python: Path) -> None:
     """Gather joulebook and all it needs, for the tree's interpreter: what a site without network would do."""
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -58,25 +76,34 @@ def build_wheels(checkout: Path, wheels: Path, python: Path) -> None:
     (own,) = wheels.glob("joulebook-*.whl")
     version = python.resolve().name.removeprefix("python")
     download = ["download", "--dest", str(wheels), "--only-binary=:all:", "--python-version", version]
-    subprocess.run([*pip, *download, f"{own}[collector]"], check=True)
+    subprocess.run([*pip, *download, f"{own}[collector,gpu,influxdb]"], check=True)
 
 
 class Machine:
-    """A booted tree. Leave it, and nothing of it is left."""
+    """A booted tree. Leave it, and nothing of it is left.
 
-    def __init__(self, tree: Path, log: Path) -> None:
+    One that sees the host shares its network and has its processes and groups below /host: it can be the agent
+    of a node whose jobs run on the host.
+    """
+
+    def __init__(self, tree: Path, log: Path, *, sees_host: bool = False) -> None:
         self.tree = tree
+        host = ["--bind-ro=/proc:/host/proc", "--bind-ro=/sys/fs/cgroup:/host/cgroup"]
+        # Groups are to be called as on the host.
+        environ = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+        environ |= {"SYSTEMD_NSPAWN_USE_CGNS": "0"} if sees_host else {}
         self._log = log
         self._groups = _make_groups()
         with log.open("wb") as lines:
             self._process = subprocess.Popen(
                 [
                     *("sh", "-euc", _ENTER, "sh", *map(str, self._groups), "--"),
-                    *("systemd-nspawn", "--boot", "--register=no", "--keep-unit", "--private-network"),
+                    *("systemd-nspawn", "--boot", "--register=no", "--keep-unit"),
+                    *(host if sees_host else ["--private-network"]),
                     *("--console=pipe", "--machine=joulebook-test", "-D", str(tree)),
                     "systemd.unified_cgroup_hierarchy=1",
                 ],
-                env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                env=os.environ | environ,
                 stdin=subprocess.DEVNULL,
                 stdout=lines,
                 stderr=lines,

@@ -1,34 +1,15 @@
 """A real Slurm: its jobs get their own accounts, and the books balance."""
 
-import os
-import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 
 from joulebook.agent.source import Roots
 from joulebook.agent.workloads.workloads import Workloads
-from tests.system.servers.slurm.server import PROGRAMS, Slurm
+from tests.system.servers.slurm.server import Slurm
 from tests.system.site import Site
 
 MEMORY_BYTES = 100 << 20
-
-
-@pytest.fixture
-def slurm() -> Iterator[Slurm]:
-    """Start Slurm in a directory of its own, whose path is short enough for a socket."""
-    lacking = [name for name in (*PROGRAMS, "stress-ng") if shutil.which(name) is None]
-    if lacking or os.getuid() != 0:
-        reason = f"root and {', '.join(lacking) or 'the right to make cgroups'}"
-        if os.environ.get("CI"):
-            pytest.fail(f"CI must have {reason}")
-        pytest.skip(f"needs {reason}: deploy/install-packages")
-    with tempfile.TemporaryDirectory(prefix="joulebook-slurm-") as directory, Slurm(Path(directory)) as slurm:
-        yield slurm
 
 
 def test_jobs_that_share_a_node_have_their_own_accounts(slurm: Slurm, site: Site) -> None:

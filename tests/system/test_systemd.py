@@ -1,7 +1,6 @@
 """Both programs as services of a real systemd: installed, sandboxed, killed, hung, removed."""
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -12,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.simulated.counter import Counter
-from tests.simulated.machine import Machine, build_tree, build_wheels, lacking
+from tests.simulated.machine import Machine, booted
+from tests.system.needs import need
 
-CHECKOUT = Path(__file__).parents[2]
-UNITS = CHECKOUT / "deploy/systemd"
+UNITS = Path(__file__).parents[2] / "deploy/systemd"
 INSTALL = "/srv/joulebook/deploy/install"
 LEDGER = "ledger?from=-1h&node=here"
 AGENT, COLLECTOR = "joulebook-agent", "joulebook-collector"
@@ -24,32 +23,11 @@ _ASK = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).re
 _PATIENCE_S = 60.0
 
 
-def _need(what: str) -> None:
-    """Skip what this machine cannot run; on CI it must."""
-    if what and os.environ.get("CI"):
-        pytest.fail(f"CI must have {what}")
-    if what:
-        pytest.skip(f"needs {what}")
-
-
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def machine(machine_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """Boot a machine that has the deploy scripts and wheels, as a fleet tool would bring them."""
-    _need(lacking())
-    directory = tmp_path_factory.mktemp("machine")
-    # Services of the machine run as other users: pytest's directories are closed to them.
-    directory.chmod(0o755)
-    tree = directory / "tree"
-    try:
-        build_tree(tree)
-        wheels = tree / "srv/wheels"
-        build_wheels(CHECKOUT, wheels, tree / "usr/bin/python3")
-        shutil.copytree(CHECKOUT / "deploy", tree / "srv/joulebook/deploy")
-        machine = Machine(tree, directory / "boot.log")
+    with booted(machine_tree, tmp_path_factory.mktemp("machine")) as machine:
         yield machine
-        machine.stop()
-    finally:
-        shutil.rmtree(tree, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +119,7 @@ def _cpu_uj(ledger: Any, account: str = "") -> int:
 @pytest.mark.parametrize("unit", [AGENT, COLLECTOR])
 def test_units_keep_their_services_in_a_sandbox(unit: str) -> None:
     """systemd's own judgement of what the services may do stays at 2.5 of 10 or below."""
-    _need("" if shutil.which("systemd-analyze") else "systemd-analyze")
+    need("" if shutil.which("systemd-analyze") else "systemd-analyze")
     judge = ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=25"]
     judged = subprocess.run(
         [*judge, str(UNITS / f"{unit}.service")], capture_output=True, text=True, check=False

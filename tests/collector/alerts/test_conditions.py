@@ -120,6 +120,17 @@ def test_shared_idle_gpu() -> None:
     assert max(wasted) - min(wasted) <= 1
 
 
+def test_gpu_that_processes_rest_on() -> None:
+    """Where nobody holds a GPU, the jobs with processes there do; the system's share is not theirs."""
+    resting = Load("run.1", gpu_ppm={"gpu.0": 0})
+    daemon = replace(_SYSTEM, gpu_ppm={"gpu.0": 0})
+    assert _seen(_node(), resting).holds[_gpu("run.1")].wasted_uj == _TICKS * 60_000_000
+    assert _seen(_node(), resting, daemon).holds[_gpu("run.1")].wasted_uj == _TICKS * 30_000_000
+    # The one that it is reserved for holds it alone.
+    assert set(_seen(_node(), _JOB, resting).holds) == {_gpu("slurm.42")}
+    assert _seen(_node(), daemon).known == {_NODE}
+
+
 @pytest.mark.parametrize(("cpu_us", "idle"), [(0, True), (200_000, True), (201_000, False)])
 def test_idle_cpus(cpu_us: int, idle: bool) -> None:
     """A job that uses a twentieth of its 4 CPUs holds them idle; one that uses more does not."""

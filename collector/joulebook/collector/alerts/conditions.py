@@ -78,7 +78,7 @@ class Conditions:
                 busy.update(jobs)
                 clear.update(keys)
             else:
-                holds.update(zip(keys, _parts(condition, len(jobs)), strict=False))
+                holds.update(zip(keys, _parts(condition, subjects.gpus.sharers[place]), strict=False))
         for place, condition in self._cpus(subjects.cpus, decoded, length_us):
             key, job = subjects.cpu_keys[place], subjects.cpus.jobs[place]
             if condition is None or job in busy:
@@ -170,7 +170,7 @@ def _mw(energy_uj: int, length_us: int) -> int:
     return energy_uj * 1000 // length_us
 
 
-def _parts(condition: Condition, holders: int) -> Iterator[Condition]:
+def _parts(condition: Condition, sharers: int) -> Iterator[Condition]:
     """Share a GPU's waste among those who hold it; the first ones get what does not divide."""
-    whole, rest = divmod(condition.wasted_uj, holders)
-    return (Condition(condition.observed_us, whole + (i < rest), condition.evidence) for i in range(holders))
+    whole, rest = divmod(condition.wasted_uj, sharers)
+    return (Condition(condition.observed_us, whole + (i < rest), condition.evidence) for i in range(sharers))

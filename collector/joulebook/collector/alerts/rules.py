@@ -26,9 +26,9 @@ def rules(config: AlertsConfig) -> tuple[Rule, ...]:
             "GPU held but idle",
             "Nobody else can use this GPU. Ask the job's owner, or end the job.",
             _us(config.gpu_held_idle_for_s),
-            f"a job holds the GPU, its utilisation is 0 and its power within {IDLE_BAND_MW // 1000} W or "
-            f"{config.gpu_held_idle_band:.0%} of the way from its idle floor to its limit, "
-            f"for {config.gpu_held_idle_for_s:g} s of reported time",
+            "a job holds the GPU, or has processes there while nobody holds it; its utilisation is 0 and its "
+            f"power within {IDLE_BAND_MW // 1000} W or {config.gpu_held_idle_band:.0%} of the way from its "
+            f"idle floor to its limit, for {config.gpu_held_idle_for_s:g} s of reported time",
         ),
         Rule(
             CPU_HELD_IDLE,

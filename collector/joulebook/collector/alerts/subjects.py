@@ -41,17 +41,25 @@ class Subjects:
 
 
 class HeldGpus:
-    """GPUs that jobs hold, and by whom."""
+    """GPUs that jobs hold, and by whom: as in the ledger, who has processes there if none is known."""
 
     def __init__(self, layout: NodeLayout, jobs: Sequence[report_pb2.Workload]) -> None:
-        holders: dict[int, list[str]] = defaultdict(list)
-        for job in jobs:
-            for place in job.gpu:
-                holders[place - 1].append(job.id)
-        held = [place for place in sorted(holders) if layout.energy_row[place] >= 0]
+        holders: dict[int, set[str]] = defaultdict(set)
+        for workload in layout.message.workloads:
+            for place in workload.gpu:
+                holders[place - 1].add(workload.id)
+        users: dict[int, set[str]] = defaultdict(set)
+        for series in layout.series:
+            if series.metric == metrics.METRIC_WORKLOAD_GPU_UTILISATION:
+                users[layout.domain_names.index(series.domain)].add(series.workload)
+        named = {job.id for job in jobs}
+        by_place = {place: own for place, own in sorted((users | holders).items()) if own & named}
+        held = [place for place in by_place if layout.energy_row[place] >= 0]
         limits = {device.name: device.power_limit_mw for device in layout.message.devices}
         self.names = [layout.domain_names[place] for place in held]
-        self.jobs = [sorted(holders[place]) for place in held]
+        self.jobs = [sorted(by_place[place] & named) for place in held]
+        # Those who share what it draws: the system's own processes may be there too.
+        self.sharers = [len(by_place[place]) for place in held]
         self.energy_row = layout.energy_row[held]
         self.unread_row = layout.unread_row[held]
         self.idle_power_row = layout.idle_power_row[held]
