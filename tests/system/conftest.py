@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.simulated.machine import build_tree, build_wheels, lacking
-from tests.system.needs import need
 from tests.system.browser import chromium
+from tests.system.needs import need
 from tests.system.servers.slurm.server import PROGRAMS, Slurm
 from tests.system.site import Site
 

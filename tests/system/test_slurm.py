@@ -3,7 +3,6 @@
 import signal
 from typing import Any
 
-
 from joulebook.agent.source import Roots
 from joulebook.agent.workloads.workloads import Workloads
 from tests.system.servers.slurm.server import Slurm
