@@ -31,6 +31,13 @@ class RunningAlertmanager:
             found: list[dict[str, Any]] = json.load(answer)
             return found
 
+    def has_noted(self) -> bool:
+        """Say whether it has noted whom it told first: it looks a second time, and does one at a time."""
+        with urlopen(f"{self.url}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        (count,) = (line.split()[1] for line in lines if line.startswith("alertmanager_nflog_queries_total "))
+        return float(count) >= 2
+
 
 @dataclass(slots=True)
 class Receiver:

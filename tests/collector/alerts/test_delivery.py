@@ -94,8 +94,10 @@ def test_server_that_is_away_at_the_end(tmp_path: Path, people: Receiver, alert:
     book = MadeUpBook([alert])
     url = f"http://127.0.0.1:{port}"
     with LiveDelivery(book, url, resend_s=0.05) as live:
-        with alertmanager(tmp_path, webhook=people.url, port=port):
+        with alertmanager(tmp_path, webhook=people.url, port=port) as server:
             people.wait_for(("firing", _NAME))
+            # Else it would not know after its restart that people wait for the end.
+            until(server.has_noted)
         failed = live.stats.failed[url]
         until(lambda: live.stats.failed[url] > failed)
         book.held = [resolved(alert, minutes_ago=10)]
