@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.nvml.standin import Standin
 from tests.simulated.counter import Counter
 from tests.simulated.machine import Machine, booted
 from tests.system.needs import need
@@ -180,6 +181,35 @@ def test_any_user_books_a_command(node: Node) -> None:
     ran = node.machine.run("joulebook", "run", "--json", "--", "sleep", "0.3", user="games")
     job = json.loads(ran.stdout)
     assert (ran.stderr, job["user"], job["coverage"]["missing"]) == ("", "games", 0)
+
+
+def test_held_gpus_are_known_with_the_capability(node: Node) -> None:
+    """With held-gpus.conf a user's command has the GPU that its environment names; without it nobody has."""
+    machine = node.machine
+    standin = Standin(machine.tree / "srv", gpus=1)
+    (standin.directory / "control").chmod(0o666)
+    environ = {name: value.replace(str(machine.tree), "") for name, value in standin.environ.items()}
+    unit = "[Service]\nEnvironment=" + " ".join(f"{name}={value}" for name, value in environ.items())
+    held_gpus = (machine.tree / "srv/joulebook/deploy/systemd/held-gpus.conf").read_text()
+    # The GPU draws 5 J while the command rests.
+    rest = "sleep 0.5; echo 0.energy $1 >>/srv/nvml/control; sleep 0.5"
+    for number, added in enumerate(("", held_gpus), start=1):
+        node.change(AGENT, f"{_WATCHDOG}{unit}\n{added}")
+        command = [
+            "joulebook",
+            "run",
+            "--json",
+            "--",
+            "sh",
+            "-c",
+            rest,
+            "sh",
+            f"{1_000_000 + 5_000 * number}",
+        ]
+        ran = machine.run("env", "CUDA_VISIBLE_DEVICES=0", *command, user="games")
+        assert json.loads(ran.stdout)["by_domain"]["gpu"] == (5_000_000 if added else 0)
+    node.change(AGENT, _WATCHDOG)
+    node.until(lambda found: _cpu_uj(found) > node.counter.delivered_uj - 2_000_000)
 
 
 def test_kills_lose_nothing(node: Node) -> None:
