@@ -1,4 +1,4 @@
-"""What is asked of each field, from the metric catalogue: a panel cannot ask for a metric that is not there."""
+"""What is asked of each field, from the metric catalogue: no panel can ask for a metric that is not there."""
 
 from __future__ import annotations
 

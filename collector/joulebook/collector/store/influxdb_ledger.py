@@ -47,6 +47,8 @@ def ledger_lines(reports: Sequence[Decoded], books: Books, clocks: Sequence[str]
     table = np.hstack([energies, errors, always])
     kept = table != 0
     kept[:, -always.shape[1] :] = True
+    # So that dashboards tell nothing modelled, which is 0, from nothing known.
+    kept[:, SUMS.index("modelled_uj")] = True
     names = np.array(
         [f"{name}=%di" for name in [*SUMS, "start_unix_us", "end_unix_us", "energy_uj", "idle_uj"]]
     )
