@@ -58,7 +58,7 @@ def build_wheels(checkout: Path, wheels: Path, python: Path) -> None:
     (own,) = wheels.glob("joulebook-*.whl")
     version = python.resolve().name.removeprefix("python")
     download = ["download", "--dest", str(wheels), "--only-binary=:all:", "--python-version", version]
-    subprocess.run([*pip, *download, f"{own}[collector]"], check=True)
+    subprocess.run([*pip, *download, f"{own}[collector,influxdb]"], check=True)
 
 
 class Machine:

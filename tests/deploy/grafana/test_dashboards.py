@@ -102,18 +102,16 @@ def _check_links(dashboard: Dashboard, loaded: Mapping[str, Dashboard]) -> None:
 
 
 def test_provisioning_names_what_is_there() -> None:
-    """Grafana is told of one data source, the dashboards' own, and of the directory that they are copied to."""
-    (source,) = yaml.safe_load((GRAFANA / "provisioning/datasources/joulebook.yaml").read_text())[
-        "datasources"
-    ]
+    """Grafana is told of the dashboards' data source, and of the directory that they are copied to."""
+    kinds = ("datasources", "dashboards")
+    files = {kind: f"deploy/grafana/provisioning/{kind}/joulebook.yaml" for kind in kinds}
+    (source,) = yaml.safe_load((ROOT / files["datasources"]).read_text())["datasources"]
     assert (source["type"], source["uid"], source["jsonData"]["version"]) == (
         "influxdb",
         "joulebook",
         "InfluxQL",
     )
-    (provider,) = yaml.safe_load((GRAFANA / "provisioning/dashboards/joulebook.yaml").read_text())[
-        "providers"
-    ]
+    (provider,) = yaml.safe_load((ROOT / files["dashboards"]).read_text())["providers"]
     page = (ROOT / "docs/grafana.md").read_text()
     assert f"deploy/grafana/dashboards/*.json {provider['options']['path']}" in page
     for kind, file in files.items():
