@@ -1,7 +1,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: env run test check format stubs packages bench clean
+.PHONY: env run test check format stubs dashboards packages bench clean
 
 # Everything needed to run and to work on joulebook, in .venv.
 env: .venv/.done
@@ -32,6 +32,7 @@ check: env
 	cd proto && buf lint
 	cd proto && buf breaking --against '../.git#ref=$(shell git describe --tags --abbrev=0 2>/dev/null || echo HEAD),subdir=proto'
 	proto/check-stubs
+	deploy/grafana/check-dashboards
 
 format: env
 	ruff check --fix .
@@ -41,6 +42,10 @@ format: env
 stubs: env
 	proto/generate
 	python -m joulebook.v1.reference >docs/metrics.md
+
+# Grafana's dashboards, from deploy/grafana/generator.
+dashboards: env
+	python -m deploy.grafana.generator
 
 # Costs and rates beside the peers', measured in one run; writes build/bench.json.
 bench: env packages

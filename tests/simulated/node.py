@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from joulebook.collector.ingest.decode import layout_hash
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
+from joulebook.v1.catalogue import catalogue
 
 TICK_US = 1_000_000
 BOOT = bytes(range(16))
@@ -50,8 +51,6 @@ class SimulatedNode:
     memory_uj: int = 6_000_000
     gpu_uj: int = 1_000_000
     gpu_idle_mw: int = 0
-    # What the driver tells of each GPU; one that is not named has no such series.
-    gpu_utilisation_ppm: dict[str, int] = field(default_factory=dict)
     gpu_limit_mw: int = 0
     # µs a tick for which no meter gave a reading.
     unread_us: int = 0
@@ -59,6 +58,8 @@ class SimulatedNode:
         ("cpu.0", report_pb2.SOURCE_KIND_COUNTER),
         ("memory.0", report_pb2.SOURCE_KIND_COUNTER),
     )
+    # Further series, of the node ('') or a device: what a counter counts a tick, or a gauge's level.
+    also: Mapping[tuple[int, str], int] = field(default_factory=dict)
     now_us: int = 50_000_000
     session_us: int = 49_000_000
     wall_us: int = WALL_US
@@ -99,8 +100,11 @@ class SimulatedNode:
                 limit_mw=20_000_000,
             )
         message.devices.add(name="nvme0n1", kind=report_pb2.DEVICE_KIND_DISK, tier=report_pb2.DISK_TIER_NVME)
-        for name in self.gpu_utilisation_ppm:
-            message.devices.add(name=name, kind=report_pb2.DEVICE_KIND_GPU, power_limit_mw=self.gpu_limit_mw)
+        for name in self._devices()[1:]:
+            gpu, network = report_pb2.DEVICE_KIND_GPU, report_pb2.DEVICE_KIND_NETWORK
+            is_gpu = name.startswith("gpu.")
+            limit_mw = self.gpu_limit_mw if is_gpu else 0
+            message.devices.add(name=name, kind=gpu if is_gpu else network, power_limit_mw=limit_mw)
         for load in loads:
             domain_places = {name: i for i, (name, _) in enumerate(self.domains, start=1)}
             message.workloads.add(
@@ -113,7 +117,10 @@ class SimulatedNode:
                 reserved_millicpus=load.reserved_millicpus,
                 gpu=[domain_places[gpu] for gpu in load.gpus_held if gpu in domain_places],
             )
-        keys = [(m.METRIC_NODE_CPU_BUSY, 0, 0, 0), (m.METRIC_NODE_MEMORY_USED, 0, 0, 0)]
+        keys: list[tuple[int, int, int, int]] = [
+            (m.METRIC_NODE_CPU_BUSY, 0, 0, 0),
+            (m.METRIC_NODE_MEMORY_USED, 0, 0, 0),
+        ]
         for number in range(1, len(self.domains) + 1):
             keys += [
                 (m.METRIC_DOMAIN_ENERGY, number, 0, 0),
@@ -121,8 +128,7 @@ class SimulatedNode:
                 (m.METRIC_DOMAIN_IDLE_POWER, number, 0, 0),
             ]
         keys += [(m.METRIC_DEVICE_READ, 0, 1, 0), (m.METRIC_DEVICE_WRITTEN, 0, 1, 0)]
-        gpus = range(2, len(self.gpu_utilisation_ppm) + 2)
-        keys += [(m.METRIC_DEVICE_GPU_UTILISATION, 0, device, 0) for device in gpus]
+        keys += [(metric, 0, self._devices().index(name) + 1 if name else 0, 0) for metric, name in self.also]
         for number in range(1, len(loads) + 1):
             keys += [
                 (m.METRIC_WORKLOAD_CPU, 0, 0, number),
@@ -142,6 +148,9 @@ class SimulatedNode:
         self._keys = keys
         self._rows = [(self._row(), 0)]
 
+    def _devices(self) -> list[str]:
+        return ["nvme0n1", *sorted({device for _, device in self.also} - {"", "nvme0n1"})]
+
     def _row(self) -> list[int]:
         row = []
         for metric, domain, device, workload in self._keys:
@@ -155,8 +164,9 @@ class SimulatedNode:
                     m.METRIC_DOMAIN_IDLE_POWER: self._idle_mw(name),
                 }
                 value = values[metric]
-            elif metric == m.METRIC_DEVICE_GPU_UTILISATION:
-                value = list(self.gpu_utilisation_ppm.values())[device - 2]
+            elif (own := (metric, self._devices()[device - 1] if device else "")) in self.also:
+                counted = self._counters.get(own, 0)
+                value = counted if catalogue()[metric].is_counter else self.also[own]
             elif workload and metric == m.METRIC_WORKLOAD_MEMORY:
                 value = self._loads[workload - 1].memory_bytes
             elif metric == m.METRIC_NODE_MEMORY_USED:
@@ -182,6 +192,8 @@ class SimulatedNode:
         """Let one interval pass, of a second unless length_us says otherwise."""
         seconds_ppm = length_us * 1_000_000 // TICK_US
         total_cpu_us = 0
+        for (metric, subject), amount in self.also.items():
+            self._count(metric, subject, amount)
         for load in self._loads:
             used_us = load.cpu_us * seconds_ppm // 1_000_000
             self._count(m.METRIC_WORKLOAD_CPU, load.id, used_us)

@@ -11,6 +11,7 @@ from joulebook.collector.alerts.config import AlertsConfig
 from joulebook.collector.alerts.names import CPU_HELD_IDLE, GPU_HELD_IDLE, NAMES, NODE_UNALLOCATED
 from joulebook.collector.ledger.book import book
 from joulebook.collector.ledger.policy import Policy
+from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 from tests.simulated.delivery import decoded
 from tests.simulated.node import TICK_US, Load, SimulatedNode
@@ -23,6 +24,11 @@ _SYSTEM = Load("unit.sshd.service", report_pb2.WORKLOAD_KIND_SYSTEM)
 _TICKS = 10
 
 
+def _utilisation(*ppm: int) -> dict[tuple[int, str], int]:
+    """Return what the driver tells of each GPU."""
+    return {(m.METRIC_DEVICE_GPU_UTILISATION, gpu): value for gpu, value in zip(_GPUS, ppm, strict=True)}
+
+
 def _node(**given: Any) -> SimulatedNode:
     """Return a node whose two GPUs idle at 60 W, of 700 W at most, unless it says otherwise."""
     idle: dict[str, Any] = {
@@ -30,7 +36,7 @@ def _node(**given: Any) -> SimulatedNode:
         "gpu_uj": 60_000_000,
         "gpu_idle_mw": 60_000,
         "gpu_limit_mw": 700_000,
-        "gpu_utilisation_ppm": dict.fromkeys(_GPUS, 0),
+        "also": _utilisation(0, 0),
     }
     return SimulatedNode(**(idle | given))
 
@@ -75,9 +81,9 @@ def test_idle_gpu() -> None:
 @pytest.mark.parametrize(
     ("given", "idle"),
     [
-        ({"gpu_utilisation_ppm": {"gpu.0": 1, "gpu.1": 0}}, False),
+        ({"also": _utilisation(1, 0)}, False),
         # The other GPU is not its business.
-        ({"gpu_utilisation_ppm": {"gpu.0": 0, "gpu.1": 1_000_000}}, True),
+        ({"also": _utilisation(0, 1_000_000)}, True),
         ({"gpu_uj": 188_000_000}, True),
         # Utilisation 0, but it draws: the driver cannot be right about both.
         ({"gpu_uj": 189_000_000}, False),
@@ -92,7 +98,7 @@ def test_gpu_at_the_edge_of_idleness(given: dict[str, Any], idle: bool) -> None:
     assert (_gpu("slurm.42") in seen.holds, _gpu("slurm.42") in seen.clear) == (idle, not idle)
 
 
-@pytest.mark.parametrize("given", [{"gpu_utilisation_ppm": {}}, {"unread_us": TICK_US}])
+@pytest.mark.parametrize("given", [{"also": {}}, {"unread_us": TICK_US}])
 def test_gpu_of_which_nothing_is_known(given: dict[str, Any]) -> None:
     """Where the driver tells no utilisation, or gave no reading, a held GPU is neither idle nor in use."""
     seen = _seen(_node(**given), replace(_JOB, reserved_millicpus=4000))
@@ -150,7 +156,7 @@ def test_waste_of_idle_cpus(policy: Policy) -> None:
 
 def test_idle_cpus_beside_a_busy_gpu() -> None:
     """CPUs that wait for the job's busy GPU are in use."""
-    node = _node(gpu_utilisation_ppm={"gpu.0": 900_000, "gpu.1": 0})
+    node = _node(also=_utilisation(900_000, 0))
     seen = _seen(node, replace(_JOB, reserved_millicpus=8000))
     assert seen.clear == {_gpu("slurm.42"), _cpu("slurm.42"), _NODE}
     # An idle GPU is no excuse.

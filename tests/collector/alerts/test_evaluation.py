@@ -14,11 +14,13 @@ from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.protocol import NodeRow, StoreError
+from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 from tests.simulated.delivery import EVER, decoded
 from tests.simulated.node import WALL_US, Load, SimulatedNode
 
 _S = 1_000_000
+_UTILISATION = (m.METRIC_DEVICE_GPU_UTILISATION, "gpu.0")
 _GPU = [("cpu.0", report_pb2.SOURCE_KIND_COUNTER), ("gpu.0", report_pb2.SOURCE_KIND_COUNTER)]
 _JOB = Load("slurm.42", user="ada", gpus_held=("gpu.0",))
 _CONFIG = AlertsConfig(gpu_held_idle_for_s=60, node_unallocated_for_s=60, audit_s=30)
@@ -79,7 +81,7 @@ def _node(name: str = "n1") -> SimulatedNode:
         gpu_uj=60_000_000,
         gpu_idle_mw=60_000,
         gpu_limit_mw=700_000,
-        gpu_utilisation_ppm={"gpu.0": 0},
+        also={_UTILISATION: 0},
     )
     node.begin([_JOB])
     return node
@@ -99,7 +101,7 @@ def test_idle_gpu_and_its_joules(site: _Site) -> None:
     assert (alert.since_us, alert.wasted_uj) == (WALL_US, 80 * 60_000_000)
     (booked,) = [row for row in site.store.accounts(EVER) if row.account == "job:slurm.42"]
     assert alert.wasted_uj == booked.active_uj[2] + booked.idle_uj[2]
-    node.gpu_utilisation_ppm["gpu.0"] = 10_000
+    node.also = {_UTILISATION: 10_000}
     site.run(node, seconds=10)
     assert site.alerts() == []
     (alert,) = site.alerts(State.RESOLVED)

@@ -130,6 +130,28 @@ def test_account_of_a_range(store: Store, truth: Cluster) -> None:
         assert store.accounts(selected) == truth.store.accounts(selected)
 
 
+def test_points_of_workloads_on_gpus(kind: Kind) -> None:
+    """Of two workloads on two GPUs each has its own series on each, also by one name or by both."""
+    gpus = [("gpu.0", report_pb2.SOURCE_KIND_COUNTER), ("gpu.1", report_pb2.SOURCE_KIND_COUNTER)]
+    node = SimulatedNode(domains=gpus)
+    shares = {"a/b": {"gpu.0": 100_000, "gpu.1": 200_000}, "c": {"gpu.0": 300_000, "gpu.1": 400_000}}
+    node.begin([Load(name, gpu_ppm=own) for name, own in shares.items()])
+    node.tick()
+    store = kind.opened()
+    deliver(store, [decoded(node, [node.report()])])
+    metric = by_name()["workload_gpu_utilisation_ppm"].number
+
+    def found(subject: str | None) -> dict[tuple[str, str], int]:
+        points = store.points(EVER, metric, subject)
+        return {(p.key.workload, p.key.domain): p.values.item() for p in points}
+
+    every = {(name, gpu): ppm for name, own in shares.items() for gpu, ppm in own.items()}
+    assert found(None) == every
+    assert found("a/b") == {key: ppm for key, ppm in every.items() if key[0] == "a/b"}
+    assert found("gpu.1") == {key: ppm for key, ppm in every.items() if key[1] == "gpu.1"}
+    assert found("a/b/gpu.0") == {("a/b", "gpu.0"): 100_000}
+
+
 def test_points_of_a_subject(store: Store, truth: Cluster) -> None:
     """A subject that is named has its own series, and one that a metric does not have none."""
     for metric, subject in (

@@ -24,7 +24,7 @@ from tests.simulated.node import WALL_US, Load, SimulatedNode
 
 
 def _reports(node: SimulatedNode, count: int = 4) -> list[Decoded]:
-    node.begin([Load("slurm.1", cpu_us=2_000_000, memory_bytes=1 << 30)])
+    node.begin([Load("slurm.1", cpu_us=2_000_000, memory_bytes=1 << 30, user="ada l")])
     sent = []
     for _ in range(count):
         for _ in range(5):
@@ -95,7 +95,7 @@ def test_filled_gap_is_empty_for_dashboards_too(influx: RunningInflux) -> None:
 
 
 def test_dashboards_see_the_whole_of_every_account(influx: RunningInflux) -> None:
-    """The field energy_uj of the ledger adds up to what each account has in the books, gaps included."""
+    """The ledger's energy_uj and idle_uj add up to the books, gaps included; jobs have their user's tag."""
     node = SimulatedNode()
     reports = _reports(node)
     store = InfluxStore(influx.fresh())
@@ -104,6 +104,11 @@ def test_dashboards_see_the_whole_of_every_account(influx: RunningInflux) -> Non
     shown = {series.tags["account"]: series.values[0][1] for series in found}
     assert shown == {a.account: sum(a.active_uj) + sum(a.idle_uj) for a in store.accounts(EVER)}
     assert sum(shown.values()) == node.measured_uj
+    (found,) = store._server.query('SELECT sum("idle_uj") FROM "ledger" GROUP BY "account"')
+    idle = {series.tags["account"]: series.values[0][1] for series in found}
+    assert idle == {a.account: sum(a.idle_uj) for a in store.accounts(EVER)}
+    (found,) = store._server.query('SELECT sum("energy_uj") FROM "ledger" WHERE "user" = \'ada l\'')
+    assert found[0].values[0][1] == shown["job:slurm.1"]
     store.close()
 
 

@@ -113,6 +113,10 @@ class NodeLayout:
         workloads = message.workloads
         jobs = sorted({w.id for w in workloads if w.kind == report_pb2.WORKLOAD_KIND_JOB})
         self.accounts = FIXED_ACCOUNTS + tuple(f"job:{job}" for job in jobs)
+        # Whose each job is, where it is known.
+        self.users = {
+            f"job:{w.id}": w.user for w in workloads if w.kind == report_pb2.WORKLOAD_KIND_JOB and w.user
+        }
         place = {job: len(FIXED_ACCOUNTS) + i for i, job in enumerate(jobs)}
         self.workload_account = _ints(
             [place[w.id] if w.id in place else _FIXED_OF_KIND[w.kind] for w in workloads]

@@ -19,6 +19,8 @@ from joulebook.collector.store.protocol import AccountRow
 
 ENERGIES = [f"{name}_active_uj" for name in CLASSES] + [f"{name}_idle_uj" for name in CLASSES]
 SUMS = [*ENERGIES, "modelled_uj", "systematic_uj", "variance_uj2", "duration_us"]
+# The whole, and what of it is idle floor: in every row, so that dashboards can take one from the other.
+DASHBOARD = ["energy_uj", "idle_uj"]
 UNATTRIBUTED = "unattributed"
 # A gap's row has this tag; it is at the gap's end.
 GAP = "1"
@@ -31,7 +33,8 @@ EACH = ", ".join(f'"{name}"' for name in (*SUMS, "start_unix_us", "end_unix_us")
 def ledger_lines(reports: Sequence[Decoded], books: Books, clocks: Sequence[str]) -> Iterator[bytes]:
     """Return the rows' points, what is 0 left out: a sum takes no notice of it.
 
-    energy_uj, the whole, is for others to read; our own sums are over the classes.
+    energy_uj, the whole, idle_uj, what of it is idle floor, and the tag user are for others to read; our
+    own sums are over the classes.
     """
     if not books.account:
         return
@@ -39,22 +42,28 @@ def ledger_lines(reports: Sequence[Decoded], books: Books, clocks: Sequence[str]
     length = np.array([d.end_us - d.start_us for d in reports], dtype=np.int64)[books.report]
     energies = np.hstack([books.active_uj, books.idle_uj])
     errors = np.stack([books.modelled_uj, books.systematic_uj, books.variance_uj2], axis=1)
-    always = np.stack([length, end - length, end, energies.sum(axis=1), end], axis=1)
+    idle = books.idle_uj.sum(axis=1)
+    always = np.stack([length, end - length, end, energies.sum(axis=1), idle, end], axis=1)
     table = np.hstack([energies, errors, always])
     kept = table != 0
     kept[:, -always.shape[1] :] = True
-    names = np.array([f"{name}=%di" for name in [*SUMS, "start_unix_us", "end_unix_us", "energy_uj"]])
+    # So that dashboards tell nothing modelled, which is 0, from nothing known.
+    kept[:, SUMS.index("modelled_uj")] = True
+    names = np.array(
+        [f"{name}=%di" for name in [*SUMS, "start_unix_us", "end_unix_us", "energy_uj", "idle_uj"]]
+    )
     bodies: dict[bytes, str] = {}
-    heads = [f",node={tag(d.node)} " for d in reports]
+    heads = [f",node={tag(d.node)}" for d in reports]
     accounts = {a: tag(a) for a in set(books.account)}
+    users = [{a: f",user={tag(u)}" for a, u in d.readings.layout.users.items()} for d in reports]
     lines = []
     for row, (report, account) in enumerate(zip(books.report.tolist(), books.account, strict=True)):
         pattern = kept[row].tobytes()
         if (body := bodies.get(pattern)) is None:
             body = bodies[pattern] = ",".join(names[kept[row, :-1]].tolist()) + " %d\n"
         clock = f",clock={clocks[report]}" if clocks[report] else ""
-        head = f"ledger,account={accounts[account]}{clock}{heads[report]}".replace("%", "%%")
-        lines.append(head + body)
+        head = f"ledger,account={accounts[account]}{clock}{heads[report]}{users[report].get(account, '')} "
+        lines.append(head.replace("%", "%%") + body)
     # A thousand rows at a time: pieces that fit a request.
     starts = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
     values = table[kept].tolist()
@@ -71,6 +80,7 @@ def gap_line(
     fields: dict[str, int | str] = {"boot": boot.hex(), "gap_start_us": start_us, "gap_end_us": end_us}
     fields |= {f"{name}_active_uj": uj for name, uj in zip(CLASSES, by_class_uj, strict=True)}
     fields["energy_uj"] = sum(by_class_uj)
+    fields["idle_uj"] = 0
     return line("ledger", {"account": UNATTRIBUTED, "gap": GAP, "node": node}, fields, end_unix_us)
 
 

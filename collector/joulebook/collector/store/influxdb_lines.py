@@ -6,13 +6,14 @@ import base64
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ingest.decode import Decoded
-from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
 from joulebook.v1.catalogue import catalogue
 
 Ints = npt.NDArray[np.int64]
@@ -90,23 +91,24 @@ def numbers(runs: str) -> Ints:
 class SampleLines:
     """A layout's lines of one interval, and which rows of a Report fill them.
 
-    A point is a subject at the end of an interval: of counters what was counted in it, of gauges the level.
+    A point is a subject, or a workload on a domain, at the end of an interval: of counters what was counted
+    in it, of gauges the level.
     """
 
     def __init__(self, layout: NodeLayout, clock: str = "") -> None:
         entries = catalogue()
         self._is_counter = layout.is_counter[:, None]
         count = len(layout.series)
-        fields: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+        fields: dict[tuple[str, SeriesKey], list[tuple[str, int]]] = defaultdict(list)
         # The length of the interval stands beside the node's own figures.
-        fields["node", ""] = [("interval_us", count)]
+        fields["node", SeriesKey(0)] = [("interval_us", count)]
         for row, key in enumerate(layout.series):
             entry = entries[key.metric]
-            subject = key.domain or key.device or key.workload
-            fields[entry.subject, subject].append((entry.name, row))
+            fields[entry.subject, replace(key, metric=0)].append((entry.name, row))
         lines, rows = [], []
-        for (thing, subject), named in fields.items():
-            tags = {"node": layout.node, "clock": clock} | ({thing: subject} if subject else {})
+        for (thing, key), named in fields.items():
+            subjects = {"domain": key.domain, "device": key.device, "workload": key.workload}
+            tags = {"node": layout.node, "clock": clock} | subjects
             # '%' is what the numbers are put in by.
             head = ",".join([thing, *(f"{k}={tag(tags[k])}" for k in sorted(tags) if tags[k])])
             body = ",".join(f"{name}=%di" for name, _ in named)
