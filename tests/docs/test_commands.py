@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from joulebook.collector.store.opened import open_store
-from tests.servers.influxdb import influxdb
+from tests.servers.influxdb import RunningInflux, influxdb
 from tests.servers.programs import free_port, running
 from tests.simulated.large import fill
 

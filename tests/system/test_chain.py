@@ -20,9 +20,11 @@ from urllib.request import urlopen
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.deploy.grafana.site import NAMES, chosen_job, panels_of
 from tests.fixtures.nvml.standin import Standin
 from tests.servers.alertmanager import Receiver, RunningAlertmanager, alertmanager, receiver
-from tests.servers.influxdb import influxdb
+from tests.servers.grafana import Chosen, Shown
+from tests.servers.influxdb import RunningInflux, influxdb
 from tests.servers.programs import free_port
 from tests.simulated.counter import Counter
 from tests.simulated.machine import Machine, booted
@@ -31,6 +33,14 @@ from tests.system.servers.slurm.server import Slurm
 
 JOULEBOOK = [sys.executable, "-m", "joulebook.cli.main"]
 _PATIENCE_S = 90.0
+_NOTHING_THERE = {
+    "cluster: Not watched",
+    "node: Not watched",
+    "node: Disks",
+    "node: Disks busy",
+    "job: Disk IO",
+}
+_TOTALS = {("cluster", "Jobs by energy"), ("cluster", "Accounts other than jobs")}
 _AGENT = """[agent]
 node = "here"
 collector = "127.0.0.1:{grpc}"
@@ -181,8 +191,9 @@ def _install_agent(machine: Machine, config: str) -> None:
 def test_from_the_meters_to_the_page(chain: Chain, browser: Browser, tmp_path: Path) -> None:
     """Two Slurm jobs are measured, stored, alerted on and shown, to the microjoule."""
     chain.counter.start()
-    burning = f"slurm.{chain.slurm.submit('srun stress-ng --cpu 1 --timeout 60s --quiet')}"
-    holding = f"slurm.{chain.slurm.submit('exec sleep 600', '--uid=nobody')}"
+    memory = "--mem=100M"
+    burning = f"slurm.{chain.slurm.submit('srun stress-ng --cpu 1 --timeout 600s --quiet', memory)}"
+    holding = f"slurm.{chain.slurm.submit('exec sleep 600', memory, '--uid=nobody')}"
     chain.until(lambda found: {job["job"] for job in found["jobs"]} >= {burning, holding}, "jobs")
     # The driver names the process of a job that rests on GPU 0.
     chain.gpus.use(0, chain.slurm.pid_of(holding, "sleep"))
@@ -216,10 +227,35 @@ def test_from_the_meters_to_the_page(chain: Chain, browser: Browser, tmp_path: P
     assert jobs[burning]["by_domain"]["cpu"] > 5 * jobs[holding]["by_domain"]["cpu"]
     assert 0 < resolved["wasted_uj"] <= jobs[holding]["by_domain"]["gpu"]
     assert [alert["state"] for alert in chain.command("alerts", "--job", holding)] == ["resolved"]
+    _answered_in_grafana(chain, holding, ledger)
 
 
 def _uj(ledger: Any, domain: str) -> int:
     return sum(account["by_domain"][domain] for account in ledger["accounts"])
+
+
+def _answered_in_grafana(chain: Chain, holding: str, ledger: Any) -> None:
+    """Every question of every dashboard is answered, and the totals are the books."""
+    server = RunningInflux.server(chain.store)
+    now_ms = time.time_ns() // 1_000_000
+    chosen = {"node": Chosen(("here",)), "gpu": Chosen(("gpu.0",)), **chosen_job(holding)}
+    shown = Shown(now_ms - 3_600_000, now_ms, chosen)
+    totals: dict[str, int] = {}
+    empty = set()
+    for name in NAMES:
+        for panel in panels_of(name):
+            values: list[Any] = []
+            for target in panel["targets"]:
+                (found,) = server.query(shown.question(target["query"], panel.get("interval", "1s")))
+                values += [v for series in found for row in series.values for v in row[1:] if v is not None]
+                if (name, panel["title"]) in _TOTALS:
+                    totals |= {s.tags["account"]: row["energy"] for s in found for row in s.rows()}
+            if not values:
+                empty.add(f"{name}: {panel['title']}")
+    server.close()
+    # The made-up /sys has no disks, v1 groups count no IO, and nothing went unwatched.
+    assert empty <= _NOTHING_THERE
+    assert totals == {each["account"]: each["energy_uj"] for each in ledger["accounts"]}
 
 
 def _shown_on_the_page(chain: Chain, browser: Browser, holding: str, tmp_path: Path) -> None:
