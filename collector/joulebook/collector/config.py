@@ -32,7 +32,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     store_compress: bool = True
     # Who pays for idle floors: reserved, active or none.
     policy: Policy = Policy.RESERVED
-    # How long Reports are gathered for one transaction.
+    # How long Reports are gathered for one transaction at least; up to a second where transactions are slow.
     commit_interval_s: float = 0.1
     # Reports that end later than this are refused: the node's clock is wrong.
     max_future_s: float = 300.0

@@ -21,6 +21,9 @@ _log = logging.getLogger(__name__)
 
 # As many as one transaction takes without holding the first one's acknowledgement back for long.
 _MOST_IN_A_COMMIT = 4096
+# A transaction costs nearly the same for few Reports and for many. Its share of the time, and how long that may
+# hold an acknowledgement back.
+_COMMITTING, _LONGEST_REST_S = 0.02, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ _AGAIN = Outcome(grpc.StatusCode.OK, duplicate=True)
 class Committer:
     """Takes decoded Reports, and answers each once it is durable or refused.
 
-    Everything that is waiting when a commit begins goes into it. submit() waits while the queue is full: that
+    Everything that is waiting when a commit begins goes into it; the slower commits are, the more is gathered
+    for the next. submit() waits while the queue is full: that
     is the back-pressure which reaches the agents through their streams.
     """
 
@@ -62,6 +66,7 @@ class Committer:
         self._queue: asyncio.Queue[tuple[Decoded, Answer]] = asyncio.Queue(queue_reports)
         self._sequencer = Sequencer(store.tails())
         self._since_s: float | None = None
+        self._rest_s = 0.0
 
     @property
     def busy_s(self) -> float:
@@ -74,18 +79,23 @@ class Committer:
         await self._queue.put((decoded, answer))
 
     async def run(self) -> None:
-        """Commit until cancelled. What is in a commit when that happens is finished first."""
-        while True:
+        """Commit until cancelled. What had been taken in when that happens is committed first."""
+        cancelled: asyncio.CancelledError | None = None
+        while cancelled is None:
             waiting = [await self._queue.get()]
-            await asyncio.sleep(self._commit_interval_s)
+            try:
+                await asyncio.sleep(max(self._commit_interval_s, min(self._rest_s, _LONGEST_REST_S)))
+            except asyncio.CancelledError as error:
+                cancelled = error
             while len(waiting) < _MOST_IN_A_COMMIT and not self._queue.empty():
                 waiting.append(self._queue.get_nowait())
             commit = asyncio.ensure_future(self._commit(waiting))
             try:
                 await asyncio.shield(commit)
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as error:
                 await commit
-                raise
+                cancelled = error
+        raise cancelled
 
     async def _commit(self, waiting: list[tuple[Decoded, Answer]]) -> None:
         reports = [decoded for decoded, _ in waiting]
@@ -115,8 +125,10 @@ class Committer:
             return
         finally:
             self._since_s = None
+        took_ns = time.monotonic_ns() - began
         self._stats.commits += 1
-        self._stats.commit_us += (time.monotonic_ns() - began) // 1000
+        self._stats.commit_us += took_ns // 1000
+        self._rest_s = took_ns / 1e9 / _COMMITTING
         for i in placement.new:
             waiting[i][1](_DONE)
         for i in placement.duplicate:

@@ -7,7 +7,7 @@ new, a repetition or in conflict with another is decided by the set of Reports, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -66,11 +66,16 @@ def span_of(decoded: Decoded) -> Span:
     )
 
 
+_NONE: Mapping[bytes, Span] = {}
+
+
 class Sequencer:
     """Places Reports. Keeps one span a node, the newest, so that what comes in order needs no look-up."""
 
     def __init__(self, tails: dict[Key, Span]) -> None:
-        self._tails = dict(tails)
+        self._tails: dict[str, dict[bytes, Span]] = defaultdict(dict)
+        for (node, boot), span in tails.items():
+            self._tails[node][boot] = span
 
     def place(self, batch: Sequence[Decoded], lookup: Lookup) -> Placement:
         """Place a batch; nothing is remembered until accept()."""
@@ -86,7 +91,7 @@ class Sequencer:
     def _place_node(
         self, key: Key, members: list[tuple[int, Decoded]], lookup: Lookup, placement: Placement
     ) -> None:
-        tail = self._tails.get(key)
+        tail = self._tails.get(key[0], _NONE).get(key[1])
         members.sort(key=lambda m: m[1].start_us)
         if tail is not None and members[0][1].start_us >= tail.end.at_us:
             stored: list[Span] = [tail]
@@ -125,6 +130,5 @@ class Sequencer:
     def accept(self, placement: Placement) -> None:
         """Remember what a placement brought, once it is durable."""
         for (node, boot), span in placement.tails.items():
-            for key in [k for k in self._tails if k[0] == node and k[1] != boot]:
-                del self._tails[key]
-            self._tails[node, boot] = span
+            # Of boots before there is no more to come than now and then a late Report, which is looked up.
+            self._tails[node] = {boot: span}

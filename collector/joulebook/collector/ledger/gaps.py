@@ -44,6 +44,12 @@ class Gap:
 
 def gap_between(last: Edge, following: Edge) -> Gap | None:
     """Return what passed between one Report's end and the next one's start; None: nothing can have."""
+    if (
+        last.at_us == following.at_us
+        and last.layout.hash == following.layout.hash
+        and last.energy_uj.tobytes() == following.energy_uj.tobytes()
+    ):
+        return None
     booked = np.flatnonzero(following.layout.domain_booked).tolist()
     names = following.layout.domain_names
     known = np.zeros((len(names), 1), dtype=np.int64)
