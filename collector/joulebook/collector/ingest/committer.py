@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 
 # As many as one transaction takes without holding the first one's acknowledgement back for long.
 _MOST_IN_A_COMMIT = 4096
-# A transaction costs nearly the same for few Reports and for many. Its share of the time, and how long that may
-# hold an acknowledgement back.
+# A transaction costs nearly the same for few Reports and for many. Its share of the time, and how long that
+# may hold an acknowledgement back.
 _COMMITTING, _LONGEST_REST_S = 0.02, 1.0
 
 
