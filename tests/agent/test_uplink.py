@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.agent.outbox import Entry, MemoryOutbox
+from joulebook.agent.outbox import Entry, Outbox
+from joulebook.agent.spool.spool import Spool
 from joulebook.agent.uplink import Uplink
 from joulebook.collector.store.duckdb import DuckDBStore
 from tests.simulated.delivery import EVER, total_uj
@@ -21,7 +22,7 @@ def _until(holds: Callable[[], bool]) -> None:
         pause.wait(0.02)
 
 
-def _fill(node: SimulatedNode, outbox: MemoryOutbox, reports: int) -> None:
+def _fill(node: SimulatedNode, outbox: Outbox, reports: int) -> None:
     for _ in range(reports):
         node.tick()
         report = node.report()
@@ -39,7 +40,7 @@ def node() -> SimulatedNode:
 def test_a_collector_that_restarts_in_mid_stream_misses_nothing(tmp_path: Path, node: SimulatedNode) -> None:
     """Reports go on through three collectors on the same file; the books hold every joule once."""
     path = tmp_path / "joulebook.duckdb"
-    outbox = MemoryOutbox(10_000)
+    outbox = Spool(None, memory_reports=10_000)
     port = 0
     uplink: Uplink | None = None
     for _ in range(3):
@@ -47,7 +48,7 @@ def test_a_collector_that_restarts_in_mid_stream_misses_nothing(tmp_path: Path, 
         with IngestServer(store, port) as server:
             port = server.port
             if uplink is None:
-                uplink = Uplink(f"127.0.0.1:{port}", outbox)
+                uplink = Uplink([("127.0.0.1", port)], outbox)
                 uplink.start()
             _fill(node, outbox, 150)
             # Left in mid-stream: some Reports are stored, some on their way, some not sent.
@@ -66,9 +67,9 @@ def test_a_collector_that_restarts_in_mid_stream_misses_nothing(tmp_path: Path, 
 def test_stop_sends_what_is_left(node: SimulatedNode) -> None:
     """An agent that is stopped hands over its last Report first."""
     store = DuckDBStore(":memory:")
-    outbox = MemoryOutbox(100)
+    outbox = Spool(None, memory_reports=100)
     with IngestServer(store) as server:
-        uplink = Uplink(f"127.0.0.1:{server.port}", outbox)
+        uplink = Uplink([("127.0.0.1", server.port)], outbox)
         uplink.start()
         _fill(node, outbox, 3)
         uplink.stop(30)
@@ -80,9 +81,9 @@ def test_stop_sends_what_is_left(node: SimulatedNode) -> None:
 def test_a_refused_report_does_not_hold_up_the_rest(node: SimulatedNode) -> None:
     """A Report that is refused for good is dropped and counted; its energy is booked as unattributed."""
     store = DuckDBStore(":memory:")
-    outbox = MemoryOutbox(100)
+    outbox = Spool(None, memory_reports=100)
     with IngestServer(store) as server:
-        uplink = Uplink(f"127.0.0.1:{server.port}", outbox)
+        uplink = Uplink([("127.0.0.1", server.port)], outbox)
         uplink.start()
         _fill(node, outbox, 2)
         node.tick()
@@ -91,7 +92,7 @@ def test_a_refused_report_does_not_hold_up_the_rest(node: SimulatedNode) -> None
         outbox.put(Entry(bad, node.layouts[bad.layout_hash]))
         _fill(node, outbox, 2)
         uplink.stop(30)
-        assert (len(outbox), uplink.refused) == (0, 1)
+        assert (len(outbox), outbox.counts.refused) == (0, 1)
     assert total_uj(store) == node.measured_uj
     unattributed = [a for a in store.accounts(EVER) if a.account == "unattributed"]
     assert sum(sum(a.active_uj) for a in unattributed) == 56_000_000
@@ -100,15 +101,15 @@ def test_a_refused_report_does_not_hold_up_the_rest(node: SimulatedNode) -> None
 
 def test_without_a_collector_the_newest_reports_are_kept(node: SimulatedNode) -> None:
     """With nobody to send to, the outbox keeps its size and the newest Reports, for when there is."""
-    outbox = MemoryOutbox(5)
-    uplink = Uplink("127.0.0.1:1", outbox)
+    outbox = Spool(None, memory_reports=5)
+    uplink = Uplink([("127.0.0.1", 1)], outbox)
     uplink.start()
     _fill(node, outbox, 12)
     uplink.stop(0)
-    assert (len(outbox), outbox.dropped) == (5, 7)
+    assert (len(outbox), outbox.counts.dropped) == (5, 7)
     store = DuckDBStore(":memory:")
     with IngestServer(store) as server:
-        second = Uplink(f"127.0.0.1:{server.port}", outbox)
+        second = Uplink([("127.0.0.1", server.port)], outbox)
         second.start()
         second.stop(30)
     assert len(outbox) == 0

@@ -35,6 +35,7 @@ class Site:
         self._environment = os.environ | {
             "JOULEBOOK_SERVER": f"http://{self._http}",
             "JOULEBOOK__AGENT__SOCKET": f"{directory}/agent.sock",
+            "JOULEBOOK__AGENT__SPOOL": f"{directory}/spool",
             "JOULEBOOK__AGENT__TICK_S": "0.05",
             "JOULEBOOK__AGENT__REPORT_S": "0.2",
             # What the made-up counter shows is all caused by use: what is whose is told by CPU time alone.
