@@ -54,6 +54,8 @@ class File:
         self._write = write
         # Where each Layout is, by its hash.
         self._layouts = layouts
+        # Layouts that are damaged here, as another segment has them, which may be gone before this one.
+        self.borrowed: dict[int, bytes] = {}
 
     @classmethod
     def create(cls, path: Path, write: Write = os.write) -> "File":
@@ -106,7 +108,7 @@ class File:
     def layout(self, hash_: int) -> bytes | None:
         """Return a Layout's bytes, where it is here."""
         place = self._layouts.get(hash_)
-        return None if place is None else self._read(place, Kind.LAYOUT)
+        return self.borrowed.get(hash_) if place is None else self._read(place, Kind.LAYOUT)
 
     def _read(self, place: int, kind: Kind) -> bytes | None:
         try:

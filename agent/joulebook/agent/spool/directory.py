@@ -78,46 +78,58 @@ def recover(directory: Path, boot: bytes, write: Write) -> tuple[list[Segment], 
 
     Never appended to: a torn end is merely not read.
     """
-    segments, damages, last = [], Damages(), 0
+    segments: list[Segment] = []
+    damages, last = Damages(), 0
+    missing: list[tuple[File, set[int]]] = []
     for path in directory.glob("*.segment.new"):
         path.unlink(missing_ok=True)
     for number, path in segment_files(directory):
         last = number
         try:
-            segment = _recover(path, boot, write, damages)
+            file, segment, wanted = _recover(path, boot, write, damages)
         except (records.VersionError, OSError) as error:
             # Left as it is: the version that wrote it can still send what is in it.
             _log.error("spool %s: %s; left alone", path, getattr(error, "strerror", None) or error)
             damages.places += 1
             continue
-        if segment is not None:
+        if segment.pending:
             segments.append(segment)
+            missing.append((file, wanted))
+    for file, wanted in missing:
+        for hash_ in wanted:
+            found = (one.body.layout(hash_) for one in segments)
+            if (layout := next((one for one in found if one is not None), None)) is not None:
+                file.borrowed[hash_] = layout
+    for segment in segments:
+        segment.body.close()
     damaged = sorted(directory.glob("*.damaged"))
     for path in damaged[:-_MOST_DAMAGED]:
         path.unlink(missing_ok=True)
     return segments, last + 1, damages
 
 
-def _recover(path: Path, boot: bytes, write: Write, damages: Damages) -> Segment | None:
-    """Read a segment; None where there is nothing left to send in it, and its file is gone."""
+def _recover(path: Path, boot: bytes, write: Write, damages: Damages) -> tuple[File, Segment, set[int]]:
+    """Read a segment, and name the Layouts that it lacks. Where nothing is left to send its file is gone."""
     layouts: dict[int, int] = {}
     data = path.read_bytes()
     found = list(sound(data, layouts, path, damages))
-    segment = Segment(File(path, len(data), layouts, write))
+    file = File(path, len(data), layouts, write)
+    segment = Segment(file)
+    wanted = set()
     for record, report in found:
         state = record.state
         if state is State.KEPT and report.boot != boot:
             # Power may have gone before the mark was on disk that it had been sent.
             state = State.SENT
         segment.note(record.offset, state, report)
-    if segment.pending:
-        return segment
-    if found or len(data) <= records.HEADER_BYTES:
-        segment.body.remove()
-    else:
-        path.rename(path.with_suffix(".damaged"))
-        _log.error("spool %s: nothing in it can be read; renamed to .damaged", path)
-    return None
+        wanted.add(report.layout_hash)
+    if not segment.pending:
+        if found or len(data) <= records.HEADER_BYTES:
+            file.remove()
+        else:
+            path.rename(path.with_suffix(".damaged"))
+            _log.error("spool %s: nothing in it can be read; renamed to .damaged", path)
+    return file, segment, wanted - set(layouts)
 
 
 def sound(

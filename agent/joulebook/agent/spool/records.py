@@ -23,7 +23,7 @@ HEADER_BYTES = _HEADER.size
 
 # 0xA7 is no UTF-8 by itself, so no name in a payload holds the mark.
 _MARK = b"\xa7jb\xa7"
-_RECORD = struct.Struct("<4sIB3xI8s")
+_RECORD = struct.Struct("<4sIII8s")
 RECORD_BYTES = _RECORD.size
 STATE_OFFSET = 12
 _STATE = struct.Struct("<I")
@@ -91,7 +91,7 @@ def has_header(data: bytes) -> bool:
 
 def _checksum(kind: int, payload: bytes) -> bytes:
     # The length is part of it by itself: BLAKE2b tells a text from its prefix.
-    return blake2b(payload, digest_size=8, salt=kind.to_bytes(1, "big")).digest()
+    return blake2b(payload, digest_size=8, salt=kind.to_bytes(4, "little")).digest()
 
 
 def state_word(state: State, checksum: bytes) -> bytes:
