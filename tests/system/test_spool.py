@@ -82,7 +82,7 @@ def shared(tmp_path: Path) -> Iterator[Site]:
 
 
 def test_collectors_die_in_turn(shared: Site) -> None:
-    """Of two collectors on one store each is killed in mid-stream: every joule is booked once, to its time."""
+    """Of two collectors on one store each is killed in mid-stream: every joule is booked once, in time."""
     site = shared
     site.until(lambda ledger: ledger["measured_uj"] > 0)
     site.counter.start()

@@ -63,7 +63,8 @@ class Spool:
         self._clock = clock
         self._changed: Callable[[], None] = lambda: None
         self._handed: dict[Key, tuple[Segment, int]] = {}
-        self._fresh: deque[tuple[Segment, int]] = deque(maxlen=LIVE)
+        # Live Reports are sent as they are, not read back.
+        self._fresh: deque[tuple[Segment, int, Entry]] = deque(maxlen=LIVE)
         self._refused_again_us = 0
         self._standing = standing.Standing(self.counts, clock)
         if len(self):
@@ -81,9 +82,9 @@ class Spool:
         """Take a Report in. Never fails: what the disk does not take stays in memory."""
         with self._lock:
             earlier, active = self._shelf.pending, self._shelf.active
-            place = self._shelf.add(entry)
-            self._fresh.append(place)
-            if isinstance(place[0].body, Memory):
+            segment, number = self._shelf.add(entry)
+            self._fresh.append((segment, number, entry))
+            if isinstance(segment.body, Memory):
                 self.counts.dropped += self._shelf.bound_memory(self._memory_reports)
             # While Reports are acknowledged as they come there is nothing to save from a power cut.
             due = earlier and self._clock() - self.keeper.synced_us >= self._fsync_us
@@ -99,12 +100,10 @@ class Spool:
         """Hand out the oldest of the few newest Reports."""
         with self._lock:
             while self._fresh:
-                segment, number = self._fresh.popleft()
+                segment, number, entry = self._fresh.popleft()
                 usable = not segment.gone and not segment.busy and number not in segment.handed
                 if usable and segment.states[number] != State.DONE:
-                    entry = self._hand_out(segment, number)
-                    if entry is not None:
-                        return entry
+                    return self._hand_out(segment, number, entry)
             return None
 
     def next_kept(self) -> Entry | None:
@@ -118,19 +117,17 @@ class Spool:
                     # What comes after it would not be in order; it is told when this one is done.
                     return None
                 while (number := segment.next()) is not None:
-                    entry = self._hand_out(segment, number)
+                    entry = self._shelf.entry(segment, number)
                     if entry is not None:
-                        return entry
+                        return self._hand_out(segment, number, entry)
+                    where = self._shelf.directory
+                    _log.error("spool %s: a report cannot be read any more; left out", where)
+                    self.counts.damaged += 1
+                    self._shelf.done(segment, number)
             return None
 
-    def _hand_out(self, segment: Segment, number: int) -> Entry | None:
-        """Note that a Report is about to be sent, and return it; None where it cannot be read any more."""
-        entry = self._shelf.entry(segment, number)
-        if entry is None:
-            _log.error("spool %s: a report cannot be read any more; left out", self._shelf.directory)
-            self.counts.damaged += 1
-            self._shelf.done(segment, number)
-            return None
+    def _hand_out(self, segment: Segment, number: int, entry: Entry) -> Entry:
+        """Note that a Report is about to be sent."""
         # Before it is sent: what may have been received is never changed.
         segment.mark(number, State.SENT)
         segment.handed.add(number)
