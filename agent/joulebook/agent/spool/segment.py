@@ -23,6 +23,8 @@ class Segment:
         self.pending = 0
         # Numbers of Reports that are on their way.
         self.handed: set[int] = set()
+        # Numbers of Reports that were refused for now; empty after the next rewind.
+        self.postponed: set[int] = set()
         # Those before it were handed out since the last rewind.
         self.cursor = 0
         # Being written anew: nothing is handed out of it meanwhile.
@@ -66,9 +68,18 @@ class Segment:
         while self.cursor < len(self.states):
             number = self.cursor
             self.cursor += 1
-            if self.states[number] != State.DONE and number not in self.handed:
+            if self.is_waiting(number) and number not in self.postponed:
                 return number
         return None
+
+    def is_waiting(self, number: int) -> bool:
+        """Return whether a Report is neither done with nor on its way."""
+        return self.states[number] != State.DONE and number not in self.handed
+
+    def rewind(self) -> None:
+        """Offer again, from the oldest on, what is not on its way."""
+        self.cursor = 0
+        self.postponed.clear()
 
     def unfinished(self) -> Iterator[int]:
         """Yield the numbers of what is not done with, oldest first."""

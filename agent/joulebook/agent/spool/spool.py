@@ -101,8 +101,7 @@ class Spool:
         with self._lock:
             while self._fresh:
                 segment, number, entry = self._fresh.popleft()
-                usable = not segment.gone and not segment.busy and number not in segment.handed
-                if usable and segment.states[number] != State.DONE:
+                if not segment.gone and not segment.busy and segment.is_waiting(number):
                     return self._hand_out(segment, number, entry)
             return None
 
@@ -154,8 +153,10 @@ class Spool:
     def postpone(self, key: Key) -> None:
         """Take back a Report that is refused now; it is offered again some minutes later."""
         with self._lock:
-            if self._take_back(key) is not None and not self._refused_again_us:
-                self._refused_again_us = self._clock() + _REFUSED_AGAIN_US
+            if (place := self._take_back(key)) is not None:
+                place[0].postponed.add(place[1])
+                if not self._refused_again_us:
+                    self._refused_again_us = self._clock() + _REFUSED_AGAIN_US
 
     def _take_back(self, key: Key) -> tuple[Segment, int] | None:
         if (place := self._handed.pop(key, None)) is not None:
@@ -171,7 +172,7 @@ class Spool:
 
     def _to_the_start(self) -> None:
         for segment in self._shelf.segments:
-            segment.cursor = 0
+            segment.rewind()
 
     def findings(self) -> tuple[Finding, ...]:
         """Return how the spool stands, where that changed since the last call."""
