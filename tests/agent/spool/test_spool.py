@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from joulebook.agent.layout import layout_hash
 from joulebook.agent.outbox import Entry, Key
 from joulebook.agent.spool import records
 from joulebook.agent.spool.directory import SpoolTakenError
@@ -199,12 +200,13 @@ class SpoolMachine(RuleBasedStateMachine):
     def cut_the_power(self, data: st.DataObject) -> None:
         """The newest segment is cut anywhere, and read after another boot: only what was cut is lost."""
         segments = sorted(self._die().glob("*.segment"))
+        lost: set[Key] = set()
         if segments:
             whole = segments[-1].read_bytes()
             keep = data.draw(st.integers(0, len(whole)))
             segments[-1].write_bytes(whole[:keep])
-            self._lost({k for r in _records(whole) for k in _key(r) if _end(r) > keep})
-        self.spool = self._open(OTHER_BOOT)
+            lost = {k for r in _records(whole) for k in _key(r) if _end(r) > keep}
+        self._begin_again(OTHER_BOOT, lost)
 
     @rule(data=st.data())
     def flip_a_byte(self, data: st.DataObject) -> None:
@@ -219,22 +221,30 @@ class SpoolMachine(RuleBasedStateMachine):
             found = _records(path.read_bytes())
             path.write_bytes(whole)
             hit = next((r for r in found if r.offset <= place < _end(r)), None)
-            if hit is not None and hit.kind == Kind.LAYOUT:
-                # Other segments may have lost it before, and have it from this one.
-                maybe = set(self.waiting)
-            elif hit is not None:
-                maybe = set(_key(hit))
-        self.spool = self._open(BOOT)
+            maybe = set(_key(hit)) if hit is not None else set()
+        self._begin_again(BOOT, maybe)
+
+    def _begin_again(self, boot: bytes, maybe_lost: set[Key]) -> None:
+        """Open what was damaged: only what the damage hit may be missing, or sent though it was done with."""
+        maybe_lost |= self._without_layout()
+        self.spool = self._open(boot)
         left = [entry.key for entry in _all(self.spool)]
         self.spool.rewind()
-        # A flipped mark of what was done with has it sent again, which is a repetition.
-        assert set(left) - set(self.waiting) <= maybe
-        assert set(self.waiting) - set(left) <= maybe
+        assert set(left) ^ set(self.waiting) <= maybe_lost
         assert left == sorted(left, key=lambda key: key[1])
         self.waiting = left
 
-    def _lost(self, keys: set[Key]) -> None:
-        self.waiting = [key for key in self.waiting if key not in keys]
+    def _without_layout(self) -> set[Key]:
+        """Return the Reports whose Layout no segment has any more."""
+        found = [
+            record
+            for path in (self.root / str(self.incarnation)).glob("*.segment")
+            for record in _records(path.read_bytes())
+        ]
+        known = {layout_hash(record.payload) for record in found if record.kind == Kind.LAYOUT}
+        reports = [r.payload for r in found if r.kind == Kind.REPORT]
+        parsed = [report_pb2.Report.FromString(payload) for payload in reports]
+        return {(r.boot, r.sequence) for r in parsed if r.layout_hash not in known}
 
     @invariant()
     def counts(self) -> None:

@@ -54,8 +54,6 @@ class File:
         self._write = write
         # Where each Layout is, by its hash.
         self._layouts = layouts
-        # Layouts that are damaged here, as another segment has them, which may be gone before this one.
-        self.borrowed: dict[int, bytes] = {}
 
     @classmethod
     def create(cls, path: Path, write: Write = os.write) -> "File":
@@ -108,7 +106,14 @@ class File:
     def layout(self, hash_: int) -> bytes | None:
         """Return a Layout's bytes, where it is here."""
         place = self._layouts.get(hash_)
-        return self.borrowed.get(hash_) if place is None else self._read(place, Kind.LAYOUT)
+        return None if place is None else self._read(place, Kind.LAYOUT)
+
+    def adopt(self, hash_: int, layout: bytes) -> None:
+        """Add a Layout that is damaged here, as another segment has it. Raises OSError."""
+        place = os.lseek(self._open(), 0, os.SEEK_END)
+        self.size = place
+        self._append(records.encode(Kind.LAYOUT, layout))
+        self._layouts[hash_] = place
 
     def _read(self, place: int, kind: Kind) -> bytes | None:
         try:

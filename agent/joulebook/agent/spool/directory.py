@@ -76,60 +76,74 @@ def take(directory: Path) -> int:
 def recover(directory: Path, boot: bytes, write: Write) -> tuple[list[Segment], int, Damages]:
     """Return the segments that an agent left, oldest first, the next free number, and what was unreadable.
 
-    Never appended to: a torn end is merely not read.
+    No Report is added to them: a torn end is merely not read.
     """
-    segments: list[Segment] = []
     damages, last = Damages(), 0
-    missing: list[tuple[File, set[int]]] = []
+    found: list[_Found] = []
     for path in directory.glob("*.segment.new"):
         path.unlink(missing_ok=True)
     for number, path in segment_files(directory):
         last = number
         try:
-            file, segment, wanted = _recover(path, boot, write, damages)
+            found.append(_read(path, boot, write, damages))
         except (records.VersionError, OSError) as error:
             # Left as it is: the version that wrote it can still send what is in it.
             _log.error("spool %s: %s; left alone", path, getattr(error, "strerror", None) or error)
             damages.places += 1
-            continue
-        if segment.pending:
-            segments.append(segment)
-            missing.append((file, wanted))
-    for file, wanted in missing:
-        for hash_ in wanted:
-            found = (one.body.layout(hash_) for one in segments)
-            if (layout := next((one for one in found if one is not None), None)) is not None:
-                file.borrowed[hash_] = layout
-    for segment in segments:
-        segment.body.close()
+    for one in found:
+        for hash_ in one.missing:
+            _mend(one.file, hash_, [other.file for other in found])
+    for one in found:
+        one.file.close()
+        if not one.segment.pending:
+            _put_away(one)
     damaged = sorted(directory.glob("*.damaged"))
     for path in damaged[:-_MOST_DAMAGED]:
         path.unlink(missing_ok=True)
-    return segments, last + 1, damages
+    return [one.segment for one in found if one.segment.pending], last + 1, damages
 
 
-def _recover(path: Path, boot: bytes, write: Write, damages: Damages) -> tuple[File, Segment, set[int]]:
-    """Read a segment, and name the Layouts that it lacks. Where nothing is left to send its file is gone."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A segment as it was found, and the Layouts that its Reports need and it lacks."""
+
+    file: File
+    segment: Segment
+    missing: set[int]
+
+
+def _read(path: Path, boot: bytes, write: Write, damages: Damages) -> _Found:
     layouts: dict[int, int] = {}
     data = path.read_bytes()
-    found = list(sound(data, layouts, path, damages))
     file = File(path, len(data), layouts, write)
-    segment = Segment(file)
-    wanted = set()
-    for record, report in found:
+    segment, wanted = Segment(file), set()
+    for record, report in sound(data, layouts, path, damages):
         state = record.state
         if state is State.KEPT and report.boot != boot:
             # Power may have gone before the mark was on disk that it had been sent.
             state = State.SENT
         segment.note(record.offset, state, report)
         wanted.add(report.layout_hash)
-    if not segment.pending:
-        if found or len(data) <= records.HEADER_BYTES:
-            file.remove()
-        else:
-            path.rename(path.with_suffix(".damaged"))
-            _log.error("spool %s: nothing in it can be read; renamed to .damaged", path)
-    return file, segment, wanted - set(layouts)
+    return _Found(file, segment, wanted - set(layouts))
+
+
+def _mend(file: File, hash_: int, others: list[File]) -> None:
+    """Give a segment the Layout that is damaged in it from another, which may be gone before this one."""
+    for other in others:
+        if (layout := other.layout(hash_)) is not None:
+            with suppress(OSError):
+                file.adopt(hash_, layout)
+            return
+
+
+def _put_away(found: _Found) -> None:
+    """Delete a segment with nothing left to send; where it never told anything, keep it to be looked at."""
+    path = found.file.path
+    if found.segment.states or found.file.size <= records.HEADER_BYTES:
+        found.file.remove()
+    else:
+        path.rename(path.with_suffix(".damaged"))
+        _log.error("spool %s: nothing in it can be read; renamed to .damaged", path)
 
 
 def sound(
