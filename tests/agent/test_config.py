@@ -40,3 +40,32 @@ def test_where_commands_find_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         monkeypatch.setattr(os, "geteuid", lambda: 0)
         assert AgentConfig().socket_to_call(environ) == system
     assert AgentConfig(socket="/else").socket_to_call(environ) == Path("/else")
+
+
+@pytest.mark.parametrize(
+    ("config", "environ", "expected"),
+    [
+        (AgentConfig(), {"STATE_DIRECTORY": "/var/lib/joulebook:/x"}, "/var/lib/joulebook/spool"),
+        (AgentConfig(spool="/data/spool"), {"STATE_DIRECTORY": "/var/lib/joulebook"}, "/data/spool"),
+        (AgentConfig(spool="memory"), {}, "None"),
+    ],
+)
+def test_where_the_spool_is(config: AgentConfig, environ: dict[str, str], expected: str) -> None:
+    """Where it is told, else in the service's directory; in memory where that is asked for."""
+    assert str(config.spool_path(environ)) == expected
+
+
+def test_several_collectors() -> None:
+    """Addresses come in their order, with or without blanks; a faulty one is named."""
+    config = AgentConfig(collector="a:1, [::1]:2,b.example:3")
+    assert config.collectors() == [("a", 1), ("::1", 2), ("b.example", 3)]
+    assert not config.errors()
+    assert AgentConfig(collector="a:1,b").errors() == ["agent.collector = 'b': expected host:port"]
+
+
+def test_the_spools_bounds_are_checked() -> None:
+    """What cannot work is named with what is expected."""
+    assert AgentConfig(spool="here", spool_max_bytes=5).errors() == [
+        "agent.spool = 'here': expected an absolute path, or memory",
+        "agent.spool_max_bytes = 5: expected 1048576 to 1099511627776",
+    ]

@@ -85,6 +85,7 @@ def measure() -> list[Row]:
         running(
             joulebook("agent", f"--collector=127.0.0.1:{grpc_port}"),
             JOULEBOOK__AGENT__SOCKET=f"{directory}/agent.sock",
+            JOULEBOOK__AGENT__SPOOL=f"{directory}/spool",
         ) as agent,
     ):
         time.sleep(8)

@@ -38,6 +38,7 @@ class Up:
 def _environ(tmp_path: Path) -> dict[str, str]:
     return os.environ | {
         "JOULEBOOK__AGENT__SOCKET": str(tmp_path / "agent.sock"),
+        "JOULEBOOK__AGENT__SPOOL": str(tmp_path / "spool"),
         "JOULEBOOK__AGENT__TICK_S": "0.1",
         "JOULEBOOK__AGENT__REPORT_S": "0.2",
         "JOULEBOOK__AGENT__NODE": "here",

@@ -2,6 +2,8 @@
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _STEP_UJ = 50_003
@@ -24,6 +26,7 @@ class Counter:
         self._raw_uj = _RANGE_UJ - 3_000_000
         self._show()
         self._halt = threading.Event()
+        self._stepping = threading.Lock()
         self._thread = threading.Thread(target=self._count)
 
     def _show(self) -> None:
@@ -32,13 +35,20 @@ class Counter:
 
     def _count(self) -> None:
         while not self._halt.wait(_STEP_S):
-            self._raw_uj = (self._raw_uj + _STEP_UJ) % _RANGE_UJ
-            self.delivered_uj += _STEP_UJ
-            self._show()
+            with self._stepping:
+                self._raw_uj = (self._raw_uj + _STEP_UJ) % _RANGE_UJ
+                self.delivered_uj += _STEP_UJ
+                self._show()
 
     def start(self) -> None:
         """Begin to count."""
         self._thread.start()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stand still while the block runs."""
+        with self._stepping:
+            yield
 
     def stop(self) -> None:
         """Stand still from now on."""

@@ -19,8 +19,9 @@ _ANY_FUTURE_S = 1e9
 class IngestServer:
     """Serves a store's ingest from a thread of its own until it is left."""
 
-    def __init__(self, store: Store, port: int = 0) -> None:
+    def __init__(self, store: Store, port: int = 0, *, max_future_s: float = _ANY_FUTURE_S) -> None:
         self.store = store
+        self._max_future_s = max_future_s
         self.stats = IngestStats()
         self.port = port
         self._loop = asyncio.new_event_loop()
@@ -31,7 +32,7 @@ class IngestServer:
     async def _serve(self) -> None:
         server = grpc.aio.server()
         committer = Committer(self.store, self.stats, commit_interval_s=0.01)
-        service = IngestService(committer, self.stats, max_future_s=_ANY_FUTURE_S)
+        service = IngestService(committer, self.stats, max_future_s=self._max_future_s)
         add_IngestServiceServicer_to_server(service, server)
         self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
         await server.start()

@@ -23,18 +23,21 @@ _PATIENCE_S = 60.0
 class Site:
     """A collector and an agent of this machine, each of which can be killed and started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, store: str = "") -> None:
         self.directory = directory
+        self._store = store or f"{directory}/books"
         self.counter = Counter(directory / "sys")
         ports = []
-        for _ in range(2):
+        for _ in range(4):
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 ports.append(int(probe.getsockname()[1]))
-        self._http, self._grpc = (f"127.0.0.1:{port}" for port in ports)
+        # A second collector, where a test starts it, shares the store.
+        self._http, self._grpc, self._http2, self._grpc2 = (f"127.0.0.1:{port}" for port in ports)
         self._environment = os.environ | {
             "JOULEBOOK_SERVER": f"http://{self._http}",
             "JOULEBOOK__AGENT__SOCKET": f"{directory}/agent.sock",
+            "JOULEBOOK__AGENT__SPOOL": f"{directory}/spool",
             "JOULEBOOK__AGENT__TICK_S": "0.05",
             "JOULEBOOK__AGENT__REPORT_S": "0.2",
             # What the made-up counter shows is all caused by use: what is whose is told by CPU time alone.
@@ -45,14 +48,15 @@ class Site:
     def start(self, program: str) -> None:
         """Start the agent or the collector."""
         arguments = {
-            "collector": [f"--http={self._http}", f"--grpc={self._grpc}", f"--store={self.directory}/books"],
+            "collector": [f"--http={self._http}", f"--grpc={self._grpc}", f"--store={self._store}"],
+            "collector2": [f"--http={self._http2}", f"--grpc={self._grpc2}", f"--store={self._store}"],
             "agent": [
-                f"--collector={self._grpc}",
+                f"--collector={self._grpc},{self._grpc2}",
                 f"--sysfs={self.directory}/sys",
                 "--node=here",
             ],
         }
-        command = [*JOULEBOOK, program, *arguments[program]]
+        command = [*JOULEBOOK, program.rstrip("2"), *arguments[program]]
         self.running[program] = subprocess.Popen(command, env=self._environment)
 
     def end(self, program: str, number: signal.Signals) -> int:
@@ -62,8 +66,9 @@ class Site:
         return process.wait()
 
     def ask(self, path: str) -> Any:
-        """Ask the collector's API."""
-        with urlopen(f"http://{self._http}/api/v1/{path}") as answer:
+        """Ask a collector's API."""
+        http = self._http if "collector" in self.running else self._http2
+        with urlopen(f"http://{http}/api/v1/{path}") as answer:
             return json.load(answer)
 
     def until(self, holds: Callable[[Any], bool], path: str = "ledger?from=-1h") -> Any:

@@ -38,6 +38,7 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
         | Standin(tmp_path, gpus=2).environ
         | {
             "JOULEBOOK__AGENT__SOCKET": str(tmp_path / "agent.sock"),
+            "JOULEBOOK__AGENT__SPOOL": str(tmp_path / "spool"),
             "JOULEBOOK__AGENT__TICK_S": "0.1",
             "JOULEBOOK__AGENT__REPORT_S": "0.2",
             "PYTHONUNBUFFERED": "1",

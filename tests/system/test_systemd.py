@@ -163,6 +163,10 @@ def test_services_have_no_more_rights_than_they_need(node: Node) -> None:
         "stat", "-c", "%U %a", "/var/lib/joulebook", "/var/lib/joulebook/joulebook.duckdb"
     )
     assert store.stdout == "joulebook 700\njoulebook 600\n"
+    spool = node.machine.run(
+        "stat", "-c", "%U %a", "/var/lib/joulebook/spool", "/var/lib/joulebook/spool/lock"
+    )
+    assert spool.stdout == "joulebook 700\njoulebook 600\n"
 
 
 def test_sandboxed_agent_measures_everything(node: Node) -> None:

@@ -14,7 +14,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     # Name in the books; empty: this machine's host name.
     node: str = ""
-    # host:port of the collector's gRPC.
+    # host:port of the collector's gRPC; several with commas between, the preferred one first.
     collector: str = "127.0.0.1:8461"
     # PEM file of the authority that signed the collector's certificate; empty: no TLS.
     tls_ca: str = ""
@@ -22,7 +22,21 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     tick_s: float = 1.0
     # How much time one Report covers.
     report_s: float = 10.0
-    # Reports kept in memory while no collector can be reached.
+    # Directory where Reports wait until a collector has them; memory: nowhere, they are lost with the agent;
+    # empty: spool in /var/lib/joulebook as root, in the service's directory as a service, else in
+    # $XDG_STATE_HOME/joulebook.
+    spool: str = ""
+    # How large the spool may become. At this size the oldest Reports are thinned to energy totals, and only
+    # when all are, dropped.
+    spool_max_bytes: int = 67108864
+    # How long a Report may wait; at half of it, it is thinned.
+    spool_max_age_s: int = 604800
+    # While Reports wait they are brought onto the disk proper at most this often; what came since is lost
+    # when the power goes.
+    spool_fsync_s: float = 5.0
+    # How fast Reports that waited are sent, beside the live ones.
+    spool_replay_reports_per_s: float = 10.0
+    # Reports kept in memory where the spool cannot be written.
     outbox_reports: int = 8640
     # Unix socket of `joulebook run`; empty: agent.sock in /run/joulebook as root or as a service, else in
     # $XDG_RUNTIME_DIR.
@@ -54,6 +68,22 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         own = _user_socket(environ)
         return own if os.geteuid() and own.is_socket() else _SYSTEM_SOCKET
 
+    def collectors(self) -> list[tuple[str, int]]:
+        """Return host and port of every collector, the preferred one first."""
+        parts = [part.strip().rpartition(":") for part in self.collector.split(",")]
+        return [(host.strip("[]"), int(port)) for host, _, port in parts]
+
+    def spool_path(self, environ: Mapping[str, str] = os.environ) -> Path | None:
+        """Return where the spool is; None: in memory."""
+        if self.spool:
+            return None if self.spool == "memory" else Path(self.spool)
+        if directory := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+            return Path(directory) / "spool"
+        if os.geteuid() == 0:
+            return Path("/var/lib/joulebook/spool")
+        state = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        return Path(state) / "joulebook" / "spool"
+
     def errors(self) -> list[str]:
         """Return what is wrong with the values, one line each."""
         wrong = []
@@ -63,19 +93,36 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             wrong.append(f"agent.report_s = {self.report_s}: expected agent.tick_s to 600")
         if self.outbox_reports < 1:
             wrong.append(f"agent.outbox_reports = {self.outbox_reports}: expected at least 1")
-        host, _, port = self.collector.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            wrong.append(f"agent.collector = {self.collector!r}: expected host:port")
+        for address in self.collector.split(","):
+            host, _, port = address.strip().rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) < 65536:
+                wrong.append(f"agent.collector = {address.strip()!r}: expected host:port")
         if self.tls_ca and not Path(self.tls_ca).is_file():
             wrong.append(f"agent.tls_ca = {self.tls_ca!r}: no such file")
         for name in ("procfs", "sysfs", "cgroupfs", "devfs"):
             if not Path(getattr(self, name)).is_absolute():
                 wrong.append(f"agent.{name} = {getattr(self, name)!r}: expected an absolute path")
+        wrong += self._spool_errors()
         wrong += [
             f"agent.idle_power_mw.{domain!r} = {power}: expected 0 or more"
             for domain, power in self.idle_power_mw.items()
             if power < 0
         ]
+        return wrong
+
+    def _spool_errors(self) -> list[str]:
+        wrong = []
+        if self.spool not in ("", "memory") and not Path(self.spool).is_absolute():
+            wrong.append(f"agent.spool = {self.spool!r}: expected an absolute path, or memory")
+        for name, least, most in (
+            ("spool_max_bytes", 1 << 20, 1 << 40),
+            ("spool_max_age_s", 3600, 10 * 366 * 86400),
+            ("spool_fsync_s", 0, 3600),
+            ("spool_replay_reports_per_s", 0.1, 100_000),
+        ):
+            value = getattr(self, name)
+            if not least <= value <= most:
+                wrong.append(f"agent.{name} = {value}: expected {least} to {most}")
         return wrong
 
 

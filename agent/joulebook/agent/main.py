@@ -1,4 +1,4 @@
-"""The agent: config → sources → sampler → outbox → uplink."""
+"""The agent: config → sources → sampler → spool → uplink."""
 
 import gc
 import logging
@@ -8,17 +8,21 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from joulebook.agent.config import AgentConfig
 from joulebook.agent.host import read_boot_id, read_host
-from joulebook.agent.outbox import Entry, MemoryOutbox
+from joulebook.agent.outbox import Entry
 from joulebook.agent.reading import doctor_rows, reading
 from joulebook.agent.sampler import Emit, Sampler
 from joulebook.agent.source import Roots
 from joulebook.agent.sources import Sources, probe_sources
+from joulebook.agent.spool import standing
+from joulebook.agent.spool.directory import SpoolTakenError
+from joulebook.agent.spool.keeper import Bounds
+from joulebook.agent.spool.spool import Spool
 from joulebook.agent.workloads.runs import RunSocket
 from joulebook.agent.workloads.workloads import Workloads, WorkloadsConfig
 from joulebook.service.notify import Manager
@@ -35,20 +39,26 @@ def main(config: AgentConfig) -> int:
     # Imported here: a machine that only asks `--once` or `doctor` does without gRPC.
     from joulebook.agent.uplink import Uplink  # noqa: PLC0415
 
-    outbox = MemoryOutbox(config.outbox_reports)
     manager = Manager()
-    with _sampler(config, lambda report, layout: outbox.put(Entry(report, layout))) as (
-        sampler,
-        workloads,
-        _,
+    try:
+        spool = _spool(config)
+    except SpoolTakenError as error:
+        _log.error("%s", error)
+        return 2
+    with (
+        closing(spool),
+        _sampler(config, lambda report, layout: spool.put(Entry(report, layout))) as (sampler, workloads, _),
     ):
-        uplink = Uplink(config.collector, outbox, tls_ca=config.tls_ca)
+        uplink = Uplink(
+            config.collectors(), spool, tls_ca=config.tls_ca, replay_per_s=config.spool_replay_reports_per_s
+        )
         try:
             run_socket = _run_socket(config.socket_path())
         except FileExistsError as error:
             _log.error("%s", error)
             return 2
         sampler.start()
+        spool.start()
         uplink.start()
         # What is here now stays: the collector of garbage need not walk through it at every turn.
         gc.collect()
@@ -58,7 +68,9 @@ def main(config: AgentConfig) -> int:
 
         def tick() -> None:
             sampler.tick()
-            manager.alive(lambda: f"{what}; {len(outbox)} reports not acknowledged")
+            for finding in spool.findings():
+                sampler.note(finding)
+            manager.alive(lambda: f"{what}; {len(spool)} reports not acknowledged")
 
         manager.ready(what, sign_every_s=config.tick_s)
         try:
@@ -70,7 +82,7 @@ def main(config: AgentConfig) -> int:
         sampler.tick()
         sampler.cut()
         uplink.stop(_FLUSH_S)
-        _log.info("stopped; %d reports not acknowledged", len(outbox))
+        _log.info("stopped; %d reports not acknowledged", len(spool))
     manager.close()
     return 0
 
@@ -90,11 +102,38 @@ def once(config: AgentConfig) -> dict[str, Any]:
 def doctor(config: AgentConfig) -> list[dict[str, Any]]:
     """Return how every source of this machine stands, and what would mend it."""
     with _sampler(config, lambda _report, _layout: None) as (sampler, workloads, sources):
-        return doctor_rows([*sampler.findings(), *workloads.probe()], sources)
+        spool = standing.look(config.spool_path())
+        return doctor_rows([*sampler.findings(), *workloads.probe(), spool], sources)
 
 
 def _node(config: AgentConfig) -> str:
     return config.node or socket.gethostname()
+
+
+def _spool(config: AgentConfig) -> Spool:
+    """Open the spool; in memory where its directory cannot be used. Raises SpoolTakenError."""
+
+    def opened(directory: Path | None, trouble: str = "") -> Spool:
+        return Spool(
+            directory,
+            trouble=trouble,
+            boot=_boot(config),
+            bounds=Bounds(config.spool_max_bytes, config.spool_max_age_s * 1_000_000),
+            fsync_us=int(config.spool_fsync_s * 1e6),
+            memory_reports=config.outbox_reports,
+        )
+
+    try:
+        return opened(config.spool_path())
+    except OSError as error:
+        # To measure and deliver is worth more than to keep.
+        trouble = f"agent.spool {config.spool_path()}: {error.strerror or error}"
+        _log.error("%s; reports are kept in memory only", trouble)
+        return opened(None, trouble)
+
+
+def _boot(config: AgentConfig) -> bytes:
+    return read_boot_id(Roots(procfs=Path(config.procfs))) or bytes(16)
 
 
 @contextmanager
@@ -111,7 +150,7 @@ def _sampler(config: AgentConfig, emit: Emit) -> Iterator[tuple[Sampler, Workloa
         yield (
             Sampler(
                 _node(config),
-                read_boot_id(roots) or bytes(16),
+                _boot(config),
                 read_host(roots),
                 sources.probed,
                 sources.meters,

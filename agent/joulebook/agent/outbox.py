@@ -1,7 +1,5 @@
-"""Reports that no collector has acknowledged yet."""
+"""Reports that no collector has acknowledged yet, as the uplink sees them."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,67 +23,37 @@ class Entry:
 
 
 class Outbox(Protocol):
-    """Keeps Reports until they are acknowledged. put() may be called from another thread than the rest."""
+    """Keeps Reports until they are acknowledged. put() may be called from another thread than the rest.
 
-    def put(self, entry: Entry) -> None:
-        """Take a Report in."""
-
-    def pending(self) -> list[Entry]:
-        """Return what is not acknowledged, oldest first."""
-
-    def get(self, key: Key) -> Entry | None:
-        """Return a Report that is not acknowledged."""
-
-    def remove(self, key: Key) -> None:
-        """Forget a Report: it is durable at a collector, or refused for good."""
-
-    def __len__(self) -> int:
-        """Count what is not acknowledged."""
-
-
-class MemoryOutbox:
-    """An Outbox in memory: what it holds is lost with the agent.
-
-    When it is full the oldest Report goes. Its energy is not lost to the books: the counters before and after
-    it tell how much passed, and the collector books that to `unattributed`.
+    A Report is handed out once, by next_live() or next_kept(), until rewind() offers it again.
     """
 
-    def __init__(self, size: int, changed: Callable[[], None] = lambda: None) -> None:
-        self._size = size
-        self._entries: OrderedDict[Key, Entry] = OrderedDict()
-        self._lock = threading.Lock()
-        self._changed = changed
-        self.dropped = 0
-
     def on_change(self, changed: Callable[[], None]) -> None:
-        """Have changed called, from put()'s thread, whenever something was put in."""
-        self._changed = changed
+        """Have changed called, from any thread, whenever there is more to hand out."""
 
     def put(self, entry: Entry) -> None:
         """Take a Report in."""
-        with self._lock:
-            self._entries[entry.key] = entry
-            while len(self._entries) > self._size:
-                self._entries.popitem(last=False)
-                self.dropped += 1
-        self._changed()
 
-    def pending(self) -> list[Entry]:
-        """Return what is not acknowledged, oldest first."""
-        with self._lock:
-            return list(self._entries.values())
+    def next_live(self) -> Entry | None:
+        """Hand out the oldest of the few newest Reports."""
+
+    def next_kept(self) -> Entry | None:
+        """Hand out the oldest Report of all."""
 
     def get(self, key: Key) -> Entry | None:
-        """Return a Report that is not acknowledged."""
-        with self._lock:
-            return self._entries.get(key)
+        """Return a Report that was handed out."""
 
     def remove(self, key: Key) -> None:
-        """Forget a Report: it is durable at a collector, or refused for good."""
-        with self._lock:
-            self._entries.pop(key, None)
+        """Forget a Report that was handed out: it is durable at a collector."""
+
+    def refuse(self, key: Key) -> None:
+        """Forget a Report that was handed out: no collector will ever take it."""
+
+    def postpone(self, key: Key) -> None:
+        """Take back a Report that is refused now; it is offered again some minutes later."""
+
+    def rewind(self) -> None:
+        """Take back everything that was handed out and not removed: it is offered again."""
 
     def __len__(self) -> int:
         """Count what is not acknowledged."""
-        with self._lock:
-            return len(self._entries)

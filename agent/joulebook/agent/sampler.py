@@ -137,13 +137,14 @@ class Sampler:
         for reader in self._readers:
             finding = reader.read(now_us)
             if finding is not None:
-                self._note(finding)
+                self.note(finding)
             row += reader.last
         for _, floor, place in self._floors:
             row.append(floor if isinstance(floor, int) else floor.update(now_us, row[place]))
         return row
 
-    def _note(self, finding: Finding) -> None:
+    def note(self, finding: Finding) -> None:
+        """Tell how a source stands with the next Report."""
         if finding.state not in (ABSENT, WORKING):
             _log.warning("%s: %s; %s", finding.name, finding.reason, finding.fix)
         self._findings = [f for f in self._findings if f.name != finding.name] + [finding]
@@ -186,7 +187,7 @@ class Sampler:
         row = self._read_sources(now_us)
         for meter in self._meters:
             for finding in meter.findings():
-                self._note(finding)
+                self.note(finding)
         offsets = self._read_offsets()
         if offsets != self._offsets:
             self._offsets = offsets

@@ -16,7 +16,11 @@ from joulebook.cli.options import FileOption, configuration, json_option, log_to
 @click.option("--once", is_flag=True, help="Read one interval, print it and end; no network.")
 @json_option
 @click.option("--node", help="Name in the books.")
-@click.option("--collector", metavar="HOST:PORT", help="The collector's gRPC address.")
+@click.option(
+    "--collector",
+    metavar="HOST:PORT[,HOST:PORT...]",
+    help="The collector's gRPC address; several, the preferred one first.",
+)
 @click.option("--procfs", metavar="DIR", help="Where procfs is mounted.")
 @click.option("--sysfs", metavar="DIR", help="Where sysfs is mounted.")
 @click.option("--cgroupfs", metavar="DIR", help="Where the cgroup hierarchy is mounted.")

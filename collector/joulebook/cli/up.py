@@ -65,7 +65,7 @@ def _run(
         "agent",
         [*options, "--collector", addresses["grpc"]],
         state / "agent.log",
-        environ={"JOULEBOOK__AGENT__OWN_PIDS": own, **_live(found)},
+        environ={"JOULEBOOK__AGENT__OWN_PIDS": own, **_live(found), **_spool(found, state)},
     )
     running.callback(agent.stop)
     scheme = "https" if found.collector.tls_certificate else "http"
@@ -79,6 +79,13 @@ def _live(found: Configuration) -> dict[str, str]:
     if ("agent", "report_s") in found.origins:
         return {}
     return {"JOULEBOOK__AGENT__REPORT_S": str(found.agent.tick_s)}
+
+
+def _spool(found: Configuration, state: Path) -> dict[str, str]:
+    """Have the agent's spool beside the books, unless it was told where."""
+    if ("agent", "spool") in found.origins:
+        return {}
+    return {"JOULEBOOK__AGENT__SPOOL": str(state.absolute() / "spool")}
 
 
 def _collector(found: Configuration, options: list[str], state: Path) -> tuple[Child, dict[str, str]]:

@@ -84,6 +84,7 @@ class Ack(_message.Message):
     sequence: _builtins.int
     code: _builtins.int
     """google.rpc.Code. OK: durable, delete it. RESOURCE_EXHAUSTED, UNAVAILABLE: send it again later.
+    OUT_OF_RANGE (its clock is ahead), INTERNAL: keep it and send it again much later, beside the others.
     Anything else: it will never be taken; the message says why.
     """
     message: _builtins.str

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from joulebook.collector.ledger.domains import (
     UnknownDomainError,
     class_of,
-    depths_of,
-    parents_of,
     root_energy_uj,
     settle,
 )
+from joulebook.v1.containment import depths_of, parents_of
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from joulebook.v1.containment import DETAILS, INSIDE_PSYS
+
 Ints = npt.NDArray[np.int64]
 
 CLASSES = ("cpu", "memory", "gpu", "storage", "network", "platform")
@@ -14,10 +16,6 @@ CPU, MEMORY, GPU, STORAGE, NETWORK, PLATFORM = range(6)
 
 _CLASS_OF = {"cpu": CPU, "memory": MEMORY, "gpu": GPU, "disk": STORAGE, "nic": NETWORK}
 _CONTAINERS = ("node", "psys", "module")
-# Parts of a CPU package that are shown but never added: the package holds them.
-_DETAILS = ("core", "uncore")
-# A platform meter (psys) sits before everything on the board but discrete GPUs.
-_INSIDE_PSYS = ("module", "cpu", "memory", "disk", "nic")
 
 
 class UnknownDomainError(ValueError):
@@ -27,9 +25,9 @@ class UnknownDomainError(ValueError):
 def kind_of(name: str) -> str:
     """Return the part of a domain's name before its number: cpu of cpu.0."""
     kind = name.partition(".")[0]
-    if kind in _CLASS_OF or kind in _CONTAINERS or kind in _DETAILS:
+    if kind in _CLASS_OF or kind in _CONTAINERS or kind in DETAILS:
         return kind
-    known = ", ".join((*_CONTAINERS, *_CLASS_OF, *_DETAILS))
+    known = ", ".join((*_CONTAINERS, *_CLASS_OF, *DETAILS))
     raise UnknownDomainError(f"domain {name!r}: expected one of {known}, with a number or name after a dot")
 
 
@@ -39,37 +37,9 @@ def class_of(name: str) -> int:
     What a container measures beyond its parts is platform: fans, power conversion.
     """
     kind = kind_of(name)
-    if kind in _DETAILS:
+    if kind in DETAILS:
         return -1
     return _CLASS_OF.get(kind, PLATFORM)
-
-
-def parents_of(names: Sequence[str]) -> list[int]:
-    """Return for each domain the place of the smallest one that contains it; -1: a top one."""
-    place = {name: i for i, name in enumerate(names)}
-    parents = []
-    for name in names:
-        kind, _, number = name.partition(".")
-        candidates: list[str] = []
-        if kind in ("cpu", "gpu"):
-            candidates.append(f"module.{number}")
-        if kind in _INSIDE_PSYS:
-            candidates.append("psys")
-        if kind != "node":
-            candidates.append("node")
-        parents.append(next((place[c] for c in candidates if c in place and c != name), -1))
-    return parents
-
-
-def depths_of(parents: Sequence[int]) -> list[int]:
-    """Return how many containers each domain lies in."""
-    depths = []
-    for parent in parents:
-        depth, at = 0, parent
-        while at >= 0:
-            depth, at = depth + 1, parents[at]
-        depths.append(depth)
-    return depths
 
 
 def settle(energy_uj: Ints, parent: Ints, depth: Ints, booked: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
@@ -110,7 +80,7 @@ def root_energy_uj(energy_uj: Ints, names: Sequence[str]) -> Ints:
         number = name.partition(".")[2]
         at_least_its_parts(name, [f"cpu.{number}", f"gpu.{number}"])
     if "psys" in drawn:
-        at_least_its_parts("psys", [n for n in drawn if kind_of(n) in _INSIDE_PSYS])
+        at_least_its_parts("psys", [n for n in drawn if kind_of(n) in INSIDE_PSYS])
     if "node" in drawn:
         at_least_its_parts("node", [n for n in drawn if n != "node"])
     return np.sum(list(drawn.values()), axis=0) if drawn else np.zeros(energy_uj.shape[1], dtype=np.int64)

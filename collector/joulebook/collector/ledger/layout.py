@@ -17,12 +17,11 @@ from joulebook.collector.ledger.domains import (
     PLATFORM,
     STORAGE,
     class_of,
-    depths_of,
-    parents_of,
 )
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
 from joulebook.v1.catalogue import catalogue
+from joulebook.v1.containment import depths_of, parents_of
 
 Ints = npt.NDArray[np.int64]
 

@@ -1,0 +1,200 @@
+"""The segments of a spool in order, and which of them takes the next Report."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from joulebook.agent.outbox import Entry
+from joulebook.agent.spool import directory as places
+from joulebook.agent.spool.body import File, Memory, Write
+from joulebook.agent.spool.records import State
+from joulebook.agent.spool.segment import Segment
+from joulebook.v1 import report_pb2
+
+_log = logging.getLogger(__name__)
+
+_SEGMENT_BYTES = 1 << 20
+# A segment of which nothing is left begins anew at this size: with a collector there, the spool stays small.
+_SMALL_BYTES = 1 << 16
+_DISK_AGAIN_US = 5_000_000
+
+
+class Shelf:
+    """Adds Reports to the newest segment, in memory while the disk takes none. Not for two threads at once.
+
+    Segments in memory are always the last ones.
+    """
+
+    def __init__(
+        self, directory: Path | None, boot: bytes, max_bytes: int, clock: Callable[[], int], write: Write
+    ) -> None:
+        self.directory = directory
+        self.segments: list[Segment] = []
+        self.active: Segment | None = None
+        self.pending = 0
+        # What is wrong with the disk, where something is.
+        self.trouble = ""
+        self.segment_bytes = min(_SEGMENT_BYTES, max_bytes // 8)
+        self.damaged_places = 0
+        self._write = write
+        self._clock = clock
+        self._next_number = 1
+        self._disk_again_us = 0
+        self._reading: Segment | None = None
+        if directory is not None:
+            self.segments, self._next_number, damages = places.recover(directory, boot, write)
+            self.damaged_places = damages.places
+            self.pending = sum(segment.pending for segment in self.segments)
+
+    def add(self, entry: Entry) -> tuple[Segment, int]:
+        """Take a Report in; return where it is. Never fails: what the disk does not take stays in memory."""
+        data = entry.report.SerializeToString()
+        segment = self._place_for(len(data) + len(entry.layout))
+        try:
+            number = segment.add(entry, data)
+        except OSError as error:
+            segment = self._fall_back(error)
+            number = segment.add(entry, data)
+        self.pending += 1
+        return segment, number
+
+    def _place_for(self, size: int) -> Segment:
+        """Return the segment that the next Report goes to."""
+        active = self.active
+        in_memory = active is not None and isinstance(active.body, Memory)
+        if in_memory and self.directory is not None and self._clock() >= self._disk_again_us:
+            self._return_to_disk()
+            active = self.active
+            in_memory = active is not None and isinstance(active.body, Memory)
+        if active is not None:
+            full = active.body.size + size > self.segment_bytes and len(active.states)
+            if not full and (active.pending or active.body.size < _SMALL_BYTES):
+                return active
+        if in_memory or self.directory is None:
+            return self._begin(Segment(Memory()))
+        try:
+            return self._begin(Segment(self._new_file()))
+        except OSError as error:
+            return self._fall_back(error)
+
+    def _new_file(self) -> File:
+        assert self.directory is not None
+        file = File.create(places.path_of(self.directory, self._next_number), self._write)
+        self._next_number += 1
+        return file
+
+    def _begin(self, segment: Segment) -> Segment:
+        before, self.active = self.active, segment
+        self.segments.append(segment)
+        if before is not None:
+            self.tidy(before)
+        return segment
+
+    def _fall_back(self, error: OSError) -> Segment:
+        """Go on in memory."""
+        self._disk_again_us = self._clock() + _DISK_AGAIN_US
+        if not self.trouble:
+            _log.error(
+                "spool %s: %s; reports are kept in memory until it can be written again",
+                self.directory,
+                error.strerror or error,
+            )
+        self.trouble = f"{self.directory}: {error.strerror or error}"
+        return self._begin(Segment(Memory()))
+
+    def _return_to_disk(self) -> None:
+        """Write what is in memory to a new segment, and go on there; or stay in memory."""
+        memories = [segment for segment in self.segments if isinstance(segment.body, Memory)]
+        file = None
+        try:
+            file = self._new_file()
+            segment = Segment(file)
+            for memory in memories:
+                for number in memory.unfinished():
+                    if (entry := self.entry(memory, number)) is not None:
+                        data = entry.report.SerializeToString()
+                        segment.add(entry, data, State(memory.states[number]))
+        except OSError as error:
+            if file is not None:
+                file.remove()
+            self.trouble = f"{self.directory}: {error.strerror or error}"
+            self._disk_again_us = self._clock() + _DISK_AGAIN_US
+            return
+        # What is on its way out of memory just now is sent once more from the disk: a repetition.
+        for memory in memories:
+            memory.gone = True
+            self.segments.remove(memory)
+        self.segments.append(segment)
+        self.active = segment
+        self.trouble = ""
+        _log.warning("spool %s can be written again; %d reports moved there", self.directory, segment.pending)
+
+    def bound_memory(self, most: int) -> int:
+        """Let the oldest Reports in memory go beyond so many; return how many did.
+
+        The meters around them still tell their energy.
+        """
+        memories = [segment for segment in self.segments if isinstance(segment.body, Memory)]
+        dropped = 0
+        for segment in memories:
+            for number in list(segment.unfinished()):
+                if sum(memory.pending for memory in memories) <= most:
+                    return dropped
+                self.done(segment, number)
+                dropped += 1
+        return dropped
+
+    def entry(self, segment: Segment, number: int) -> Entry | None:
+        """Read a Report and its Layout; None where either is not sound any more."""
+        if self._reading not in (None, segment, self.active):
+            # One descriptor beside the active segment's is enough.
+            self._reading.body.close()
+        self._reading = segment
+        data = segment.bytes_of(number)
+        if data is None:
+            return None
+        report = report_pb2.Report.FromString(data)
+        for one in (segment, *self.segments):
+            if (layout := one.body.layout(report.layout_hash)) is not None:
+                return Entry(report, layout)
+        return None
+
+    def done(self, segment: Segment, number: int) -> None:
+        """Note that a Report is not needed any more."""
+        if segment.gone:
+            return
+        segment.mark(number, State.DONE)
+        self.pending -= 1
+        if segment is not self.active and not segment.pending:
+            self.tidy(segment)
+
+    def tidy(self, segment: Segment) -> None:
+        """Let a segment go that nothing is left in, else its descriptor."""
+        segment.body.close()
+        if not segment.pending and not segment.busy:
+            segment.gone = True
+            self.segments.remove(segment)
+            segment.body.remove()
+
+    def drop(self, segment: Segment) -> int:
+        """Let a segment go whatever is in it; return how many Reports were."""
+        dropped, segment.pending = segment.pending, 0
+        self.pending -= dropped
+        self.tidy(segment)
+        return dropped
+
+    def replace(self, old: Segment, new: Segment) -> None:
+        """Put a segment that holds the same in the old one's place; the old one's body is left alone."""
+        self.segments[self.segments.index(old)] = new
+        self.pending += new.pending - old.pending
+        old.gone = True
+        old.body.close()
+
+    def size_bytes(self) -> int:
+        """Return how many bytes there are on disk."""
+        return sum(s.body.size for s in self.segments if isinstance(s.body, File))
+
+    def close(self) -> None:
+        """Give the descriptors back; the files stay."""
+        for segment in self.segments:
+            segment.body.close()
