@@ -7,9 +7,9 @@ from pathlib import Path
 
 import grpc.aio
 
-from joulebook.collector.ingest.decode import layout_hash
 from joulebook.v1 import ingest_pb2, report_pb2
 from joulebook.v1.ingest_pb2_grpc import IngestServiceStub
+from joulebook.v1.naming import layout_hash
 from tests.bench.processes import free_port, joulebook, running
 from tests.bench.rows import Row, process_cpu_ns, pss_kib, rounds, row
 from tests.simulated.node import Load, SimulatedNode

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from joulebook.collector.ingest.committer import Committer
-from joulebook.collector.ingest.decode import Decoded, decode_layout, decode_report, layout_hash
+from joulebook.collector.ingest.decode import Decoded, decode_layout, decode_report
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.store.protocol import Store
 from joulebook.v1 import report_pb2
+from joulebook.v1.naming import layout_hash
 from tests.simulated.node import Load, SimulatedNode
 
 _KINDS = 5

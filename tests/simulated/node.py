@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from joulebook.collector.ingest.decode import layout_hash
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 from joulebook.v1.catalogue import catalogue
+from joulebook.v1.naming import layout_hash
 
 TICK_US = 1_000_000
 BOOT = bytes(range(16))

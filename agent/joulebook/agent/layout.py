@@ -1,6 +1,5 @@
 """The Layout message: what the agent's columns are about."""
 
-import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -9,11 +8,6 @@ from joulebook.agent.workloads.workload import Workload
 from joulebook.v1 import report_pb2
 
 _VERSION = version("joulebook")
-
-
-def layout_hash(serialized: bytes) -> int:
-    """Return the name of a Layout: BLAKE2b-64 of its bytes, big endian."""
-    return int.from_bytes(hashlib.blake2b(serialized, digest_size=8).digest(), "big")
 
 
 def build_layout(

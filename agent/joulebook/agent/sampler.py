@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from operator import sub
 
 from joulebook.agent.floor import IdleFloor
-from joulebook.agent.layout import build_layout, layout_hash
+from joulebook.agent.layout import build_layout
 from joulebook.agent.source import (
     ABSENT,
     UNREADABLE,
@@ -21,6 +21,7 @@ from joulebook.agent.source import (
 from joulebook.agent.workloads.workloads import Workloads
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
+from joulebook.v1.naming import layout_hash
 
 _log = logging.getLogger(__name__)
 

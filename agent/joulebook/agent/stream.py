@@ -7,10 +7,10 @@ from collections.abc import Callable
 from grpclib import Status
 from grpclib.client import Stream
 
-from joulebook.agent.layout import layout_hash
 from joulebook.agent.outbox import Entry, Key, Outbox
 from joulebook.agent.pace import Pace
 from joulebook.v1 import ingest_pb2
+from joulebook.v1.naming import layout_hash
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from joulebook.agent.layout import layout_hash
 from joulebook.agent.outbox import Entry, Key
 from joulebook.agent.spool import records
 from joulebook.agent.spool.directory import SpoolTakenError
@@ -22,6 +21,7 @@ from joulebook.agent.spool.keeper import Bounds
 from joulebook.agent.spool.records import Kind, Record
 from joulebook.agent.spool.spool import Spool
 from joulebook.v1 import report_pb2
+from joulebook.v1.naming import layout_hash
 from tests.agent.spool.conftest import Source
 from tests.simulated.node import BOOT
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from joulebook.collector.ingest.decode import layout_hash
 from joulebook.collector.ingest.layouts import Layouts
 from joulebook.collector.ingest.refusal import RefusalError
+from joulebook.v1.naming import layout_hash
 from tests.simulated.node import Load, SimulatedNode
 
 

@@ -9,7 +9,6 @@ import grpc
 import pytest
 
 from joulebook.collector.ingest.committer import Committer
-from joulebook.collector.ingest.decode import layout_hash
 from joulebook.collector.ingest.service import IngestService
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.ledger.book import Books, book
@@ -19,6 +18,7 @@ from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.protocol import Commit
 from joulebook.v1 import ingest_pb2, report_pb2
 from joulebook.v1.ingest_pb2_grpc import IngestServiceStub
+from joulebook.v1.naming import layout_hash
 from tests.simulated.delivery import books_of, total_uj
 from tests.simulated.node import Load, SimulatedNode
 from tests.simulated.server import IngestServer

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from joulebook.agent.layout import layout_hash
 from joulebook.agent.spool import records
 from joulebook.agent.spool.body import File, Write
 from joulebook.agent.spool.records import Damage, Kind, Record, State
 from joulebook.agent.spool.segment import Segment
 from joulebook.v1 import report_pb2
+from joulebook.v1.naming import layout_hash
 
 _log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 
-from joulebook.agent.layout import layout_hash
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
 from joulebook.v1.catalogue import catalogue
 from joulebook.v1.containment import DETAILS, depths_of, parents_of
+from joulebook.v1.naming import layout_hash
 
 # What the ledger reads. A metric that it comes to read belongs here: tests/agent/spool/test_thinning.py holds
 # a thinned Report's books against the whole one's.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.ledger.stack import Readings
 from joulebook.v1 import metrics_pb2, report_pb2
 from joulebook.v1.catalogue import MetricEntry, catalogue
+from joulebook.v1.naming import layout_hash
 
 Ints = npt.NDArray[np.int64]
 
@@ -56,11 +56,6 @@ class Decoded:
     def node(self) -> str:
         """Return the node's name."""
         return self.readings.layout.node
-
-
-def layout_hash(serialized: bytes) -> int:
-    """Return the name of a Layout: BLAKE2b-64 of its bytes, big endian."""
-    return int.from_bytes(hashlib.blake2b(serialized, digest_size=8).digest(), "big")
 
 
 def check_node(node: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from joulebook.collector.ingest.decode import decode_layout, layout_hash
+from joulebook.collector.ingest.decode import decode_layout
 from joulebook.collector.ingest.refusal import RefusalError
 from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.v1.naming import layout_hash
 
 # Nodes whose layouts are kept, and how many of each: a Report comes with the newest, or a few behind it. What
 # is not here any more is asked for again.
