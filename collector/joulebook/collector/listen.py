@@ -27,6 +27,8 @@ from joulebook.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 
 # How long a stop waits for what is under way.
 _GRACE_S = 2.0
+# Streams that wait to be served, and for how long.
+_MOST_STREAMS, _LONGEST_WAIT_S = 1 << 17, 300
 _SERVICES = (
     ingest_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name,
     query_pb2.DESCRIPTOR.services_by_name["QueryService"].full_name,
@@ -111,6 +113,10 @@ class GrpcServer:
             options=[
                 # Without it a second collector would share the port and take half of the agents.
                 ("grpc.so_reuseport", 0),
+                # A cluster that comes back all at once is not to be turned away: streams wait their turn.
+                ("grpc.server.max_pending_requests", _MOST_STREAMS),
+                ("grpc.server.max_pending_requests_hard_limit", _MOST_STREAMS),
+                ("grpc.server_max_unrequested_time_in_server", _LONGEST_WAIT_S),
                 ("grpc.max_receive_message_length", MAX_REPORT_BYTES + (1 << 16)),
                 # Agents may ask whether the connection lives while they have nothing to send.
                 ("grpc.keepalive_permit_without_calls", 1),

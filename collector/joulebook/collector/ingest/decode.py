@@ -40,6 +40,18 @@ _WHOLE_PPM = 1_000_000
 _KINDS = ("domain", "device", "workload")
 
 
+def _needs() -> Ints:
+    """Return (kinds, metrics): 1 where a series of the metric names such a subject, -1 for no metric."""
+    known = catalogue()
+    needs = np.full((len(_KINDS), max(known) + 1), -1, dtype=np.int64)
+    for number, entry in known.items():
+        needs[:, number] = [kind in entry.subjects for kind in _KINDS]
+    return needs
+
+
+_NEEDS = _needs()
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """A Report that may be booked: who sent it, when it began and ended, and what it says."""
@@ -75,7 +87,7 @@ def decode_layout(serialized: bytes) -> NodeLayout:
     check_node(message.node)
     _check_subjects(message)
     _check_series(message)
-    return NodeLayout(layout_hash(serialized), message)
+    return NodeLayout(layout_hash(serialized), message, serialized)
 
 
 def _check_subjects(message: report_pb2.Layout) -> None:
@@ -153,27 +165,36 @@ def _check_series(message: report_pb2.Layout) -> None:
     count = len(message.series_metric)
     if not 0 < count <= MAX_SERIES:
         raise invalid(f"layout of {count} series: expected 1 to {MAX_SERIES}")
-    places = (message.series_domain, message.series_device, message.series_workload)
-    if any(len(p) != count for p in places):
-        raise invalid(f"layout: series columns of different lengths ({count}, {[len(p) for p in places]})")
+    names = (message.series_domain, message.series_device, message.series_workload)
+    if any(len(p) != count for p in names):
+        raise invalid(f"layout: series columns of different lengths ({count}, {[len(p) for p in names]})")
+    metric = np.array(message.series_metric, dtype=np.int64)
+    unknown = (metric <= 0) | (metric >= _NEEDS.shape[1])
+    unknown |= _NEEDS[0, np.where(unknown, 0, metric)] < 0
+    if unknown.any():
+        raise invalid(f"series metric {metric[unknown.argmax()]}: not in the catalogue of this collector")
+    places = [np.array(p, dtype=np.int64) for p in names]
     sizes = (len(message.domains), len(message.devices), len(message.workloads))
-    known = catalogue()
-    seen = set()
-    for key in zip(message.series_metric, *places, strict=True):
-        metric, *subject = key
-        entry = known.get(metric)
-        if entry is None:
-            raise invalid(f"series metric {metric}: not in the catalogue of this collector")
-        for kind, place, size in zip(_KINDS, subject, sizes, strict=True):
-            if place > size:
-                raise invalid(f"series of {entry.name}: {kind} {place} does not exist")
-            if (place > 0) != (kind in entry.subjects):
-                raise invalid(f"series of {entry.name}: expected {_expected_subject(entry)}")
-        if metric == metrics_pb2.METRIC_WORKLOAD_GPU_UTILISATION:
-            _check_gpu(message, f"series of {entry.name}: of", subject[0])
-        if key in seen:
-            raise invalid(f"series of {entry.name}: named twice for the same subject")
-        seen.add(key)
+    for number, (kind, place, size) in enumerate(zip(_KINDS, places, sizes, strict=True)):
+        if (beyond := place > size).any():
+            row = int(beyond.argmax())
+            raise invalid(f"series of {_metric(metric[row]).name}: {kind} {place[row]} does not exist")
+        if (unlike := (place > 0) != (_NEEDS[number, metric] > 0)).any():
+            entry = _metric(metric[unlike.argmax()])
+            raise invalid(f"series of {entry.name}: expected {_expected_subject(entry)}")
+    for row in np.flatnonzero(metric == metrics_pb2.METRIC_WORKLOAD_GPU_UTILISATION).tolist():
+        _check_gpu(message, f"series of {_metric(metric[row]).name}: of", int(places[0][row]))
+    name = metric
+    for place, size in zip(places, sizes, strict=True):
+        name = name * (size + 1) + place
+    order = np.argsort(name, kind="stable")
+    if (twice := name[order][1:] == name[order][:-1]).any():
+        entry = _metric(metric[order[1:][twice.argmax()]])
+        raise invalid(f"series of {entry.name}: named twice for the same subject")
+
+
+def _metric(number: np.int64) -> MetricEntry:
+    return catalogue()[int(number)]
 
 
 def _expected_subject(entry: MetricEntry) -> str:
@@ -187,7 +208,7 @@ def decode_report(report: report_pb2.Report, layout: NodeLayout, now_us: int, ma
     if len(report.boot) != BOOT_BYTES:
         raise invalid(f"boot of {len(report.boot)} bytes: expected {BOOT_BYTES}")
     interval_us = np.array(report.interval_us, dtype=np.int64)
-    ticks, series = len(interval_us), len(layout.series)
+    ticks, series = len(interval_us), len(layout.is_counter)
     if not 0 < ticks <= MAX_INTERVALS:
         raise invalid(f"{ticks} intervals: expected 1 to {MAX_INTERVALS}")
     if interval_us.min() <= 0 or int(interval_us.sum()) > MAX_INTERVAL_US:
@@ -224,20 +245,22 @@ def decode_report(report: report_pb2.Report, layout: NodeLayout, now_us: int, ma
 
 def _check_values(values: Ints, layout: NodeLayout, interval_us: Ints) -> None:
     first, change = values[:, 0], values[:, 1:]
-    if first.max() > _MAX_READING or change.max() > _MAX_CHANGE or change.min() < -_MAX_CHANGE:
+    most, least = change.max(axis=1), change.min(axis=1)
+    if first.max() > _MAX_READING or most.max() > _MAX_CHANGE or least.min() < -_MAX_CHANGE:
         raise invalid(f"values: expected readings to {_MAX_READING} and changes to {_MAX_CHANGE}")
-    below = (first < 0) | (np.cumsum(values, axis=1).min(axis=1) < 0)
+    falling = least < 0
+    if (falls := layout.is_counter & falling).any():
+        raise invalid(f"{_name(layout, int(np.argmax(falls)))}: a counter that falls")
+    # What never falls is at its lowest at first.
+    readings = values.cumsum(axis=1)
+    below = (readings.min(axis=1) if falling.any() else first) < 0
     if below.any():
         raise invalid(f"{_name(layout, int(np.argmax(below)))}: a reading below 0")
-    falls = layout.is_counter & (values[:, 1:].min(axis=1) < 0)
-    if falls.any():
-        raise invalid(f"{_name(layout, int(np.argmax(falls)))}: a counter that falls")
-    beyond = layout.is_share & (np.cumsum(values, axis=1).max(axis=1) > _WHOLE_PPM)
+    beyond = layout.is_share & (readings.max(axis=1) > _WHOLE_PPM)
     if beyond.any():
         raise invalid(f"{_name(layout, int(np.argmax(beyond)))}: above {_WHOLE_PPM} ppm, the whole")
     rows = layout.energy_row[layout.energy_row >= 0]
-    most_uj = np.maximum(interval_us, 1000) * _MAX_DOMAIN_MW // 1000
-    absurd = (values[rows, 1:] > most_uj).any(axis=1)
+    absurd = (values[rows, 1:] > np.maximum(interval_us, 1000) * _MAX_DOMAIN_MW // 1000).any(axis=1)
     if absurd.any():
         row = int(rows[int(np.argmax(absurd))])
         raise invalid(f"{_name(layout, row)}: above {_MAX_DOMAIN_MW // 1_000_000} kW")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from sys import intern
+from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,13 @@ _FIXED_OF_KIND = {
 }
 
 
+_ENTRIES = catalogue()
+_IS_COUNTER = np.zeros(max(_ENTRIES) + 1, dtype=bool)
+_IS_SHARE = np.zeros(max(_ENTRIES) + 1, dtype=bool)
+for _number, _entry in _ENTRIES.items():
+    _IS_COUNTER[_number], _IS_SHARE[_number] = _entry.is_counter, _entry.unit == "ppm"
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesKey:
     """What a series is: the metric's number and the name of its subject."""
@@ -43,123 +52,167 @@ class SeriesKey:
     workload: str = ""
 
 
-def _ints(values: Sequence[int]) -> Ints:
-    return np.array(values, dtype=np.int64)
+# Nodes of a kind have the same rows: what is equal is kept once.
+_shared: WeakValueDictionary[tuple[str, bytes], npt.NDArray[Any]] = WeakValueDictionary()
+
+
+def _share(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an equal array that is there already, else this one; nobody may write to it."""
+    found = _shared.setdefault((array.dtype.char, array.tobytes()), array)
+    found.flags.writeable = False
+    return found
+
+
+def shared_ints(values: Sequence[int] | Ints) -> Ints:
+    """Return values as an array that others may have too; nobody may write to it."""
+    return _share(np.array(values, dtype=np.int64))
 
 
 class NodeLayout:
     """A Layout, checked, with the row numbers that the ledger and the store work by.
 
-    Rows count from 0; -1 stands for a series that the node does not send.
+    Rows count from 0; -1 stands for a series that the node does not send. One is kept for each node, so it
+    holds no object a series: `message` and `series` are made anew whenever they are asked for.
     """
 
-    def __init__(self, hash_: int, message: report_pb2.Layout) -> None:
+    def __init__(self, hash_: int, message: report_pb2.Layout, serialized: bytes = b"") -> None:
         self.hash = hash_
-        self.message = message
+        self.serialized = serialized or message.SerializeToString()
         self.node = message.node
         self.session_us = message.session_us
-        self.series = tuple(
-            SeriesKey(
-                metric,
-                message.domains[d - 1].name if d else "",
-                message.devices[v - 1].name if v else "",
-                message.workloads[w - 1].id if w else "",
-            )
-            for metric, d, v, w in zip(
-                message.series_metric,
-                message.series_domain,
-                message.series_device,
-                message.series_workload,
-                strict=True,
-            )
-        )
-        entries = catalogue()
-        self.is_counter = np.array([entries[s.metric].is_counter for s in self.series], dtype=bool)
-        self.is_share = np.array([entries[s.metric].unit == "ppm" for s in self.series], dtype=bool)
-        self._row = {key: i for i, key in enumerate(self.series)}
+        self._metric = shared_ints(message.series_metric)
+        self._domain = shared_ints(message.series_domain)
+        self._device = shared_ints(message.series_device)
+        self._workload = shared_ints(message.series_workload)
+        self.is_counter = _share(_IS_COUNTER[self._metric])
+        self.is_share = _share(_IS_SHARE[self._metric])
 
-        self.domain_names = tuple(d.name for d in message.domains)
-        self.domain_class = _ints([class_of(n) for n in self.domain_names])
-        self.domain_parent = _ints(parents_of(self.domain_names))
-        self.domain_depth = _ints(depths_of(self.domain_parent.tolist()))
-        self.domain_accuracy_ppm = _ints([d.accuracy_ppm for d in message.domains])
-        self.domain_resolution_uj = _ints([d.resolution_uj for d in message.domains])
-        self.domain_modelled = np.array(
-            [d.kind == report_pb2.SOURCE_KIND_MODEL for d in message.domains], dtype=bool
-        )
+        self.domain_names = tuple(intern(d.name) for d in message.domains)
+        self.domain_class = shared_ints([class_of(n) for n in self.domain_names])
+        self.domain_parent = shared_ints(parents_of(self.domain_names))
+        self.domain_depth = shared_ints(depths_of(self.domain_parent.tolist()))
+        self.domain_accuracy_ppm = shared_ints([d.accuracy_ppm for d in message.domains])
+        self.domain_resolution_uj = shared_ints([d.resolution_uj for d in message.domains])
+        modelled = [d.kind == report_pb2.SOURCE_KIND_MODEL for d in message.domains]
+        self.domain_modelled = _share(np.array(modelled, dtype=bool))
         self.energy_row = self._domain_rows(metrics.METRIC_DOMAIN_ENERGY)
         self.unread_row = self._domain_rows(metrics.METRIC_DOMAIN_UNREAD)
         self.idle_power_row = self._domain_rows(metrics.METRIC_DOMAIN_IDLE_POWER)
         # A domain without energy is not in the books, whatever it is called.
-        self.domain_booked = (self.domain_class >= 0) & (self.energy_row >= 0)
+        self.domain_booked = _share((self.domain_class >= 0) & (self.energy_row >= 0))
 
         # A pool is energy that is split by the same weights: one a class, and each GPU by itself.
         leaf = self.domain_booked & (self.domain_class != PLATFORM)
         is_gpu = leaf & (self.domain_class == GPU)
-        keys = [(c, i if g else -1) for i, (c, g) in enumerate(zip(self.domain_class, is_gpu, strict=True))]
-        pools = sorted({key for key, booked in zip(keys, leaf, strict=True) if booked})
+        keys = [
+            (c, i if g else -1)
+            for i, (c, g) in enumerate(zip(self.domain_class.tolist(), is_gpu.tolist(), strict=True))
+        ]
+        pools = sorted({key for key, booked in zip(keys, leaf.tolist(), strict=True) if booked})
         pool_of = {key: i for i, key in enumerate(pools)}
-        self.pool_class = _ints([c for c, _ in pools])
-        self.pool_gpu = _ints([gpu for _, gpu in pools])
-        self.domain_pool = _ints([pool_of[k] if b else -1 for k, b in zip(keys, leaf, strict=True)])
+        self.pool_class = shared_ints([c for c, _ in pools])
+        self.pool_gpu = shared_ints([gpu for _, gpu in pools])
+        places = [pool_of[k] if b else -1 for k, b in zip(keys, leaf.tolist(), strict=True)]
+        self.domain_pool = shared_ints(places)
         self.has_containers = bool((self.domain_booked & (self.domain_class == PLATFORM)).any())
 
-        self.busy_row = self.row(SeriesKey(metrics.METRIC_NODE_CPU_BUSY))
-        self.memory_used_row = self.row(SeriesKey(metrics.METRIC_NODE_MEMORY_USED))
+        self.busy_row = self._node_row(metrics.METRIC_NODE_CPU_BUSY)
+        self.memory_used_row = self._node_row(metrics.METRIC_NODE_MEMORY_USED)
         moved = (metrics.METRIC_DEVICE_READ, metrics.METRIC_DEVICE_WRITTEN)
-        self.disk_io_rows = _ints([i for i, s in enumerate(self.series) if s.metric in moved])
-
-        workloads = message.workloads
-        jobs = sorted({w.id for w in workloads if w.kind == report_pb2.WORKLOAD_KIND_JOB})
-        self.accounts = FIXED_ACCOUNTS + tuple(f"job:{job}" for job in jobs)
-        # Whose each job is, where it is known.
-        self.users = {
-            f"job:{w.id}": w.user for w in workloads if w.kind == report_pb2.WORKLOAD_KIND_JOB and w.user
-        }
-        place = {job: len(FIXED_ACCOUNTS) + i for i, job in enumerate(jobs)}
-        self.workload_account = _ints(
-            [place[w.id] if w.id in place else _FIXED_OF_KIND[w.kind] for w in workloads]
-        )
-        self.workload_parent = _ints([w.parent - 1 for w in workloads])
-        self.workload_cpu_row = self._workload_rows(metrics.METRIC_WORKLOAD_CPU)
-        self.workload_memory_row = self._workload_rows(metrics.METRIC_WORKLOAD_MEMORY)
-        self.workload_io_row = self._workload_rows(metrics.METRIC_WORKLOAD_IO)
-        self.workload_reserved_millicpus = _ints([w.reserved_millicpus for w in workloads])
-        self.workload_reserved_bytes = _ints([w.reserved_memory_bytes for w in workloads])
-        self._place_gpus()
+        self.disk_io_rows = shared_ints(np.flatnonzero(np.isin(self._metric, moved)))
+        self._place_workloads(message.workloads)
+        self._place_gpus(message.workloads)
         self.logical_cpus = message.host.logical_cpus
         self.memory_bytes = message.host.memory_bytes
 
-    def row(self, key: SeriesKey) -> int:
-        """Return a series' row."""
-        return self._row.get(key, -1)
+    @property
+    def message(self) -> report_pb2.Layout:
+        """Return the Layout itself."""
+        return report_pb2.Layout.FromString(self.serialized)
 
-    def _place_gpus(self) -> None:
+    @property
+    def series(self) -> tuple[SeriesKey, ...]:
+        """Return what each row is."""
+        message = self.message
+        domains = ("", *self.domain_names)
+        devices = ("", *(device.name for device in message.devices))
+        workloads = ("", *(workload.id for workload in message.workloads))
+        columns = (self._metric, self._domain, self._device, self._workload)
+        return tuple(
+            SeriesKey(metric, domains[d], devices[v], workloads[w])
+            for metric, d, v, w in zip(*(column.tolist() for column in columns), strict=True)
+        )
+
+    @property
+    def jobs(self) -> list[str]:
+        """Return the jobs that are on the node."""
+        return [account.removeprefix("job:") for account in self.accounts[len(FIXED_ACCOUNTS) :]]
+
+    def device_rows(self, metric: int, names: Sequence[str]) -> Ints:
+        """Return the rows of a metric of devices."""
+        places = {device.name: i for i, device in enumerate(self.message.devices, start=1)}
+        rows = dict(self._places(metric, self._device))
+        return shared_ints([rows.get(places.get(name, 0), -1) for name in names])
+
+    def gpu_users(self) -> set[tuple[int, int]]:
+        """Return the places of domains and workloads, where processes of the one are on the other."""
+        rows = self._metric == metrics.METRIC_WORKLOAD_GPU_UTILISATION
+        return set(zip((self._domain[rows] - 1).tolist(), (self._workload[rows] - 1).tolist(), strict=True))
+
+    def _place_workloads(self, workloads: Sequence[report_pb2.Workload]) -> None:
+        """Note what each workload reads by, and the account that it is booked to."""
+        jobs = sorted({w.id for w in workloads if w.kind == report_pb2.WORKLOAD_KIND_JOB})
+        self.accounts = FIXED_ACCOUNTS + tuple(intern(f"job:{job}") for job in jobs)
+        # Whose each job is, where it is known.
+        self.users = {
+            intern(f"job:{w.id}"): intern(w.user)
+            for w in workloads
+            if w.kind == report_pb2.WORKLOAD_KIND_JOB and w.user
+        }
+        place = {job: len(FIXED_ACCOUNTS) + i for i, job in enumerate(jobs)}
+        self.workload_account = shared_ints(
+            [place[w.id] if w.id in place else _FIXED_OF_KIND[w.kind] for w in workloads]
+        )
+        self.workload_parent = shared_ints([w.parent - 1 for w in workloads])
+        self.workload_cpu_row = self._workload_rows(metrics.METRIC_WORKLOAD_CPU)
+        self.workload_memory_row = self._workload_rows(metrics.METRIC_WORKLOAD_MEMORY)
+        self.workload_io_row = self._workload_rows(metrics.METRIC_WORKLOAD_IO)
+        self.workload_reserved_millicpus = shared_ints([w.reserved_millicpus for w in workloads])
+        self.workload_reserved_bytes = shared_ints([w.reserved_memory_bytes for w in workloads])
+
+    def _place_gpus(self, workloads: Sequence[report_pb2.Workload]) -> None:
         """Note the pools and accounts of GPUs' users and holders; a GPU without energy has no pool."""
-        columns = zip(self.message.series_metric, self.message.series_domain, strict=True)
-        rows = [
-            i for i, (metric, _) in enumerate(columns) if metric == metrics.METRIC_WORKLOAD_GPU_UTILISATION
-        ]
-        users = [(self.message.series_domain[i] - 1, self.message.series_workload[i] - 1, i) for i in rows]
-        users = [user for user in users if self.domain_pool[user[0]] >= 0]
-        self.gpu_user_pool = _ints([int(self.domain_pool[d]) for d, _, _ in users])
-        self.gpu_user_account = _ints([int(self.workload_account[w]) for _, w, _ in users])
-        self.gpu_user_row = _ints([row for _, _, row in users])
-        holders = [(d - 1, w) for w, workload in enumerate(self.message.workloads) for d in workload.gpu]
+        rows = np.flatnonzero(self._metric == metrics.METRIC_WORKLOAD_GPU_UTILISATION)
+        pool = self.domain_pool[self._domain[rows] - 1]
+        rows, pool = rows[pool >= 0], pool[pool >= 0]
+        self.gpu_user_pool = shared_ints(pool)
+        self.gpu_user_account = shared_ints(self.workload_account[self._workload[rows] - 1])
+        self.gpu_user_row = shared_ints(rows)
+        holders = [(d - 1, w) for w, workload in enumerate(workloads) for d in workload.gpu]
         holders = [holder for holder in holders if self.domain_pool[holder[0]] >= 0]
-        self.gpu_holder_pool = _ints([int(self.domain_pool[d]) for d, _ in holders])
-        self.gpu_holder_account = _ints([int(self.workload_account[w]) for _, w in holders])
+        self.gpu_holder_pool = shared_ints([int(self.domain_pool[d]) for d, _ in holders])
+        self.gpu_holder_account = shared_ints([int(self.workload_account[w]) for _, w in holders])
+
+    def _places(self, metric: int, subject: Ints) -> Iterator[tuple[int, int]]:
+        """Give the place of its subject and the row of each series of a metric."""
+        rows = np.flatnonzero(self._metric == metric)
+        return zip(subject[rows].tolist(), rows.tolist(), strict=True)
+
+    def _rows(self, metric: int, subject: Ints, count: int) -> Ints:
+        found = np.full(count, -1, dtype=np.int64)
+        rows = np.flatnonzero(self._metric == metric)
+        found[subject[rows] - 1] = rows
+        return shared_ints(found)
 
     def _domain_rows(self, metric: int) -> Ints:
-        return _ints([self.row(SeriesKey(metric, domain=n)) for n in self.domain_names])
+        return self._rows(metric, self._domain, len(self.domain_names))
 
     def _workload_rows(self, metric: int) -> Ints:
-        return _ints([self.row(SeriesKey(metric, workload=w.id)) for w in self.message.workloads])
+        return self._rows(metric, self._workload, len(self.workload_account))
 
-    @cached_property
-    def serialized(self) -> bytes:
-        """Return the Layout's bytes for the store."""
-        return self.message.SerializeToString()
+    def _node_row(self, metric: int) -> Ints:
+        """Return the one row of a metric of the node."""
+        return shared_ints([next((row for _, row in self._places(metric, self._domain)), -1)])
 
 
 # Where a class's active energy goes when nobody's use of it is known.

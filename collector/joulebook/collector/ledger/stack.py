@@ -36,37 +36,42 @@ class Stack:
         self.values = np.concatenate(
             [*(r.values for r in readings), np.zeros((1, ticks + 1), dtype=np.int64)], axis=0
         )
-        self._first_row = np.cumsum([0, *(len(layout.series) for layout in self.layouts[:-1])])
+        self._first_row = np.cumsum([0, *(len(layout.is_counter) for layout in self.layouts[:-1])])
 
     def counts(self, of: Callable[[NodeLayout], int]) -> Ints:
         return np.array([of(layout) for layout in self.layouts], dtype=np.int64)
 
     def join(self, of: Callable[[NodeLayout], Ints]) -> Ints:
-        return np.concatenate([of(layout) for layout in self.layouts])
+        return _joined([of(y) for y in self.layouts])
 
     def rows(self, of: Callable[[NodeLayout], Ints]) -> Ints:
         """Return rows of the stacked values for row numbers of the layouts."""
-        zero = len(self.values) - 1
-        parts = [
-            np.where(rows >= 0, rows + first, zero)
-            for rows, first in ((of(y), f) for y, f in zip(self.layouts, self._first_row, strict=True))
-        ]
-        return np.concatenate(parts)
+        return self._moved(of, self._first_row, len(self.values) - 1)
 
     def places(self, of: Callable[[NodeLayout], Ints], count: Ints) -> Ints:
         """Return places among stacked things for places within each layout; -1 stays."""
-        first = np.cumsum([0, *count[:-1]])
-        parts = [
-            np.where(at >= 0, at + f, -1)
-            for at, f in ((of(y), f) for y, f in zip(self.layouts, first, strict=True))
-        ]
-        return np.concatenate(parts)
+        return self._moved(of, np.cumsum([0, *count[:-1]]), -1)
+
+    def _moved(self, of: Callable[[NodeLayout], Ints], by: Ints, none: int) -> Ints:
+        """Return every layout's numbers, moved by as much as it has; none for those below 0."""
+        numbers = [of(y) for y in self.layouts]
+        joined = _joined(numbers)
+        moved = joined + np.repeat(by, [len(own) for own in numbers])
+        return np.where(joined >= 0, moved, none)
 
     def increments(self, rows: Ints) -> Ints:
         return self.values[rows, 1:]
 
     def gauges(self, rows: Ints) -> Ints:
         return np.cumsum(self.values[rows], axis=1)[:, 1:]
+
+
+def _joined(parts: Sequence[Ints]) -> Ints:
+    """Join arrays; layouts of a kind share theirs, so it is mostly one array many times."""
+    first = parts[0]
+    if all(part is first for part in parts):
+        return np.tile(first, len(parts))
+    return np.concatenate(parts)
 
 
 def add_up(values: Ints, place: Ints, places: int) -> Ints:

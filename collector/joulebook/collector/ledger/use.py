@@ -64,11 +64,11 @@ def use_of(stack: Stack, accounts: int) -> Use:
     slot = report * accounts + stack.join(lambda y: y.workload_account)
     parent = stack.places(lambda y: y.workload_parent, count)
 
-    busy = stack.increments(stack.rows(lambda y: np.array([y.busy_row])))
+    busy = stack.increments(stack.rows(lambda y: y.busy_row))
     cpu = exclusive(stack.increments(stack.rows(lambda y: y.workload_cpu_row)), parent)
     cpu_us = to_accounts(cpu, slot, busy, shape)
 
-    used = stack.gauges(stack.rows(lambda y: np.array([y.memory_used_row])))
+    used = stack.gauges(stack.rows(lambda y: y.memory_used_row))
     memory = exclusive(stack.gauges(stack.rows(lambda y: y.workload_memory_row)), parent)
     memory_bytes = to_accounts(memory, slot, used, shape)
 

@@ -92,7 +92,7 @@ def get_job(store: Store, job: str) -> Job:
 def _places(store: StoreView) -> dict[str, list[_Place]]:
     nodes = store.nodes()
     heard_us = {row.node: row.last_unix_us for row in nodes}
-    present = {(row.node, workload.id) for row in nodes for workload in row.layout.message.workloads}
+    present = {(row.node, job) for row in nodes for job in row.layout.jobs}
     jobs: dict[str, list[_Place]] = defaultdict(list)
     for row in store.jobs():
         running = row.end_unix_us is None and (row.node, row.job) in present
