@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -49,4 +50,6 @@ def running(command: Sequence[str], port: int, log: Path) -> Iterator[int]:
             yield process.pid
         finally:
             process.terminate()
+            # A test that failed while it had the server stopped must not wait for ever.
+            process.send_signal(signal.SIGCONT)
             process.wait()

@@ -12,6 +12,7 @@ from grafana_foundation_sdk.models.dashboard import (
     DashboardLinkType,
     Panel,
     VariableHide,
+    VariableOption,
     VariableRefresh,
     VariableSort,
 )
@@ -50,6 +51,10 @@ def page(
         for panel in panels:
             made.with_panel(panel)
     built = made.build()
+    assert built.templating is not None
+    for variable in built.templating.list_val or []:
+        # What is not shown follows from what is; in the address it would only contradict.
+        variable.skip_url_sync = variable.hide == VariableHide.HIDE_VARIABLE
     for number, placed in enumerate(built.panels or [], start=1):
         placed.id_val = number
     return built
@@ -71,21 +76,27 @@ def one_node() -> dashboard.QueryVariable:
     return _tag_values("node", "Node", 'SHOW TAG VALUES FROM "ledger" WITH KEY = "node"')
 
 
+def _any(variable: dashboard.QueryVariable) -> dashboard.QueryVariable:
+    """Let several be chosen, or all, as it is at first."""
+    everything = VariableOption(selected=True, text=["All"], value=["$__all"])
+    return variable.multi(True).include_all(True).all_value(".*").current(everything)
+
+
 def nodes() -> dashboard.QueryVariable:
     """Choose nodes, or all."""
-    return one_node().multi(True).include_all(True).all_value(".*")
+    return _any(one_node())
 
 
 def nodes_with_gpus() -> dashboard.QueryVariable:
     """Choose among the nodes that have GPUs, or all."""
     query = f'SHOW TAG VALUES FROM "domain" WITH KEY = "node" WHERE {A_GPU}'
-    return _tag_values("node", "Node", query).multi(True).include_all(True).all_value(".*")
+    return _any(_tag_values("node", "Node", query))
 
 
 def gpus() -> dashboard.QueryVariable:
     """Choose among the chosen nodes' GPUs, or all."""
     query = f'SHOW TAG VALUES FROM "domain" WITH KEY = "domain" WHERE {A_GPU} AND {NODE}'
-    return _tag_values("gpu", "GPU", query).multi(True).include_all(True).all_value(".*")
+    return _any(_tag_values("gpu", "GPU", query))
 
 
 def job() -> Sequence[dashboard.QueryVariable]:

@@ -182,6 +182,8 @@ def test_dead_server(tmp_path: Path) -> None:
         store = InfluxStore(running.fresh())
         deliver(store, [reports[:2]])
         os.kill(running.pid, signal.SIGSTOP)
+        # kill() returns before every thread has stopped, and one of them might still answer.
+        os.waitid(os.P_PID, running.pid, os.WSTOPPED)
         store._server._timeout_s = 0.3
         with pytest.raises(StoreError, match="no InfluxDB answers"):
             store.jobs()

@@ -91,6 +91,39 @@ def test_dashboards_are_sound() -> None:
         _check_links(dashboard, loaded)
 
 
+def test_lines_are_named_by_what_tells_them_apart() -> None:
+    """An alias takes tags that its question groups by, all of them but none other; or the column's name."""
+    for name in NAMES:
+        for panel in panels_of(name):
+            for target in panel["targets"]:
+                if target["resultFormat"] == "table" or panel["type"] == "stat":
+                    continue
+                groups = target["query"].rpartition("GROUP BY")[2] if "GROUP BY" in target["query"] else ""
+                tags = re.findall(r'"(\w+)"', groups)
+                used = re.findall(r"\$tag_(\w+)", target["alias"])
+                # A page of one node has no need of its name.
+                one = {"node"} if name == "node" else set()
+                assert set(tags) - one == set(used) - one, panel["title"]
+                assert target["alias"], panel["title"]
+                if "$col" in target["alias"]:
+                    assert ' AS "' in target["query"], panel["title"]
+
+
+def test_units_are_grafanas() -> None:
+    """Every unit is one of Grafana's, or a suffix, or a scaled one of one's own."""
+    known = {"kwatth", "watt", "percentunit", "bytes", "Bps", "celsius", "none", "µs", "dateTimeAsIso"}
+    for name in NAMES:
+        for panel in panels_of(name):
+            config = panel["fieldConfig"]
+            units = {config["defaults"].get("unit", "none")} | {
+                prop["value"]
+                for override in config["overrides"]
+                for prop in override["properties"]
+                if prop["id"] == "unit"
+            }
+            assert units <= known | {"si:µJ", "suffix: CPUs"}, panel["title"]
+
+
 def _check_links(dashboard: Dashboard, loaded: Mapping[str, Dashboard]) -> None:
     for title, there, variables in re.findall(
         r'"url": "/d/joulebook-(\w+)/(\w+)\?([^"]*)"', json.dumps(dashboard)

@@ -49,20 +49,20 @@ def ledger_lines(reports: Sequence[Decoded], books: Books, clocks: Sequence[str]
     kept[:, -always.shape[1] :] = True
     # So that dashboards tell nothing modelled, which is 0, from nothing known.
     kept[:, SUMS.index("modelled_uj")] = True
-    names = np.array(
-        [f"{name}=%di" for name in [*SUMS, "start_unix_us", "end_unix_us", "energy_uj", "idle_uj"]]
-    )
+    names = np.array([f"{name}=%di" for name in [*SUMS, "start_unix_us", "end_unix_us", *DASHBOARD]])
     bodies: dict[bytes, str] = {}
     heads = [f",node={tag(d.node)}" for d in reports]
     accounts = {a: tag(a) for a in set(books.account)}
-    users = [{a: f",user={tag(u)}" for a, u in d.readings.layout.users.items()} for d in reports]
+    users = [d.readings.layout.users for d in reports]
+    tags = {name: f",user={tag(name)}" for name in {user for own in users for user in own.values()}}
     lines = []
     for row, (report, account) in enumerate(zip(books.report.tolist(), books.account, strict=True)):
         pattern = kept[row].tobytes()
         if (body := bodies.get(pattern)) is None:
             body = bodies[pattern] = ",".join(names[kept[row, :-1]].tolist()) + " %d\n"
         clock = f",clock={clocks[report]}" if clocks[report] else ""
-        head = f"ledger,account={accounts[account]}{clock}{heads[report]}{users[report].get(account, '')} "
+        user = tags.get(users[report].get(account, ""), "")
+        head = f"ledger,account={accounts[account]}{clock}{heads[report]}{user} "
         lines.append(head.replace("%", "%%") + body)
     # A thousand rows at a time: pieces that fit a request.
     starts = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
