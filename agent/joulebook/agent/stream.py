@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from grpclib import Status
-from grpclib.client import Stream
 
 from joulebook.agent.outbox import Entry, Key, Outbox
 from joulebook.agent.pace import Pace
@@ -16,7 +16,6 @@ _log = logging.getLogger(__name__)
 
 Request = ingest_pb2.StreamReportsRequest
 Response = ingest_pb2.StreamReportsResponse
-Call = Stream[Request, Response]
 
 # Reports on their way at once: enough to fill a link, few enough that a collector's restart costs little.
 WINDOW = 64
@@ -28,6 +27,22 @@ _CONNECT_S = 10.0
 _RETRY = {Status.UNAVAILABLE.value, Status.RESOURCE_EXHAUSTED.value}
 # Refused as things are: the collector's clock goes on, and its faults are mended.
 _LATER = {Status.OUT_OF_RANGE.value, Status.INTERNAL.value}
+
+
+class Call(Protocol):
+    """A call of the ingest stream: both directions of it, each in order."""
+
+    async def send_request(self) -> None:
+        """Begin."""
+
+    async def send_message(self, message: Request) -> None:
+        """Send; wait while the collector takes no more."""
+
+    async def recv_message(self) -> Response | None:
+        """Return the next answer; None: there are no more."""
+
+    async def end(self) -> None:
+        """Send no more."""
 
 
 class AgainLaterError(Exception):

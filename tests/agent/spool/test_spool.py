@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from joulebook.agent.outbox import Entry, Key
 from joulebook.agent.spool import records
 from joulebook.agent.spool.directory import SpoolTakenError
+from joulebook.agent.spool.files import Files
 from joulebook.agent.spool.keeper import Bounds
 from joulebook.agent.spool.records import Kind, Record
 from joulebook.agent.spool.spool import Spool
@@ -30,7 +31,7 @@ OTHER_BOOT = bytes(16)
 BOUNDS = Bounds(max_bytes=8 * 3000)
 
 
-class Disk:
+class Disk(Files):
     """Writes, until it is full; the write that fills it is taken in part."""
 
     def __init__(self) -> None:
@@ -74,7 +75,7 @@ class SpoolMachine(RuleBasedStateMachine):
             boot=boot,
             bounds=BOUNDS,
             clock=lambda: self.now_us,
-            write=self.disk.write,
+            files=self.disk,
         )
 
     def teardown(self) -> None:

@@ -1,16 +1,13 @@
 """Where a segment's bytes are: in a file, or in memory while no file can be written."""
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from joulebook.agent.spool import records
+from joulebook.agent.spool.files import KERNEL, Files
 from joulebook.agent.spool.records import RECORD_BYTES, Kind, State
-
-# Writes some bytes to a descriptor and returns how many, as os.write does.
-Write = Callable[[int, bytes], int]
 
 # Most Reports are shorter: one read fetches head and payload.
 _FIRST_READ_BYTES = 4096
@@ -46,20 +43,20 @@ class File:
     close() gives the descriptor back until the file is used again, but nothing is added after it.
     """
 
-    def __init__(self, path: Path, size: int, layouts: dict[int, int], write: Write = os.write) -> None:
+    def __init__(self, path: Path, size: int, layouts: dict[int, int], files: Files = KERNEL) -> None:
         self.path = path
         self.size = size
         self.synced = True
         self._fd = -1
-        self._write = write
+        self._files = files
         # Where each Layout is, by its hash.
         self._layouts = layouts
 
     @classmethod
-    def create(cls, path: Path, write: Write = os.write) -> "File":
+    def create(cls, path: Path, files: Files = KERNEL) -> "File":
         """Begin a segment. Raises OSError."""
-        file = cls(path, 0, {}, write)
-        file._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        file = cls(path, 0, {}, files)
+        file._fd = files.open(path, os.O_CREAT | os.O_EXCL)
         try:
             file._append(records.header())
         except OSError:
@@ -69,20 +66,19 @@ class File:
 
     def _open(self) -> int:
         if self._fd < 0:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            self._fd = self._files.open(self.path, 0)
         return self._fd
 
     def _append(self, data: bytes) -> None:
         """Write at the end, all or nothing. Raises OSError."""
         try:
-            done = self._write(self._fd, data)
+            done = self._files.write(self._fd, data)
             while done < len(data):
-                done += self._write(self._fd, data[done:])
+                done += self._files.write(self._fd, data[done:])
         except OSError:
             # What is half there is no record. Where it cannot be cut off, nothing is added after it.
             with suppress(OSError):
-                os.ftruncate(self._fd, self.size)
-                os.lseek(self._fd, self.size, os.SEEK_SET)
+                self._files.truncate(self._fd, self.size)
             raise
         self.size += len(data)
         self.synced = False
@@ -110,17 +106,17 @@ class File:
 
     def adopt(self, hash_: int, layout: bytes) -> None:
         """Add a Layout that is damaged here, as another segment has it. Raises OSError."""
-        place = os.lseek(self._open(), 0, os.SEEK_END)
+        place = self._files.seek_end(self._open())
         self.size = place
         self._append(records.encode(Kind.LAYOUT, layout))
         self._layouts[hash_] = place
 
     def _read(self, place: int, kind: Kind) -> bytes | None:
         try:
-            data = os.pread(self._open(), _FIRST_READ_BYTES, place)
+            data = self._files.read_at(self._open(), _FIRST_READ_BYTES, place)
             missing = RECORD_BYTES + records.payload_bytes(data) - len(data)
             if missing > 0:
-                data += os.pread(self._fd, missing, place + len(data))
+                data += self._files.read_at(self._fd, missing, place + len(data))
         except OSError:
             return None
         record = records.decode(data)
@@ -129,26 +125,26 @@ class File:
     def mark(self, place: int, state: State) -> None:
         """Note a Report's state in place. Lost with the power, it costs a repetition."""
         with suppress(OSError):
-            head = os.pread(self._open(), RECORD_BYTES, place)
+            head = self._files.read_at(self._open(), RECORD_BYTES, place)
             if len(head) == RECORD_BYTES:
                 word = records.state_word(state, records.checksum_of(head))
-                os.pwrite(self._fd, word, place + records.STATE_OFFSET)
+                self._files.write_at(self._fd, word, place + records.STATE_OFFSET)
 
     def duplicate_fd(self) -> int:
         """Return a descriptor of its own of the file, for a sync beside everything else."""
-        return os.dup(self._open())
+        return self._files.duplicate(self._open())
 
     def close(self) -> None:
         """Give the descriptor back until it is needed again."""
         if self._fd >= 0:
-            os.close(self._fd)
+            self._files.close(self._fd)
             self._fd = -1
 
     def remove(self) -> None:
         """Delete the file."""
         self.close()
         with suppress(OSError):
-            self.path.unlink()
+            self._files.remove(self.path)
 
 
 class Memory:

@@ -1,6 +1,5 @@
 """The spool's directory: whose it is, and what an agent before this one left there."""
 
-import fcntl
 import logging
 import os
 import re
@@ -12,7 +11,8 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from joulebook.agent.spool import records
-from joulebook.agent.spool.body import File, Write
+from joulebook.agent.spool.body import File
+from joulebook.agent.spool.files import KERNEL, Files
 from joulebook.agent.spool.records import Damage, Kind, Record, State
 from joulebook.agent.spool.segment import Segment
 from joulebook.v1 import report_pb2
@@ -42,24 +42,24 @@ def path_of(directory: Path, number: int) -> Path:
     return directory / f"{number:012d}.segment"
 
 
-def segment_files(directory: Path) -> list[tuple[int, Path]]:
+def segment_files(directory: Path, files: Files = KERNEL) -> list[tuple[int, Path]]:
     """Return the segments of a directory, oldest first. Files of other names are none of ours."""
-    found = [(match, path) for path in directory.iterdir() if (match := _NAME.fullmatch(path.name))]
-    return sorted((int(match[1]), path) for match, path in found)
+    found = [match for name in files.names(directory) if (match := _NAME.fullmatch(name))]
+    return sorted((int(match[1]), directory / match[0]) for match in found)
 
 
-def take(directory: Path) -> int:
+def take(directory: Path, files: Files = KERNEL) -> int:
     """Make the directory where it is missing, and take it for this agent; return the lock's descriptor.
 
     Raises SpoolTakenError, or OSError where the directory cannot be used.
     """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    files.make_directory(directory)
+    fd = files.open(directory / "lock", os.O_CREAT)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        files.lock(fd)
     except OSError as error:
-        holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(fd)
+        holder = files.read_at(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+        files.close(fd)
         if isinstance(error, BlockingIOError):
             raise SpoolTakenError(
                 f"agent.spool {directory}: the agent with pid {holder} uses it; "
@@ -68,24 +68,25 @@ def take(directory: Path) -> int:
         raise
     # The file itself stays whatever happens: the lock is on it, not its being there.
     with suppress(OSError):
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        files.truncate(fd, 0)
+        files.write_at(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
 
 
-def recover(directory: Path, boot: bytes, write: Write) -> tuple[list[Segment], int, Damages]:
+def recover(directory: Path, boot: bytes, files: Files) -> tuple[list[Segment], int, Damages]:
     """Return the segments that an agent left, oldest first, the next free number, and what was unreadable.
 
     No Report is added to them: a torn end is merely not read.
     """
     damages, last = Damages(), 0
     found: list[_Found] = []
-    for path in directory.glob("*.segment.new"):
-        path.unlink(missing_ok=True)
-    for number, path in segment_files(directory):
+    for name in files.names(directory):
+        if name.endswith(".segment.new"):
+            files.remove(directory / name)
+    for number, path in segment_files(directory, files):
         last = number
         try:
-            found.append(_read(path, boot, write, damages))
+            found.append(_read(path, boot, files, damages))
         except (records.VersionError, OSError) as error:
             # Left as it is: the version that wrote it can still send what is in it.
             _log.error("spool %s: %s; left alone", path, getattr(error, "strerror", None) or error)
@@ -96,10 +97,10 @@ def recover(directory: Path, boot: bytes, write: Write) -> tuple[list[Segment], 
     for one in found:
         one.file.close()
         if not one.segment.pending:
-            _put_away(one)
-    damaged = sorted(directory.glob("*.damaged"))
-    for path in damaged[:-_MOST_DAMAGED]:
-        path.unlink(missing_ok=True)
+            _put_away(one, files)
+    damaged = [name for name in files.names(directory) if name.endswith(".damaged")]
+    for name in damaged[:-_MOST_DAMAGED]:
+        files.remove(directory / name)
     return [one.segment for one in found if one.segment.pending], last + 1, damages
 
 
@@ -112,10 +113,10 @@ class _Found:
     missing: set[int]
 
 
-def _read(path: Path, boot: bytes, write: Write, damages: Damages) -> _Found:
+def _read(path: Path, boot: bytes, files: Files, damages: Damages) -> _Found:
     layouts: dict[int, int] = {}
-    data = path.read_bytes()
-    file = File(path, len(data), layouts, write)
+    data = files.read(path)
+    file = File(path, len(data), layouts, files)
     segment, wanted = Segment(file), set()
     for record, report in sound(data, layouts, path, damages):
         state = record.state
@@ -136,13 +137,13 @@ def _mend(file: File, hash_: int, others: list[File]) -> None:
             return
 
 
-def _put_away(found: _Found) -> None:
+def _put_away(found: _Found, files: Files) -> None:
     """Delete a segment with nothing left to send; where it never told anything, keep it to be looked at."""
     path = found.file.path
     if found.segment.states or found.file.size <= records.HEADER_BYTES:
         found.file.remove()
     else:
-        path.rename(path.with_suffix(".damaged"))
+        files.rename(path, path.with_suffix(".damaged"))
         _log.error("spool %s: nothing in it can be read; renamed to .damaged", path)
 
 
@@ -168,12 +169,3 @@ def sound(
         elif found.kind == Kind.REPORT:
             with suppress(DecodeError):
                 yield found, report_pb2.Report.FromString(found.payload)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names of new files outlive the machine's power."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

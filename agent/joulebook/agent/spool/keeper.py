@@ -1,14 +1,12 @@
 """What is done to the spool beside the ticks: syncs, and its bounds in size and age."""
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from joulebook.agent.outbox import Entry
-from joulebook.agent.spool import directory as places
 from joulebook.agent.spool.body import File
 from joulebook.agent.spool.records import State
 from joulebook.agent.spool.segment import FULL, JOINED, THINNED, Segment
@@ -70,22 +68,32 @@ class Keeper:
     def _run(self) -> None:
         while not self._stopping:
             self._due.wait()
-            self._due.clear()
-            self.sync()
-            self.keep_bounds()
+            self.turn()
+
+    @property
+    def is_due(self) -> bool:
+        """Return whether there is something to do."""
+        return self._due.is_set()
+
+    def turn(self) -> None:
+        """Do what is due, as the keeper's thread does whenever it is woken."""
+        self._due.clear()
+        self.sync()
+        self.keep_bounds()
 
     def sync(self) -> None:
         """Make everything that was put in outlive the power."""
         self.synced_us = self._clock()
+        files = self._shelf.files
         with self._lock:
             fds = list(self._unsynced())
         if not fds:
             return
         try:
             for fd in fds:
-                os.fdatasync(fd)
+                files.sync(fd)
             if self._shelf.directory is not None:
-                places.sync_directory(self._shelf.directory)
+                files.sync_directory(self._shelf.directory)
             self._failing = False
         except OSError as error:
             if not self._failing:
@@ -93,7 +101,7 @@ class Keeper:
             self._failing = True
         finally:
             for fd in fds:
-                os.close(fd)
+                files.close(fd)
 
     def _unsynced(self) -> Iterator[int]:
         for segment in self._shelf.segments:
@@ -168,21 +176,22 @@ class Keeper:
         body = old.body
         assert isinstance(body, File)
         path = body.path.with_suffix(".segment.new")
+        files = self._shelf.files
         new = None
         try:
-            new = self._written(old, File.create(path, os.write), level)
+            new = self._written(old, File.create(path, files), level)
             file = new.body
             assert isinstance(file, File)
             fd = file.duplicate_fd()
             try:
-                os.fdatasync(fd)
+                files.sync(fd)
             finally:
-                os.close(fd)
-            path.rename(body.path)
+                files.close(fd)
+            files.rename(path, body.path)
             file.path, file.synced = body.path, True
             file.close()
         except OSError as error:
-            path.unlink(missing_ok=True)
+            files.remove(path)
             _log.warning("spool %s: cannot be thinned: %s", body.path, error.strerror or error)
             new = None
         with self._lock:

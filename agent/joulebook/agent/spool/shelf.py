@@ -6,7 +6,8 @@ from pathlib import Path
 
 from joulebook.agent.outbox import Entry
 from joulebook.agent.spool import directory as places
-from joulebook.agent.spool.body import File, Memory, Write
+from joulebook.agent.spool.body import File, Memory
+from joulebook.agent.spool.files import Files
 from joulebook.agent.spool.records import State
 from joulebook.agent.spool.segment import Segment
 from joulebook.v1 import report_pb2
@@ -26,7 +27,7 @@ class Shelf:
     """
 
     def __init__(
-        self, directory: Path | None, boot: bytes, max_bytes: int, clock: Callable[[], int], write: Write
+        self, directory: Path | None, boot: bytes, max_bytes: int, clock: Callable[[], int], files: Files
     ) -> None:
         self.directory = directory
         self.segments: list[Segment] = []
@@ -36,13 +37,13 @@ class Shelf:
         self.trouble = ""
         self.segment_bytes = min(_SEGMENT_BYTES, max_bytes // 8)
         self.damaged_places = 0
-        self._write = write
+        self.files = files
         self._clock = clock
         self._next_number = 1
         self._disk_again_us = 0
         self._reading: Segment | None = None
         if directory is not None:
-            self.segments, self._next_number, damages = places.recover(directory, boot, write)
+            self.segments, self._next_number, damages = places.recover(directory, boot, files)
             self.damaged_places = damages.places
             self.pending = sum(segment.pending for segment in self.segments)
 
@@ -79,7 +80,7 @@ class Shelf:
 
     def _new_file(self) -> File:
         assert self.directory is not None
-        file = File.create(places.path_of(self.directory, self._next_number), self._write)
+        file = File.create(places.path_of(self.directory, self._next_number), self.files)
         self._next_number += 1
         return file
 

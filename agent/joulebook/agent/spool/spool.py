@@ -6,7 +6,6 @@ Where the disk takes nothing, Reports go on in memory, in order, and to the disk
 """
 
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +16,8 @@ from joulebook.agent.sampler import boot_us
 from joulebook.agent.source import Finding
 from joulebook.agent.spool import directory as places
 from joulebook.agent.spool import standing
-from joulebook.agent.spool.body import Memory, Write
+from joulebook.agent.spool.body import Memory
+from joulebook.agent.spool.files import KERNEL, Files
 from joulebook.agent.spool.keeper import Bounds, Keeper
 from joulebook.agent.spool.records import State
 from joulebook.agent.spool.segment import Segment
@@ -49,12 +49,12 @@ class Spool:
         fsync_us: int = 5_000_000,
         memory_reports: int = 8640,
         clock: Callable[[], int] = boot_us,
-        write: Write = os.write,
+        files: Files = KERNEL,
     ) -> None:
         bounds = bounds or Bounds()
-        self._lock_fd = -1 if directory is None else places.take(directory)
+        self._lock_fd = -1 if directory is None else places.take(directory, files)
         self._lock = threading.Lock()
-        self._shelf = Shelf(directory, boot, bounds.max_bytes, clock, write)
+        self._shelf = Shelf(directory, boot, bounds.max_bytes, clock, files)
         self._shelf.trouble = trouble
         self.counts = Counts(damaged=self._shelf.damaged_places)
         self.keeper = Keeper(self._shelf, self._lock, self.counts, boot, bounds, clock, self._say_changed)
@@ -205,5 +205,5 @@ class Spool:
         with self._lock:
             self._shelf.close()
             if self._lock_fd >= 0:
-                os.close(self._lock_fd)
+                self._shelf.files.close(self._lock_fd)
                 self._lock_fd = -1

@@ -57,25 +57,28 @@ class Committer:
         commit_interval_s: float = 0.1,
         queue_reports: int = 8192,
         booked: Callable[[Sequence[Decoded], Books], None] = lambda _reports, _books: None,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._store = store
         self._stats = stats
         self._policy = policy
         self._commit_interval_s = commit_interval_s
         self._booked = booked
+        self._clock_ns, self._wall_clock_ns = clock_ns, wall_clock_ns
         self._queue: asyncio.Queue[tuple[Decoded, Answer]] = asyncio.Queue(queue_reports)
         self._sequencer = Sequencer(store.tails())
-        self._since_s: float | None = None
+        self._since_ns: int | None = None
         self._rest_s = 0.0
 
     @property
     def busy_s(self) -> float:
         """Return how long the commit that is under way has taken; 0 where none is."""
-        return 0.0 if self._since_s is None else time.monotonic() - self._since_s
+        return 0.0 if self._since_ns is None else (self._clock_ns() - self._since_ns) / 1e9
 
     async def submit(self, decoded: Decoded, answer: Answer) -> None:
         """Take a Report in; answer is called from the event loop when its fate is known."""
-        self._stats.heard_us[decoded.node] = time.time_ns() // 1000
+        self._stats.heard_us[decoded.node] = self._wall_clock_ns() // 1000
         await self._queue.put((decoded, answer))
 
     async def run(self) -> None:
@@ -99,8 +102,7 @@ class Committer:
 
     async def _commit(self, waiting: list[tuple[Decoded, Answer]]) -> None:
         reports = [decoded for decoded, _ in waiting]
-        began = time.monotonic_ns()
-        self._since_s = time.monotonic()
+        began = self._since_ns = self._clock_ns()
         try:
             placement = await asyncio.to_thread(self.apply, reports)
         except StoreError as error:
@@ -124,8 +126,8 @@ class Committer:
             )
             return
         finally:
-            self._since_s = None
-        took_ns = time.monotonic_ns() - began
+            self._since_ns = None
+        took_ns = self._clock_ns() - began
         self._stats.commits += 1
         self._stats.commit_us += took_ns // 1000
         self._rest_s = took_ns / 1e9 / _COMMITTING

@@ -32,13 +32,20 @@ class IngestService(IngestServiceServicer):
     """Answers every Report of a stream by an Ack, or by asking for its Layout."""
 
     def __init__(
-        self, committer: Committer, stats: IngestStats, *, max_future_s: float = 300.0, window: int = 256
+        self,
+        committer: Committer,
+        stats: IngestStats,
+        *,
+        max_future_s: float = 300.0,
+        window: int = 256,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._committer = committer
         self._stats = stats
         self._max_future_us = int(max_future_s * 1e6)
         self._layouts = Layouts()
         self._window = window
+        self._wall_clock_ns = wall_clock_ns
 
     async def StreamReports(  # noqa: N802  the contract's name
         self,
@@ -112,7 +119,7 @@ class IngestService(IngestServiceServicer):
                 )
                 answered(Response(layout_wanted=wanted))
                 return
-            decoded = decode_report(report, layout, time.time_ns() // 1000, self._max_future_us)
+            decoded = decode_report(report, layout, self._wall_clock_ns() // 1000, self._max_future_us)
         except RefusalError as refusal:
             self._stats.refused[refusal.code.name] += 1
             _log.warning("report of %s refused: %s", report.node[:80] or "nobody", refusal.message)

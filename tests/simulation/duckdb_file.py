@@ -1,0 +1,87 @@
+"""A real DuckDB file behind a simulated collector: what a dead one leaves is what the next one opens."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from random import Random
+
+from joulebook.collector.ingest.sequence import PlacedGap, Span
+from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.protocol import Commit, StoreError
+from tests.simulation.loop import Loop, Process
+from tests.simulation.stores import Boot, Opened, Outage, Stored, rows_of
+
+
+class DuckDBFile:
+    """The file, and beside it a list of what was committed."""
+
+    def __init__(self, loop: Loop, rng: Random, directory: Path) -> None:
+        self.loop, self.rng = loop, rng
+        self.outage = Outage()
+        self.failed = 0
+        self._directory = directory
+        self._lives = 0
+        self.committed: dict[tuple[str, bytes, int], Stored] = {}
+        self.store: DuckDBStore | None = None
+
+    def opened(self, process: Process) -> Opened:
+        """Open the file as the last collector left it: whole commits, and what else the kernel has."""
+        before = self._directory / f"{self._lives}.duckdb"
+        self._lives += 1
+        after = self._directory / f"{self._lives}.duckdb"
+        for suffix in ("", ".wal"):
+            left = Path(f"{before}{suffix}")
+            if left.exists():
+                shutil.copyfile(left, f"{after}{suffix}")
+        self.close()
+        self.store = DuckDBStore(after)
+        return _Open(self, self.store, process)
+
+    def has(self, node: str, boot: bytes, start_us: int) -> bool:
+        """Return whether a Report is durable."""
+        return (node, boot, start_us) in self.committed
+
+    def stored(self) -> list[Stored]:
+        """Return the Reports that were committed."""
+        return list(self.committed.values())
+
+    def gaps(self) -> list[PlacedGap]:
+        """Return nothing: its gaps are among its accounts."""
+        return []
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self.store is not None:
+            self.store.close()
+            self.store = None
+
+
+class _Open:
+    def __init__(self, shared: DuckDBFile, store: DuckDBStore, process: Process) -> None:
+        self._shared, self._store, self._process = shared, store, process
+
+    def _work(self) -> None:
+        self._shared.loop.pause((0.001 + self._shared.outage.slow_s) * self._shared.rng.random())
+        self._process.step()
+        if self._shared.outage.away or self._shared.rng.random() < self._shared.outage.fails:
+            self._shared.failed += 1
+            raise StoreError("store: not written (No space left on device)")
+
+    def tails(self) -> dict[Boot, Span]:
+        self._work()
+        return self._store.tails()
+
+    def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
+        self._work()
+        return self._store.spans(node, boot, start_us, end_us)
+
+    def commit(self, commit: Commit) -> None:
+        self._work()
+        self._store.commit(commit)
+        rows = rows_of(commit.books, len(commit.reports))
+        for decoded, own in zip(commit.reports, rows, strict=True):
+            self._shared.committed[decoded.node, decoded.boot, decoded.start_us] = Stored(decoded, own)
+        # Durable; whoever dies now does not know.
+        self._process.step()
+        self._shared.loop.pause(self._shared.rng.random() * 0.001)

@@ -1,0 +1,299 @@
+"""What a store makes durable, and when: two models behind the store's protocol, and a real DuckDB file.
+
+A model keeps Reports and books as they were given to it, so that what is booked twice is there twice. What the
+committer asks of a store is its protocol's: tails(), spans(), commit().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ingest.sequence import PlacedGap, Span, span_of
+from joulebook.collector.ledger.book import Books
+from joulebook.collector.ledger.gaps import gap_between
+from joulebook.collector.store.protocol import Commit, StoreError
+from tests.simulation.loop import Loop, Process
+
+Row = tuple[str, tuple[int, ...]]
+Boot = tuple[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A Report in the store, its ledger rows, and the bytes that tell whether another has the same content."""
+
+    decoded: Decoded
+    rows: tuple[Row, ...]
+
+    @property
+    def boot(self) -> Boot:
+        """Return whose boot clock its place is on."""
+        return self.decoded.node, self.decoded.boot
+
+    def same(self, other: Stored) -> bool:
+        """Return whether two are one Report."""
+        mine, its = self.decoded.readings, other.decoded.readings
+        return mine.layout.hash == its.layout.hash and mine.values.tobytes() == its.values.tobytes()
+
+
+def rows_of(books: Books, reports: int) -> list[tuple[Row, ...]]:
+    """Return the ledger rows of each Report."""
+    rows: list[list[Row]] = [[] for _ in range(reports)]
+    for i, (report, account) in enumerate(zip(books.report.tolist(), books.account, strict=True)):
+        figures = [*books.active_uj[i].tolist(), *books.idle_uj[i].tolist()]
+        figures += [int(books.modelled_uj[i]), int(books.systematic_uj[i]), int(books.variance_uj2[i])]
+        rows[report].append((account, tuple(figures)))
+    return [tuple(own) for own in rows]
+
+
+def near(stored: Sequence[Stored], start_us: int, end_us: int) -> list[Span]:
+    """Return what touches a stretch of a boot clock, and one on either side."""
+    own = sorted(stored, key=lambda s: s.decoded.start_us)
+    touching = [s for s in own if s.decoded.end_us >= start_us and s.decoded.start_us <= end_us]
+    before = [s for s in own if s.decoded.end_us < start_us]
+    after = [s for s in own if s.decoded.start_us > end_us]
+    return [span_of(s.decoded) for s in (*before[-1:], *touching, *after[:1])]
+
+
+@dataclass(slots=True)
+class Outage:
+    """What is wrong with a store: how often a commit fails, how slow it is, whether it answers at all."""
+
+    fails: float = 0.0
+    slow_s: float = 0.0
+    away: bool = False
+
+
+class Opened(Protocol):
+    """A store as one collector has it open."""
+
+    def tails(self) -> dict[Boot, Span]: ...
+
+    def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]: ...
+
+    def commit(self, commit: Commit) -> None: ...
+
+
+class Shared(Protocol):
+    """A store as it is, whoever has it open."""
+
+    outage: Outage
+    failed: int
+
+    def opened(self, process: Process) -> Opened:
+        """Open it for a collector."""
+
+    def has(self, node: str, boot: bytes, start_us: int) -> bool:
+        """Return whether a Report is durable."""
+
+    def stored(self) -> list[Stored]:
+        """Return the Reports that are durable."""
+
+    def gaps(self) -> list[PlacedGap]:
+        """Return the gaps that are booked."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Transactions:
+    """One writer; a commit is there wholly or not at all. Gaps are booked and removed as a commit says."""
+
+    def __init__(self, loop: Loop, rng: Random) -> None:
+        self.loop, self.rng = loop, rng
+        self.outage = Outage()
+        self.failed = 0
+        self._stored: dict[Boot, list[Stored]] = {}
+        self._gaps: list[PlacedGap] = []
+
+    def opened(self, process: Process) -> Opened:
+        """Open it for a collector."""
+        return _Transaction(self, process)
+
+    def has(self, node: str, boot: bytes, start_us: int) -> bool:
+        """Return whether a Report is durable."""
+        return any(s.decoded.start_us == start_us for s in self._stored.get((node, boot), []))
+
+    def stored(self) -> list[Stored]:
+        """Return the Reports that are durable."""
+        return [one for own in self._stored.values() for one in own]
+
+    def gaps(self) -> list[PlacedGap]:
+        """Return the gaps that are booked."""
+        return self._gaps
+
+    def own(self, boot: Boot) -> list[Stored]:
+        """Return a boot's Reports."""
+        return self._stored.setdefault(boot, [])
+
+    def apply(self, commit: Commit) -> None:
+        """Make it durable."""
+        for decoded, rows in zip(
+            commit.reports, rows_of(commit.books, len(commit.reports)), strict=True
+        ):
+            one = Stored(decoded, rows)
+            self.own(one.boot).append(one)
+        gone = set(commit.filled)
+        self._gaps = [g for g in self._gaps if (g.node, g.boot, g.gap.start_us) not in gone]
+        self._gaps += commit.gaps
+
+    def boots(self) -> list[Boot]:
+        """Return the boots that something is stored of."""
+        return [boot for boot, own in self._stored.items() if own]
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class _Transaction:
+    def __init__(self, shared: Transactions, process: Process) -> None:
+        self._shared, self._process = shared, process
+
+    def _work(self) -> None:
+        outage = self._shared.outage
+        self._shared.loop.pause((0.001 + outage.slow_s) * self._shared.rng.random())
+        self._process.step()
+        if outage.away or (outage.fails and self._shared.rng.random() < outage.fails):
+            self._shared.failed += 1
+            raise StoreError("store: not written (No space left on device)")
+
+    def tails(self) -> dict[Boot, Span]:
+        self._work()
+        tails = {}
+        for boot in self._shared.boots():
+            last = max(self._shared.own(boot), key=lambda s: s.decoded.end_us)
+            tails[boot] = span_of(last.decoded)
+        return tails
+
+    def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
+        self._work()
+        return near(self._shared.own((node, boot)), start_us, end_us)
+
+    def commit(self, commit: Commit) -> None:
+        self._work()
+        self._shared.apply(commit)
+        # Durable; whoever dies now does not know.
+        self._process.step()
+        self._shared.loop.pause(self._shared.rng.random() * 0.001)
+
+
+class Marks:
+    """Any number of writers, no transactions: points first, in pieces, then the marks, as in InfluxDB.
+
+    A point replaces another of its name. A write may be done though its answer never came, now or later.
+    """
+
+    def __init__(self, loop: Loop, rng: Random, world: Process) -> None:
+        self.loop, self.rng, self._world = loop, rng, world
+        self.outage = Outage()
+        self.failed = 0
+        self.late = 0
+        self._points: dict[tuple[str, bytes, int], Stored] = {}
+        self._marks: dict[tuple[str, bytes, int], Stored] = {}
+        self.changed: list[str] = []
+
+    def opened(self, process: Process) -> Opened:
+        """Open it for a collector."""
+        return _Marked(self, process)
+
+    def has(self, node: str, boot: bytes, start_us: int) -> bool:
+        """Return whether a Report is durable."""
+        return (node, boot, start_us) in self._marks
+
+    def stored(self) -> list[Stored]:
+        """Return the Reports that are durable: those that have a mark."""
+        return [self._points[key] for key in self._marks]
+
+    def of_boot(self, boot: Boot) -> list[Stored]:
+        """Return the Reports of a boot."""
+        return [one for one in self._marks.values() if one.boot == boot]
+
+    def gaps(self) -> list[PlacedGap]:
+        """Return the gaps, which follow from the marks."""
+        by_boot: dict[Boot, list[Span]] = {}
+        for one in self._marks.values():
+            by_boot.setdefault(one.boot, []).append(span_of(one.decoded))
+        gaps = []
+        for boot, spans in by_boot.items():
+            spans.sort(key=lambda s: s.start.at_us)
+            for before, after in zip(spans, spans[1:], strict=False):
+                gap = gap_between(before.end, after.start) if before.end.at_us <= after.start.at_us else None
+                if gap is not None:
+                    gaps.append(PlacedGap(*boot, gap, after.start_unix_us))
+        return gaps
+
+    def write(self, what: str, one: Stored) -> None:
+        """Do one write on the server."""
+        key = (*one.boot, one.decoded.start_us)
+        place = self._points if what == "point" else self._marks
+        before = place.get(key)
+        if what == "mark" and before is not None and not before.same(one):
+            self.changed.append(f"report {key} was overwritten by another content")
+        place[key] = one
+
+    def arrive_later(self, what: str, one: Stored) -> None:
+        """Let a write come through long after its caller gave up."""
+        self.late += 1
+        delay_s = self.rng.choice([0.1, 5.0, 60.0]) * self.rng.random()
+        self.loop.call_later(delay_s, self.write, what, one, context=self._world.context)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class _Marked:
+    def __init__(self, shared: Marks, process: Process) -> None:
+        self._shared, self._process = shared, process
+
+    def _work(self) -> None:
+        shared = self._shared
+        shared.loop.pause((0.001 + shared.outage.slow_s) * shared.rng.random())
+        self._process.step()
+        if shared.outage.away:
+            shared.failed += 1
+            raise StoreError("store: does not answer")
+
+    def _write(self, what: str, ones: Sequence[Stored]) -> None:
+        """Write some points in one request."""
+        shared, rng = self._shared, self._shared.rng
+        self._work()
+        if rng.random() < shared.outage.fails:
+            shared.failed += 1
+            match rng.randrange(3):
+                case 0:
+                    pass
+                case 1:
+                    for one in ones[: rng.randint(0, len(ones))]:
+                        shared.write(what, one)
+                case 2:
+                    for one in ones:
+                        shared.arrive_later(what, one)
+            raise StoreError("store: no answer")
+        for one in ones:
+            shared.write(what, one)
+        self._process.step()
+
+    def tails(self) -> dict[Boot, Span]:
+        self._work()
+        tails: dict[Boot, Span] = {}
+        for one in self._shared.stored():
+            span = span_of(one.decoded)
+            if one.boot not in tails or tails[one.boot].end.at_us < span.end.at_us:
+                tails[one.boot] = span
+        return tails
+
+    def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
+        self._work()
+        return near(self._shared.of_boot((node, boot)), start_us, end_us)
+
+    def commit(self, commit: Commit) -> None:
+        rows = rows_of(commit.books, len(commit.reports))
+        ones = [Stored(decoded, own) for decoded, own in zip(commit.reports, rows, strict=True)]
+        for what in ("point", "mark"):
+            for begin in range(0, len(ones), 3):
+                self._write(what, ones[begin : begin + 3])
+
