@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.decode import Decoded, decode_layout, decode_report
 from joulebook.collector.ingest.stats import IngestStats
+from joulebook.collector.ingest.values import check
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.store.protocol import Range, Store
 from joulebook.v1 import report_pb2
@@ -17,7 +18,10 @@ NOW_US = WALL_US + 10**13
 def decoded(node: SimulatedNode, reports: Iterable[report_pb2.Report]) -> list[Decoded]:
     """Decode a node's Reports as the collector does."""
     layouts = {hash_: decode_layout(serialized) for hash_, serialized in node.layouts.items()}
-    return [decode_report(r, layouts[r.layout_hash], NOW_US, 0) for r in reports]
+    found = [decode_report(r, layouts[r.layout_hash], NOW_US, 0) for r in reports]
+    for one in found:
+        check(one.readings)
+    return found
 
 
 def deliver(store: Store, batches: Sequence[Sequence[Decoded]]) -> IngestStats:

@@ -107,7 +107,9 @@ class Collector:
                 yield Request.FromString(data)
 
         try:
-            async with aclosing(cast(Any, self._service.StreamReports(requests(), cast(Any, None)))) as answers:
+            async with aclosing(
+                cast(Any, self._service.StreamReports(requests(), cast(Any, None)))
+            ) as answers:
                 async for response in answers:
                     self.world.oracle.answered(response)
                     await connection.down.send(response.SerializeToString())

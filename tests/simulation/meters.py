@@ -54,7 +54,9 @@ class Hardware:
         if "node" in self.delivered_uj:
             # What is modelled is drawn inside of the node too.
             modelled = elapsed_us * _MODEL_MW // 1000 + 2
-            self.delivered_uj["node"] += inside + modelled + self._rng.randrange(elapsed_us * LIMIT_MW // 4000)
+            self.delivered_uj["node"] += (
+                inside + modelled + self._rng.randrange(elapsed_us * LIMIT_MW // 4000)
+            )
 
     def raw_uj(self, part: Part) -> int:
         """Return what a counter shows."""
@@ -99,9 +101,7 @@ class Meter:
         row, delivered = [], []
         for part, counter in zip(self._hardware.parts, self._counters, strict=True):
             counted = isinstance(counter, EnergyCounter)
-            counter.update(
-                self._hardware.raw_uj(part) if counted else self._rng.randrange(_MODEL_MW), now_us
-            )
+            counter.update(self._hardware.raw_uj(part) if counted else self._rng.randrange(_MODEL_MW), now_us)
             row += [counter.energy_uj, counter.unread_us]
             # A model delivers what it says: nothing else knows.
             delivered.append(self._hardware.delivered_uj[part.name] if counted else counter.energy_uj)

@@ -132,9 +132,7 @@ class Transactions:
 
     def apply(self, commit: Commit) -> None:
         """Make it durable."""
-        for decoded, rows in zip(
-            commit.reports, rows_of(commit.books, len(commit.reports)), strict=True
-        ):
+        for decoded, rows in zip(commit.reports, rows_of(commit.books, len(commit.reports)), strict=True):
             one = Stored(decoded, rows)
             self.own(one.boot).append(one)
         gone = set(commit.filled)
@@ -296,4 +294,3 @@ class _Marked:
         for what in ("point", "mark"):
             for begin in range(0, len(ones), 3):
                 self._write(what, ones[begin : begin + 3])
-

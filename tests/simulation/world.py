@@ -186,9 +186,7 @@ class World:
         for problem in self.oracle.problems:
             self.trace("problem", problem)
         self.trace("world", f"{balance} {sorted(counts.items())}")
-        return Outcome(
-            self.plan.seed, self.oracle.problems, balance, self.faults, counts, self.lines
-        )
+        return Outcome(self.plan.seed, self.oracle.problems, balance, self.faults, counts, self.lines)
 
 
 def simulate(seed: int, mutation: Mutation | None = None, plan: Plan | None = None) -> Outcome:

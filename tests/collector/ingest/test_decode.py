@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulebook.collector.ingest.decode import decode_layout, decode_report
+from joulebook.collector.ingest.decode import Decoded, decode_layout, decode_report
 from joulebook.collector.ingest.refusal import RefusalError
+from joulebook.collector.ingest.values import check, refusals
 from joulebook.v1 import metrics_pb2, report_pb2
 from tests.simulated.node import WALL_US, Load, SimulatedNode
 
@@ -24,6 +25,19 @@ def _sent() -> tuple[report_pb2.Layout, report_pb2.Report]:
         node.tick()
     report = node.report()
     return report_pb2.Layout.FromString(node.layouts[report.layout_hash]), report
+
+
+def _taken(layout: report_pb2.Layout, report: report_pb2.Report) -> Decoded:
+    """Return the Report as it would be booked, among others that are sound."""
+    decoded = decode_report(report, decode_layout(layout.SerializeToString()), NOW_US, FUTURE_US)
+    sound_layout, sound = _sent()
+    other = decode_report(sound, decode_layout(sound_layout.SerializeToString()), NOW_US, FUTURE_US)
+    refused = refusals([other, decoded, other])
+    assert set(refused) <= {1}
+    if refused:
+        raise refused[1]
+    check(decoded.readings)
+    return decoded
 
 
 def _name_energy_twice(y: report_pb2.Layout) -> None:
@@ -126,7 +140,7 @@ def test_bad_reports_are_refused(
     layout, report = _sent()
     spoil(layout, report)
     with pytest.raises(RefusalError, match=says) as refused:
-        decode_report(report, decode_layout(layout.SerializeToString()), NOW_US, FUTURE_US)
+        _taken(layout, report)
     assert refused.value.code.name == code
 
 
@@ -153,7 +167,7 @@ def test_bent_reports_are_taken_or_refused(data: st.DataObject) -> None:
     ).items():
         report.values[place] = value
     try:
-        decoded = decode_report(report, decode_layout(layout.SerializeToString()), NOW_US, FUTURE_US)
+        decoded = _taken(layout, report)
     except RefusalError as refused:
         code = refused.code
     else:

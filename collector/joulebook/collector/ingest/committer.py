@@ -13,6 +13,7 @@ import grpc
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.sequence import Placement, Sequencer
 from joulebook.collector.ingest.stats import IngestStats
+from joulebook.collector.ingest.values import refusals
 from joulebook.collector.ledger.book import Books, book
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.protocol import Commit, Store, StoreError
@@ -135,6 +136,10 @@ class Committer:
             waiting[i][1](_DONE)
         for i in placement.duplicate:
             waiting[i][1](_AGAIN)
+        for i, refusal in placement.refused.items():
+            self._stats.refused[refusal.code.name] += 1
+            _log.warning("report of %s refused: %s", reports[i].node, refusal.message)
+            waiting[i][1](Outcome(refusal.code, refusal.message))
         for i in placement.conflict:
             self._stats.refused[grpc.StatusCode.ALREADY_EXISTS.name] += 1
             waiting[i][1](
@@ -147,7 +152,8 @@ class Committer:
 
     def apply(self, reports: list[Decoded]) -> Placement:
         """Book and store a batch in one transaction. Raises StoreError with nothing done."""
-        placement = self._sequencer.place(reports, self._store.spans)
+        refused = refusals(reports)
+        placement = self._sequencer.place(reports, self._store.spans, refused)
         new = [reports[i] for i in placement.new]
         if new:
             books = book([d.readings for d in new], self._policy)

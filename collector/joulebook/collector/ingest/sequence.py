@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ingest.refusal import RefusalError
 from joulebook.collector.ledger.gaps import Edge, Gap, gap_between
 
 Key = tuple[str, bytes]
@@ -48,6 +49,8 @@ class Placement:
     # (node, boot, start_us) of gaps booked earlier that something fell into.
     filled: list[tuple[str, bytes, int]] = field(default_factory=list)
     tails: dict[Key, Span] = field(default_factory=dict)
+    # Why others are refused, by their places.
+    refused: Mapping[int, RefusalError] = field(default_factory=dict)
 
 
 # Stored spans of one node and boot that touch [start_us, end_us] and the nearest on either side, in order.
@@ -77,12 +80,15 @@ class Sequencer:
         for (node, boot), span in tails.items():
             self._tails[node][boot] = span
 
-    def place(self, batch: Sequence[Decoded], lookup: Lookup) -> Placement:
-        """Place a batch; nothing is remembered until accept()."""
-        placement = Placement()
+    def place(
+        self, batch: Sequence[Decoded], lookup: Lookup, refused: Mapping[int, RefusalError]
+    ) -> Placement:
+        """Place a batch but for those that are refused; nothing is remembered until accept()."""
+        placement = Placement(refused=refused)
         by_key: dict[Key, list[int]] = defaultdict(list)
         for i, decoded in enumerate(batch):
-            by_key[decoded.node, decoded.boot].append(i)
+            if i not in refused:
+                by_key[decoded.node, decoded.boot].append(i)
         for key, members in by_key.items():
             self._place_node(key, [(i, batch[i]) for i in members], lookup, placement)
         placement.new.sort()
@@ -92,6 +98,9 @@ class Sequencer:
         self, key: Key, members: list[tuple[int, Decoded]], lookup: Lookup, placement: Placement
     ) -> None:
         tail = self._tails.get(key[0], _NONE).get(key[1])
+        if tail is not None and len(members) == 1 and members[0][1].start_us >= tail.end.at_us:
+            self._place_next(key, *members[0], tail, placement)
+            return
         members.sort(key=lambda m: m[1].start_us)
         if tail is not None and members[0][1].start_us >= tail.end.at_us:
             stored: list[Span] = [tail]
@@ -126,6 +135,16 @@ class Sequencer:
         ]
         if tail is None or spans[-1].end.at_us > tail.end.at_us:
             placement.tails[key] = spans[-1]
+
+    @staticmethod
+    def _place_next(key: Key, i: int, decoded: Decoded, tail: Span, placement: Placement) -> None:
+        """Place a Report that follows on its node's newest, as nearly all do."""
+        span = span_of(decoded)
+        gap = gap_between(tail.end, span.start)
+        if gap is not None:
+            placement.gaps.append(PlacedGap(*key, gap, span.start_unix_us))
+        placement.new.append(i)
+        placement.tails[key] = span
 
     def accept(self, placement: Placement) -> None:
         """Remember what a placement brought, once it is durable."""

@@ -1,0 +1,96 @@
+"""Judge the values of Reports, many at a time: nothing absurd gets past this page."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ingest.refusal import RefusalError, invalid
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.ledger.stack import Readings
+from joulebook.v1.catalogue import catalogue
+
+Ints = npt.NDArray[np.int64]
+
+# What a counter may have reached, and by how much a value may change in an interval: far beyond what any
+# machine shows, and small enough that sums over a Report stay inside 63 bits.
+_MAX_READING = 1 << 62
+_MAX_CHANGE = 1 << 50
+# A domain that drew more than this was misread: a rack is 100 kW.
+_MAX_DOMAIN_MW = 1_000_000_000
+_WHOLE_PPM = 1_000_000
+
+
+def refusals(reports: Sequence[Decoded]) -> dict[int, RefusalError]:
+    """Return why Reports are refused, by their places; those that are not in it are sound."""
+    found = {}
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for i, report in enumerate(reports):
+        groups[report.readings.values.shape].append(i)
+    for group in groups.values():
+        for i in _suspects([reports[i].readings for i in group]):
+            try:
+                check(reports[group[i]].readings)
+            except RefusalError as refusal:
+                found[group[i]] = refusal
+    return found
+
+
+def _suspects(readings: Sequence[Readings]) -> Iterator[int]:
+    """Give the places of those that may be wrong in any way, of Reports of one shape."""
+    values = np.stack([r.values for r in readings])
+    is_counter = _stacked([r.layout.is_counter for r in readings])
+    is_share = _stacked([r.layout.is_share for r in readings])
+    change = values[:, :, 1:]
+    least, most = change.min(axis=2), change.max(axis=2)
+    levels = values.cumsum(axis=2)
+    shortest_us = np.maximum([r.interval_us.min() for r in readings], 1000)
+    wrong = (values[:, :, 0] > _MAX_READING) | (most > _MAX_CHANGE) | (least < -_MAX_CHANGE)
+    wrong |= (is_counter & (least < 0)) | (levels.min(axis=2) < 0)
+    wrong |= is_share & (levels.max(axis=2) > _WHOLE_PPM)
+    suspect = wrong.any(axis=1)
+    # The shortest interval allows the least. Which rows are energy differs, so it is asked of all counters.
+    bound = shortest_us * _MAX_DOMAIN_MW // 1000
+    suspect |= (np.where(is_counter, most, 0) > bound[:, None]).any(axis=1)
+    yield from np.flatnonzero(suspect).tolist()
+
+
+def _stacked(rows: Sequence[npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
+    first = rows[0]
+    return first[None] if all(row is first for row in rows) else np.stack(rows)
+
+
+def check(readings: Readings) -> None:
+    """Refuse a Report for its values, saying which and why."""
+    values, layout = readings.values, readings.layout
+    first, change = values[:, 0], values[:, 1:]
+    most, least = change.max(axis=1), change.min(axis=1)
+    if first.max() > _MAX_READING or most.max() > _MAX_CHANGE or least.min() < -_MAX_CHANGE:
+        raise invalid(f"values: expected readings to {_MAX_READING} and changes to {_MAX_CHANGE}")
+    levels = values.cumsum(axis=1)
+    below = levels.min(axis=1) < 0
+    if below.any():
+        raise invalid(f"{_name(layout, int(below.argmax()))}: a reading below 0")
+    falls = layout.is_counter & (least < 0)
+    if falls.any():
+        raise invalid(f"{_name(layout, int(falls.argmax()))}: a counter that falls")
+    beyond = layout.is_share & (levels.max(axis=1) > _WHOLE_PPM)
+    if beyond.any():
+        raise invalid(f"{_name(layout, int(beyond.argmax()))}: above {_WHOLE_PPM} ppm, the whole")
+    rows = layout.energy_row[layout.energy_row >= 0]
+    most_uj = np.maximum(readings.interval_us, 1000) * _MAX_DOMAIN_MW // 1000
+    absurd = (values[rows, 1:] > most_uj).any(axis=1)
+    if absurd.any():
+        row = int(rows[int(absurd.argmax())])
+        raise invalid(f"{_name(layout, row)}: above {_MAX_DOMAIN_MW // 1_000_000} kW")
+
+
+def _name(layout: NodeLayout, row: int) -> str:
+    key = layout.series[row]
+    name = catalogue()[key.metric].name
+    subjects = [subject for subject in (key.workload, key.device, key.domain) if subject]
+    return f"{name} of {' on '.join(subjects) or layout.node}"
