@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
@@ -229,8 +230,18 @@ class Loop(asyncio.BaseEventLoop):
         """Let go of everything, the dead included, without a word."""
         self._timers.clear()
         self._active.clear()
-        self.failures = list(self.failures)
+        for thread in self.threads:
+            # A thread that paused for ever; its exception ends it wherever it is.
+            if not thread.dead:
+                with suppress(BaseException):
+                    thread.throw(greenlet.GreenletExit)
         for task in self.tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             task._log_traceback = False  # type: ignore[attr-defined]
+            if not task.done():
+                # It may want to wait for something once more, which nobody will wake it from.
+                with suppress(BaseException):
+                    task.get_coro().close()  # type: ignore[union-attr]
+        self.tasks.clear()
+        self.threads.clear()
         self.close()

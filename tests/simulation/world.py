@@ -132,7 +132,7 @@ class World:
     def _quiet(self) -> bool:
         agents = self._agents()
         return len(agents) == len(self.nodes) and all(
-            agent.spool is not None and len(agent.spool) <= 2 for agent in agents
+            agent.spool is not None and not len(agent.spool) for agent in agents
         )
 
     def run(self) -> Outcome:

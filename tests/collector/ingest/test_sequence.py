@@ -141,3 +141,18 @@ def test_a_reboot_begins_anew() -> None:
     deliver(store, [decoded(second, [second.report()])])
     assert energy_uj(store, "unattributed") == unattributed_uj
     assert total_uj(store) == first.measured_uj + second.measured_uj
+
+
+def test_an_earlier_boots_reports_come_late_in_any_order() -> None:
+    """Among another boot's Reports the earlier one's come one by one, some twice: each is booked once."""
+    store = DuckDBStore(":memory:")
+    first = SimulatedNode(boot=b"a" * 16)
+    early = _history(first)
+    second = SimulatedNode(boot=b"b" * 16, now_us=1_000_000, session_us=500_000)
+    second.begin([Load("slurm.9", cpu_us=1_000_000)])
+    second.tick()
+    late = [early[0], early[3], early[5], *decoded(second, [second.report()]), early[1], early[5], early[4]]
+    stats = deliver(store, [[one] for one in (*late, *early)])
+    assert (stats.reports, stats.duplicates) == (7, 7)
+    assert total_uj(store) == _measured_uj(store) == first.measured_uj + second.measured_uj
+    store.close()

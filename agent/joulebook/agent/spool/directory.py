@@ -117,6 +117,8 @@ def _read(path: Path, boot: bytes, files: Files, damages: Damages) -> _Found:
     layouts: dict[int, int] = {}
     data = files.read(path)
     file = File(path, len(data), layouts, files)
+    # Whoever wrote it may have died before its next sync.
+    file.synced = False
     segment, wanted = Segment(file), set()
     for record, report in sound(data, layouts, path, damages):
         state = record.state

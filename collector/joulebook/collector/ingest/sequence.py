@@ -133,7 +133,8 @@ class Sequencer:
             for old, now in pairwise(spans)
             if id(old) not in fresh and id(now) in fresh and old is not stored[-1]
         ]
-        if tail is None or spans[-1].end.at_us > tail.end.at_us:
+        # What was looked up is the neighbours alone: one that was stored before may have others behind it.
+        if id(spans[-1]) in fresh and (tail is None or spans[-1].end.at_us > tail.end.at_us):
             placement.tails[key] = spans[-1]
 
     @staticmethod
