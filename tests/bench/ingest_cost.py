@@ -1,8 +1,10 @@
 """What the collector costs for a cluster: ingest, ledger and the embedded store together."""
 
 import asyncio
+import statistics
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,17 @@ import grpc.aio
 from joulebook.v1 import ingest_pb2, report_pb2
 from joulebook.v1.naming import layout_hash
 from tests.bench.processes import free_port, joulebook, running
-from tests.bench.rows import Row, process_cpu_ns, pss_kib, rounds, row
+from tests.bench.rows import Row, process_cpu_ns, pss_kib, row
 from tests.simulated.node import Load, SimulatedNode
 
 Request = ingest_pb2.StreamReportsRequest
 Response = ingest_pb2.StreamReportsResponse
 
-_METHOD = "/joulebook.v1.IngestService/StreamReports"
-_NODES = 2000
-_CHANNELS = 20
+METHOD = "/joulebook.v1.IngestService/StreamReports"
+_NODES = (100, 2_000, 16_000)
+_CHANNELS = 40
+# As many a second open their streams.
+_COMING = 400
 _ROUNDS = 5
 _REPORT_S = 10
 
@@ -59,6 +63,9 @@ class _Agents:
             layout.node = f"n{i}"
             self._layouts.append(layout.SerializeToString())
         self._reports: list[bytes] = []
+        # How long it takes until all are there, whole Reports long.
+        self.ramp_s = _REPORT_S * -(-nodes // (_REPORT_S * _COMING))
+        self.sent = 0
         self.acknowledged = 0
         self.refused = 0
 
@@ -71,7 +78,7 @@ class _Agents:
         ]
         calls = [
             channel.stream_stream(
-                _METHOD,
+                METHOD,
                 request_serializer=bytes,
                 response_deserializer=Response.FromString,
             )
@@ -88,29 +95,25 @@ class _Agents:
         while not stop.is_set():
             for _ in range(_REPORT_S):
                 self._template.tick()
-            report = self._template.report()
-            report.ClearField("node")
-            report.ClearField("layout_hash")
-            self._reports.append(report.SerializeToString())
+            self._reports.append(nameless(self._template.report()))
             await asyncio.sleep(_REPORT_S)
 
     async def _agent(
         self, number: int, method: "grpc.aio.StreamStreamMultiCallable[Any, Response]", stop: asyncio.Event
     ) -> None:
         layout = self._layouts[number]
-        own = report_pb2.Report(node=f"n{number}", layout_hash=layout_hash(layout)).SerializeToString()
+        own = name(f"n{number}", layout)
         # Agents come one after another, as their own jitter has them do.
-        await asyncio.sleep(_REPORT_S * number / self._nodes)
+        await asyncio.sleep(self.ramp_s * number / self._nodes)
         call = method()
         reader = asyncio.create_task(self._read(call))
         await call.write(Request(layout=layout).SerializeToString())
-        sent = 0
+        following = len(self._reports) - 1
         while not stop.is_set():
-            if sent < len(self._reports):
-                # The fields of a message may come in any order.
-                report = self._reports[sent] + own
-                await call.write(b"\x12" + _varint(len(report)) + report)
-                sent += 1
+            if following < len(self._reports):
+                await call.write(request(self._reports[following], own))
+                self.sent += 1
+                following += 1
             await asyncio.sleep(_REPORT_S)
         await call.done_writing()
         await reader
@@ -123,17 +126,69 @@ class _Agents:
                 self.refused += 1
 
 
-def _varint(number: int) -> bytes:
-    """Return a length as protobuf writes it."""
-    parts = []
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*parts, number])
+def nameless(report: report_pb2.Report) -> bytes:
+    """Return what a Report has in common with those of nodes that live through the same."""
+    report.ClearField("node")
+    report.ClearField("layout_hash")
+    return report.SerializeToString()
+
+
+def name(node: str, layout: bytes) -> bytes:
+    """Return what a Report of a node has for itself."""
+    return report_pb2.Report(node=node, layout_hash=layout_hash(layout)).SerializeToString()
+
+
+def request(common: bytes, own: bytes) -> bytes:
+    """Return a request with a Report in its two parts: the fields of a message may come in any order."""
+    length = len(common) + len(own)
+    tag = [Request.REPORT_FIELD_NUMBER << 3 | 2]
+    while length > 0x7F:
+        tag.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([*tag, length]) + common + own
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What a collector took for a cluster: cores, MiB, samples acknowledged a second, bytes a sample on disk."""
+
+    cores: float
+    memory_mib: float
+    samples_a_second: float
+    stored_bytes: float
+    series: int
 
 
 def measure() -> list[Row]:
-    """Return the CPU that the collector takes for 2,000 nodes × 61 series × 1 Hz, in cores."""
+    """Return what the collector takes for clusters of several sizes, at a Report of 10 s each."""
+    small, middle, large = (_load(nodes) for nodes in _NODES)
+    said = f"nodes × {middle.series} series × 1 Hz in {_REPORT_S} s Reports"
+    return [
+        row(f"collector CPU, {_NODES[1]:,} {said}", "cores", middle.cores, target=0.5),
+        row("durable samples, ledger included, at that load", "samples/s", middle.samples_a_second),
+        row(
+            "durable samples a second of collector CPU, at that load",
+            "samples/s",
+            middle.samples_a_second / middle.cores,
+        ),
+        row("collector PSS at that load", "MiB", middle.memory_mib),
+        row("store a sample, readings and books", "bytes", middle.stored_bytes),
+        row(f"collector CPU, {_NODES[2]:,} {said}", "cores", large.cores, target=1.0),
+        row("collector PSS at that load", "MiB", large.memory_mib, target=1024),
+        row("durable samples, ledger included, at that load", "samples/s", large.samples_a_second),
+        row(
+            f"collector CPU a node, {_NODES[2]:,} nodes",
+            "µs/s",
+            large.cores / _NODES[2] * 1e6,
+            peer=f"{_NODES[0]} nodes",
+            peer_value=small.cores / _NODES[0] * 1e6,
+            target=1.2,
+            of_ratio=True,
+        ),
+    ]
+
+
+def _load(nodes: int) -> _Load:
     http, port = free_port(), free_port()
     with tempfile.TemporaryDirectory() as directory:
         books = Path(directory) / "bench.duckdb"
@@ -141,37 +196,28 @@ def measure() -> list[Row]:
             "collector", f"--http=127.0.0.1:{http}", f"--grpc=127.0.0.1:{port}", f"--store={books}"
         )
         with running(command, port) as collector:
-            agents = _Agents(port, _NODES)
+            agents = _Agents(port, nodes)
             shares, acknowledged, seconds = asyncio.run(_drive(agents, collector))
-            iterator = iter(shares)
-            (cores,) = rounds(_ROUNDS, lambda: [next(iterator)])
+            cores = statistics.median(shares)
             memory_mib = pss_kib(collector) / 1024
-        # The collector has ended and written everything into the one file.
-        stored = books.stat().st_size
-    if agents.refused:
-        raise RuntimeError(f"{agents.refused} reports were refused")
+        # The collector has ended and written everything out.
+        stored = sum(file.stat().st_size for file in Path(directory).rglob("*") if file.is_file())
+    if agents.refused or agents.acknowledged != agents.sent:
+        raise RuntimeError(
+            f"of {agents.sent} reports {agents.acknowledged} were acknowledged, {agents.refused} refused"
+        )
     samples_a_report = agents.series * _REPORT_S
     rate = acknowledged * samples_a_report / seconds
-    return [
-        row(
-            f"collector CPU, {_NODES} nodes × {agents.series} series × 1 Hz in {_REPORT_S} s Reports",
-            "cores",
-            cores,
-            target=0.5,
-        ),
-        row("durable samples, ledger included, at that load", "samples/s", rate),
-        row("durable samples a second of collector CPU", "samples/s", rate / cores),
-        row("collector PSS at that load", "MiB", memory_mib),
-        row("store a sample, readings and books", "bytes", stored / agents.acknowledged / samples_a_report),
-    ]
+    bytes_ = stored / agents.acknowledged / samples_a_report
+    return _Load(cores, memory_mib, rate, bytes_, agents.series)
 
 
 async def _drive(agents: _Agents, collector: int) -> tuple[list[float], int, float]:
     """Stream for some rounds; return CPU shares, acknowledged Reports and seconds of the counted ones."""
     stop = asyncio.Event()
     streaming = asyncio.create_task(agents.run(stop))
-    # The first rounds open 2,000 streams and store 2,000 layouts: they are not counted.
-    await asyncio.sleep(_REPORT_S * 2)
+    # The first rounds open streams and store layouts: they are not counted.
+    await asyncio.sleep(agents.ramp_s + _REPORT_S)
     acknowledged = agents.acknowledged
     shares = []
     began = time.monotonic()

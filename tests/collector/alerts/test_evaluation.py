@@ -181,6 +181,33 @@ def test_node_that_is_gone(site: _Site) -> None:
     assert site.alerts() == []
 
 
+def test_suspect_source(site: _Site) -> None:
+    """A source that an agent says is suspect fires after its time, by what it last said, until it is well."""
+    node = _node()
+
+    def say(state: report_pb2.SourceState.ValueType) -> None:
+        node.tick()
+        report = node.report()
+        report.sources.add(
+            name="spool", state=state, reason="3 reports dropped", fix="bring a collector back"
+        )
+        site.now_us += _S
+        site.committer.apply(decoded(node, [report]))
+
+    say(report_pb2.SOURCE_STATE_SUSPECT)
+    site.run(node, seconds=50)
+    assert [a for a in site.alerts() if a.rule == "source_suspect"] == []
+    site.run(node, seconds=20)
+    (alert,) = [a for a in site.alerts() if a.rule == "source_suspect"]
+    assert alert.labels == {"node": "n1", "source": "spool"}
+    assert alert.evidence == {"reason": "3 reports dropped", "fix": "bring a collector back"}
+    say(report_pb2.SOURCE_STATE_WORKING)
+    site.run(node, seconds=10)
+    assert [a for a in site.alerts() if a.rule == "source_suspect"] == []
+    (alert,) = [a for a in site.alerts(State.RESOLVED) if a.rule == "source_suspect"]
+    assert alert.resolution == "well again"
+
+
 def test_books_that_do_not_balance(site: _Site) -> None:
     """One µJ that goes from the store is found by the next check, named by its node, and stays found."""
     good, bad = _node("good"), _node("bad")

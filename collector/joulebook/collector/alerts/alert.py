@@ -50,7 +50,7 @@ class Alert:
     """One episode of a rule on one subject. Times are µs of the wall clock."""
 
     rule: str
-    # Identity: node, and where there is one gpu and job. Never a figure. And user, who may be told of late.
+    # Identity: node, and where there is one gpu, job, source. Never a figure. And user, who may be told late.
     labels: Mapping[str, str]
     state: State
     # When the condition began to hold.

@@ -16,6 +16,7 @@ from joulebook.collector.alerts.subjects import HeldCpus, HeldGpus, Subjects
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.layout import FIXED_ACCOUNTS, IDLE, NodeLayout
+from joulebook.v1 import report_pb2
 
 Ints = npt.NDArray[np.int64]
 
@@ -44,6 +45,8 @@ class Seen:
     holds: Mapping[Key, Condition] = field(default_factory=dict)
     clear: frozenset[Key] = frozenset()
     users: Mapping[str, str] = field(default_factory=dict)
+    # Sources of which the Report tells: what is wrong with them, and what mends it; None for nothing.
+    sources: Mapping[str, Evidence | None] = field(default_factory=dict)
 
 
 class Conditions:
@@ -94,7 +97,16 @@ class Conditions:
         else:
             clear.add(subjects.unallocated)
         start_us, end_us = (at + decoded.realtime_offset_us for at in (decoded.start_us, decoded.end_us))
-        return Seen(decoded.node, start_us, end_us, subjects.known, holds, frozenset(clear), subjects.users)
+        return Seen(
+            decoded.node,
+            start_us,
+            end_us,
+            subjects.known,
+            holds,
+            frozenset(clear),
+            subjects.users,
+            {one.name: _suspicion(one) for one in decoded.sources},
+        )
 
     def _gpus(self, gpus: HeldGpus, values: Ints, length_us: int) -> Iterator[tuple[int, Condition | None]]:
         """Give each GPU's condition if it idled all through, BUSY if it did not, None if nobody can know."""
@@ -155,6 +167,12 @@ class Conditions:
 
 
 BUSY = Condition(0, 0, {})
+
+
+def _suspicion(source: report_pb2.SourceStatus) -> Evidence | None:
+    if source.state != report_pb2.SOURCE_STATE_SUSPECT:
+        return None
+    return {"reason": source.reason, "fix": source.fix}
 
 
 def _energy_uj(books: Books, first: int, last: int, account: str) -> int:

@@ -39,6 +39,8 @@ class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     # A node whose agent said nothing, and for how long it is told of before it is taken for gone.
     agent_silent_for_s: float = 120.0
     agent_silent_forget_days: float = 7.0
+    # A meter or a spool that an agent says is suspect.
+    source_suspect_for_s: float = 60.0
     # How often the books of the time since the last check are checked against the raw readings.
     audit_s: float = 300.0
     # Rules that are not watched, by name.

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from joulebook.collector.alerts.alert import Alert, Evidence, Key, Rule, State
 from joulebook.collector.alerts.conditions import Condition, Seen
-from joulebook.collector.alerts.names import CPU_HELD_IDLE, GPU_HELD_IDLE, NODE_UNALLOCATED
+from joulebook.collector.alerts.names import CPU_HELD_IDLE, GPU_HELD_IDLE, NODE_UNALLOCATED, SOURCE_SUSPECT
 
 # A subject that nobody watched for longer may have been used meanwhile: what is pending begins anew, and what
 # fires is no longer known to hold.
@@ -48,12 +48,27 @@ class Episodes:
         """Take in what one Report said of its node."""
         for key, condition in seen.holds.items():
             self.hold(key, condition, seen.start_us, seen.end_us, users=seen.users)
+        self._see_sources(seen)
         own = self._by_node.get(seen.node)
         for key, alert in list(own.items()) if own else ():
             if key in seen.clear:
                 self._interrupt(alert, seen.start_us, seen.end_us)
             elif key not in seen.known and "job" in alert.labels and seen.end_us > alert.seen_us:
                 self._end(alert, seen.start_us, "released")
+
+    def _see_sources(self, seen: Seen) -> None:
+        """Take in what a Report says of sources. They are told of when they change, and stay so meanwhile."""
+        for name, evidence in seen.sources.items():
+            key = Key(SOURCE_SUSPECT, (("node", seen.node), ("source", name)))
+            if evidence is None:
+                self.clear(key, seen.start_us, "well again")
+            else:
+                alert = self.get(key)
+                since_us = seen.start_us if alert is None else alert.since_us
+                self.stand(key, since_us, seen.end_us, evidence)
+        for alert in list(self._by_node.get(seen.node, {}).values()):
+            if alert.rule == SOURCE_SUSPECT and alert.labels["source"] not in seen.sources:
+                self.stand(alert.key, alert.since_us, seen.end_us, alert.evidence)
 
     def hold(
         self,

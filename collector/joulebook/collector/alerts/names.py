@@ -9,8 +9,9 @@ GPU_HELD_IDLE = "gpu_held_idle"
 CPU_HELD_IDLE = "cpu_held_idle"
 NODE_UNALLOCATED = "node_unallocated"
 AGENT_SILENT = "agent_silent"
+SOURCE_SUSPECT = "source_suspect"
 RESIDUAL_NOT_ZERO = "residual_not_zero"
-NAMES = (GPU_HELD_IDLE, CPU_HELD_IDLE, NODE_UNALLOCATED, AGENT_SILENT, RESIDUAL_NOT_ZERO)
+NAMES = (GPU_HELD_IDLE, CPU_HELD_IDLE, NODE_UNALLOCATED, AGENT_SILENT, SOURCE_SUSPECT, RESIDUAL_NOT_ZERO)
 
 
 def unknown(disabled: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from joulebook.collector.alerts.names import (
     GPU_HELD_IDLE,
     NODE_UNALLOCATED,
     RESIDUAL_NOT_ZERO,
+    SOURCE_SUSPECT,
 )
 
 # Sensors jitter, and a GPU with a context idles higher than without: whatever its limit, this much above the
@@ -55,6 +56,15 @@ def rules(config: AlertsConfig) -> tuple[Rule, ...]:
             "hardware counters count meanwhile is booked as unattributed.",
             _us(config.agent_silent_for_s),
             f"the node has sent nothing for {config.agent_silent_for_s:g} s",
+        ),
+        Rule(
+            SOURCE_SUSPECT,
+            "warning",
+            "Source suspect",
+            "Its evidence says what is wrong and what mends it; `joulebook doctor` on the node says more.",
+            _us(config.source_suspect_for_s),
+            "a meter's readings contradict themselves, or the agent's spool loses Reports or holds them in "
+            f"memory, for {config.source_suspect_for_s:g} s",
         ),
         Rule(
             RESIDUAL_NOT_ZERO,

@@ -44,6 +44,8 @@ def severity(rule: Rule | None) -> str:
 def where(labels: Mapping[str, str]) -> str:
     """Name a subject, the nearest first: gpu.0 on n1, held by slurm.42 (ada); or slurm.42 (ada) on n1."""
     gpu, node, job, user = (labels.get(name, "") for name in ("gpu", "node", "job", "user"))
+    if source := labels.get("source", ""):
+        return f"{source} on {node}"
     holder = f"{job} ({user})" if job and user else job
     if not gpu:
         return " on ".join(part for part in (holder, node) if part)
