@@ -12,16 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulebook.collector.facts.mark import numbers, run_lengths
 from joulebook.collector.store.influxdb_address import InfluxAddress
 from joulebook.collector.store.influxdb_http import InfluxServer
 from joulebook.collector.store.influxdb_lines import (
     MOST_LINES,
     SampleLines,
     line,
-    numbers,
     packed,
     requests,
-    run_lengths,
     tag,
     text,
     unpacked,

@@ -18,17 +18,13 @@ from influxdb_client.service.write_service import WriteService
 from joulebook.collector import credentials
 from joulebook.collector.credentials import CredentialsError
 from joulebook.collector.store.influxdb_address import InfluxAddress
-from joulebook.collector.store.protocol import StoreError
+from joulebook.collector.store.protocol import BeyondRetentionError, StoreError
 
 # What is no time series is kept in a retention policy of its own, which never forgets.
 NAMES = "names"
 _CONFLICT = re.compile(
     r'input field "(.*?)" on measurement "(.*?)" is type (\w+), already exists as type (\w+)'
 )
-
-
-class BeyondRetentionError(Exception):
-    """A Report is older than what the database keeps: it can never be stored."""
 
 
 @dataclass(frozen=True, slots=True)

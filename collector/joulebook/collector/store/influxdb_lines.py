@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -73,19 +72,6 @@ def unpacked(fields: Mapping[str, object]) -> bytes:
     count = fields["parts"]
     assert isinstance(count, int)
     return zlib.decompress(base64.b85decode("".join(str(fields[f"part_{i}"]) for i in range(count))))
-
-
-def run_lengths(values: Sequence[int]) -> str:
-    """Write numbers as 'value' or 'value*times', by commas."""
-    runs = ((value, sum(1 for _ in same)) for value, same in groupby(values))
-    return ",".join(f"{value}*{times}" if times > 1 else str(value) for value, times in runs)
-
-
-def numbers(runs: str) -> Ints:
-    """Read what run_lengths() wrote."""
-    pairs = [run.partition("*") for run in runs.split(",")] if runs else []
-    values = np.array([int(value) for value, _, _ in pairs], dtype=np.int64)
-    return np.repeat(values, [int(times or 1) for _, _, times in pairs])
 
 
 class SampleLines:
