@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from joulebook.collector.facts.mark import Mark, marks_of
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store.credentials import authorization
 from joulebook.collector.store.influxdb_address import InfluxAddress
-from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, authorization, literal
+from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, literal
 from joulebook.collector.store.influxdb_ledger import GAP, gap_line, ledger_lines
 from joulebook.collector.store.influxdb_lines import SampleLines, line, packed, requests, tagged
 from joulebook.collector.store.influxdb_marks import FIELDS, mark_line, marks_in
