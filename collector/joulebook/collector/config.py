@@ -32,7 +32,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     store_credentials: str = ""
     # For InfluxDB and VictoriaMetrics: compress what is written.
     store_compress: bool = True
-    # For VictoriaMetrics: a file for what is no time series, which belongs to this collector alone: back it up.
+    # For VictoriaMetrics: a file for what is no time series. It belongs to this collector alone; back it up.
     # Empty: joulebook.facts.sqlite where the embedded store would be.
     facts: str = ""
     # Who pays for idle floors: reserved, active or none.

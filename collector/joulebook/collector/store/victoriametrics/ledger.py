@@ -86,8 +86,19 @@ def account_rows(
 def _row(account: str, node: str, own: _Sums) -> AccountRow:
     n = len(CLASSES)
     values = [own.sums[name] for name in SUMS]
-    times = (own.observed_us, own.first_unix_us, own.last_unix_us)
-    return AccountRow(account, node, tuple(values[:n]), tuple(values[n:-3]), *values[-3:], *times)
+    modelled_uj, systematic_uj, variance_uj2 = values[2 * n :]
+    return AccountRow(
+        account,
+        node,
+        tuple(values[:n]),
+        tuple(values[n : 2 * n]),
+        modelled_uj,
+        systematic_uj,
+        variance_uj2,
+        own.observed_us,
+        own.first_unix_us,
+        own.last_unix_us,
+    )
 
 
 def _total(values: Ints) -> int:
