@@ -1,4 +1,4 @@
-"""InfluxDB 1.6 with nginx in front, which gives it the writes of later versions; and VictoriaMetrics."""
+"""InfluxDB 1.6 with nginx in front, which gives it the writes of later versions."""
 
 from __future__ import annotations
 
@@ -70,20 +70,3 @@ def influxdb(directory: Path, *, auth: bool = False) -> Iterator[RunningInflux]:
         ),
     ):
         yield RunningInflux(port, direct, pid)
-
-
-@contextmanager
-def victoria_metrics(directory: Path) -> Iterator[int]:
-    """Run VictoriaMetrics in a directory; yields its port."""
-    daemon = program("victoria-metrics", package="victoria-metrics")
-    port = free_port()
-    command = [
-        daemon,
-        f"-storageDataPath={directory}",
-        f"-httpListenAddr=127.0.0.1:{port}",
-        "-retentionPeriod=100y",
-        "-search.latencyOffset=0s",
-    ]
-    directory.mkdir(parents=True, exist_ok=True)
-    with running(command, port, directory / "victoria-metrics.log"):
-        yield port

@@ -17,7 +17,11 @@ from joulebook.collector import main as program
 @FileOption
 @click.option("--http", metavar="HOST:PORT", help="Where to serve the page and the HTTP API.")
 @click.option("--grpc", metavar="HOST:PORT", help="Where to serve gRPC.")
-@click.option("--store", metavar="STORE", help="The embedded store's file, or influxdb://host:port/db.")
+@click.option(
+    "--store",
+    metavar="STORE",
+    help="The embedded store's file, influxdb://host:port/db or victoriametrics://host:port.",
+)
 @click.option(
     "--insecure", is_flag=True, default=None, help="Bind other addresses than loopback without TLS."
 )

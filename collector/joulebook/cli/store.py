@@ -38,10 +38,8 @@ def setup(config: str | None, store: str | None, retention: str, org: str) -> No
         click.echo(f"store {place}: a file; the collector makes it, nothing to set up")
         return
     try:
-        from joulebook.collector.store.influxdb_http import (  # noqa: PLC0415  an extra
-            InfluxServer,
-            authorization,
-        )
+        from joulebook.collector.store.credentials import authorization  # noqa: PLC0415
+        from joulebook.collector.store.influxdb_http import InfluxServer  # noqa: PLC0415  an extra
         from joulebook.collector.store.influxdb_setup import setup as make  # noqa: PLC0415
 
         server = InfluxServer(InfluxAddress.parse(place), authorization(found.store_credentials))

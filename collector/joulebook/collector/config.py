@@ -7,6 +7,7 @@ import msgspec
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.loopback import is_loopback
 from joulebook.collector.store.influxdb_address import InfluxAddress, is_influxdb, redacted
+from joulebook.collector.store.victoriametrics.address import VictoriaAddress, is_victoriametrics
 
 
 class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,14 +23,18 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     # Binds other addresses than loopback without TLS.
     insecure: bool = False
     # A database that collectors share, influxdb://host:port/database (influxdbs:// for TLS), made by
-    # `joulebook store setup`; or the embedded store's file.
+    # `joulebook store setup`; a VictoriaMetrics, victoriametrics://host:port (victoriametricss:// for TLS);
+    # or the embedded store's file.
     # Empty: joulebook.duckdb in /var/lib/joulebook as root or as a service, else
     # in $XDG_STATE_HOME/joulebook.
     store: str = ""
-    # For InfluxDB: a file that holds user:password (InfluxDB 1) or a token (2 and 3); empty: none.
+    # For InfluxDB and VictoriaMetrics: a file that holds user:password or a token; empty: none.
     store_credentials: str = ""
-    # For InfluxDB: compress what is written.
+    # For InfluxDB and VictoriaMetrics: compress what is written.
     store_compress: bool = True
+    # For VictoriaMetrics: a file for what is no time series. It belongs to this collector alone; back it up.
+    # Empty: joulebook.facts.sqlite where the embedded store would be.
+    facts: str = ""
     # Who pays for idle floors: reserved, active or none.
     policy: Policy = Policy.RESERVED
     # How long Reports are gathered for one transaction at least; up to a second where transactions are slow.
@@ -65,16 +70,17 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         wrong = []
         if self.store_credentials and not Path(self.store_credentials).is_file():
             wrong.append(f"collector.store_credentials = {self.store_credentials!r}: no such file")
-        if not is_influxdb(self.store):
+        if not (is_influxdb(self.store) or is_victoriametrics(self.store)):
             return wrong
+        parse = InfluxAddress.parse if is_influxdb(self.store) else VictoriaAddress.parse
         try:
-            address = InfluxAddress.parse(self.store)
+            address = parse(self.store)
         except ValueError as error:
             return [*wrong, f"collector.store = {redacted(self.store)!r}: {error}"]
         clear = address.url.startswith("http:") and not is_loopback(address.host)
         if self.store_credentials and clear and not self.insecure:
             wrong.append(
                 f"collector.store = {self.store!r}: credentials would go there without TLS; "
-                "write influxdbs://, or say insecure"
+                f"write {self.store.partition(':')[0]}s://, or say insecure"
             )
         return wrong

@@ -28,6 +28,7 @@ from joulebook.collector.listen import GrpcServer, HttpServer, StartError
 from joulebook.collector.store.influxdb_address import is_influxdb
 from joulebook.collector.store.opened import open_store
 from joulebook.collector.store.protocol import StoreError
+from joulebook.collector.store.victoriametrics.address import is_victoriametrics
 from joulebook.service.notify import Manager
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,12 @@ async def serve(
     stop = stop or asyncio.Event()
     alerts = alerts or AlertsConfig()
     path = store_path(config)
-    store = open_store(path, credentials=config.store_credentials, compress=config.store_compress)
+    store = open_store(
+        path,
+        credentials=config.store_credentials,
+        compress=config.store_compress,
+        facts=facts_path(config),
+    )
     _log.info("store %s open", path)
     manager = Manager()
     kept: AlertStore | None = None
@@ -156,11 +162,17 @@ def store_path(config: CollectorConfig, environ: Mapping[str, str] = os.environ)
     return str(_state_directory(environ) / "joulebook.duckdb")
 
 
+def facts_path(config: CollectorConfig, environ: Mapping[str, str] = os.environ) -> str:
+    """Return where what is no time series is kept beside a store of time series."""
+    return config.facts or str(_state_directory(environ) / "joulebook.facts.sqlite")
+
+
 def alerts_path(config: AlertsConfig, store: str, environ: Mapping[str, str] = os.environ) -> str:
     """Return where alerts are kept."""
     if config.file or store == ":memory:":
         return config.file or store
-    beside = _state_directory(environ) / "joulebook" if is_influxdb(store) else Path(store)
+    served = is_influxdb(store) or is_victoriametrics(store)
+    beside = _state_directory(environ) / "joulebook" if served else Path(store)
     return str(beside.with_suffix(".alerts.sqlite"))
 
 

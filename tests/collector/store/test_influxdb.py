@@ -14,9 +14,9 @@ from joulebook.cli.main import main
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.store.influxdb import InfluxStore
-from joulebook.collector.store.influxdb_http import BeyondRetentionError, InfluxServer
+from joulebook.collector.store.influxdb_http import InfluxServer
 from joulebook.collector.store.opened import open_store
-from joulebook.collector.store.protocol import StoreError
+from joulebook.collector.store.protocol import BeyondRetentionError, StoreError
 from tests.servers.influxdb import RunningInflux, influxdb
 from tests.servers.programs import free_port
 from tests.simulated.delivery import EVER, books_of, decoded, deliver, energy_uj, total_uj

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from joulebook.collector.config import CollectorConfig
+from joulebook.collector.store.credentials import authorization
 from joulebook.collector.store.influxdb_address import InfluxAddress
-from joulebook.collector.store.influxdb_http import authorization
 from joulebook.collector.store.protocol import StoreError
 
 

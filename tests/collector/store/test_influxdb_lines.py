@@ -12,22 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulebook.collector.facts.mark import numbers, run_lengths
 from joulebook.collector.store.influxdb_address import InfluxAddress
 from joulebook.collector.store.influxdb_http import InfluxServer
 from joulebook.collector.store.influxdb_lines import (
     MOST_LINES,
     SampleLines,
     line,
-    numbers,
     packed,
     requests,
-    run_lengths,
     tag,
     text,
     unpacked,
     untag,
 )
-from tests.servers.influxdb import victoria_metrics
+from tests.servers.victoriametrics import victoria_metrics
 from tests.simulated.delivery import decoded
 from tests.simulated.node import WALL_US, Load, SimulatedNode
 
@@ -125,14 +124,13 @@ def test_victoria_metrics_takes_the_same_lines(tmp_path: Path) -> None:
     for _ in range(10):
         node.tick()
     (report,) = decoded(node, [node.report()])
-    with victoria_metrics(tmp_path / "data") as port:
-        server = InfluxServer(InfluxAddress.parse(f"influxdb://127.0.0.1:{port}/joulebook"))
+    with victoria_metrics(tmp_path / "data") as victoria:
+        server = InfluxServer(InfluxAddress.parse(f"influxdb://127.0.0.1:{victoria.port}/joulebook"))
         for body in requests(SampleLines(report.readings.layout).of(report)):
             server.write(body)
         server.close()
-        with urlopen(f"http://127.0.0.1:{port}/internal/force_flush") as answer:
-            answer.read()
-        with urlopen(f"http://127.0.0.1:{port}/api/v1/export?match[]=domain_energy_uj") as answer:
+        victoria.flush()
+        with urlopen(f"http://127.0.0.1:{victoria.port}/api/v1/export?match[]=domain_energy_uj") as answer:
             series = [json.loads(one) for one in answer.read().splitlines()]
     assert {one["metric"]["domain"]: sum(one["values"]) for one in series} == {
         "cpu.0": 500_000_000,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 import msgspec
 
 from joulebook.collector.alerts.alert import Alert
 from joulebook.collector.alerts.store import AlertStoreError
+from joulebook.collector.facts.file import FileError, open_file
 
 # Goes up whenever the tables or Alert change.
 _VERSION = 1
@@ -25,26 +25,9 @@ class SqliteAlerts:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            if path != ":memory:":
-                Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._prepare()
-        except (sqlite3.Error, OSError) as error:
-            raise AlertStoreError(f"alerts {path}: cannot be opened ({error})") from error
-
-    def _prepare(self) -> None:
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
-            self._connection.close()
-            raise AlertStoreError(
-                f"alerts {self._path}: its tables are of version {version}, expected {_VERSION}; "
-                "move the file away, or run the joulebook that made it"
-            )
-        # A power cut may cost the last moments, never the file.
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        if version == 0:
-            self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
+            self._connection = open_file(path, kind=0, version=_VERSION, tables=_TABLES, surely=False)
+        except FileError as error:
+            raise AlertStoreError(f"alerts {path}: {error}") from error
 
     def load(self) -> list[Alert]:
         """Return all that is kept, newest first. Raises AlertStoreError."""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 
+from joulebook.collector.facts.mark import Mark, marks_of
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store.credentials import authorization
 from joulebook.collector.store.influxdb_address import InfluxAddress
-from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, authorization, literal
+from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, literal
 from joulebook.collector.store.influxdb_ledger import GAP, gap_line, ledger_lines
 from joulebook.collector.store.influxdb_lines import SampleLines, line, packed, requests, tagged
-from joulebook.collector.store.influxdb_marks import FIELDS, Mark, mark_of, marks_in
+from joulebook.collector.store.influxdb_marks import FIELDS, mark_line, marks_in
 from joulebook.collector.store.influxdb_reads import Reads
 from joulebook.collector.store.influxdb_window import BY_MARK, where
 from joulebook.collector.store.protocol import Commit, StoreError
@@ -56,7 +58,7 @@ class InfluxStore(Reads):
                 self._server.write(body, NAMES)
             for body in requests(self._points(commit, clocks)):
                 self._server.write(body)
-            for body in requests(mark.line() for mark in _marks(commit, clocks)):
+            for body in requests(mark_line(m) for m in marks_of(reports, commit.books, clocks)):
                 self._server.write(body)
             self._jobs |= jobs
             self._named |= {(d.node, d.readings.layout.hash) for d in fresh}
@@ -166,12 +168,3 @@ def _ends(decoded: Decoded) -> tuple[int, int]:
 
 def _span_us(mark: Mark) -> tuple[int, int]:
     return int(mark.ticks_us()[0][0]), mark.end_unix_us
-
-
-def _marks(commit: Commit, clocks: Sequence[str]) -> Iterator[Mark]:
-    books = commit.books
-    rows = [0] * len(commit.reports)
-    for report in books.report.tolist():
-        rows[report] += 1
-    for i, (decoded, clock) in enumerate(zip(commit.reports, clocks, strict=True)):
-        yield mark_of(decoded, clock, rows[i], int(books.unread_us[i]), int(books.raised_uj[i]))

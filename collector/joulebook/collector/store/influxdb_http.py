@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,25 +9,17 @@ from typing import Any
 
 import msgspec
 import urllib3
-from influxdb_client.client.influxdb_client import InfluxDBClient
-from influxdb_client.client.write.retry import WritesRetry
 from influxdb_client.rest import ApiException
-from influxdb_client.service.write_service import WriteService
 
-from joulebook.collector import credentials
-from joulebook.collector.credentials import CredentialsError
 from joulebook.collector.store.influxdb_address import InfluxAddress
-from joulebook.collector.store.protocol import StoreError
+from joulebook.collector.store.line_writer import LineWriter, reason
+from joulebook.collector.store.protocol import BeyondRetentionError, StoreError
 
 # What is no time series is kept in a retention policy of its own, which never forgets.
 NAMES = "names"
 _CONFLICT = re.compile(
     r'input field "(.*?)" on measurement "(.*?)" is type (\w+), already exists as type (\w+)'
 )
-
-
-class BeyondRetentionError(Exception):
-    """A Report is older than what the database keeps: it can never be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +45,6 @@ def literal(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def authorization(file: str) -> str:
-    """Return the Authorization header that a file's credentials make; '' for no file.
-
-    The file holds user:password (InfluxDB 1) or a token (2 and 3).
-    """
-    try:
-        return credentials.authorization(file, key="collector.store_credentials", token="Token")
-    except CredentialsError as error:
-        raise StoreError(str(error)) from error
-
-
 class InfluxServer:
     """One database of a server."""
 
@@ -77,19 +57,9 @@ class InfluxServer:
         timeout_s: float = 30.0,
     ) -> None:
         self.address = address
-        self._compress = compress
         self._headers = {"Authorization": authorization} if authorization else {}
         self._timeout_s = timeout_s
-        # Agents keep what is not acknowledged: long patience here would only hide a dead server from them.
-        retries = WritesRetry(
-            total=2, retry_interval=1, max_retry_time=10, max_retry_delay=4, allowed_methods=["POST"]
-        )
-        self._client = InfluxDBClient(
-            address.url, token="", org="-", timeout=int(timeout_s * 1000), retries=retries
-        )
-        for key, value in self._headers.items():
-            self._client.api_client.set_default_header(key, value)  # type: ignore[no-untyped-call]
-        self._writes = WriteService(self._client.api_client)  # type: ignore[no-untyped-call]
+        self._writer = LineWriter(address.url, self._headers, compress=compress, timeout_s=timeout_s)
         self._pool = urllib3.PoolManager(maxsize=8, retries=urllib3.Retry(1, redirect=0))
 
     def version(self) -> str:
@@ -120,17 +90,14 @@ class InfluxServer:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._client.close()  # type: ignore[no-untyped-call]  # the client is typed in parts
+        self._writer.close()
         self._pool.clear()
 
     def write(self, body: bytes, policy: str = "") -> None:
         """Write lines with times in µs; they are durable when this returns. Raises StoreError."""
         bucket = f"{self.address.database}/{policy}" if policy else self.address.database
-        options: dict[str, Any] = {"precision": "us"}
-        if self._compress:
-            body, options["content_encoding"] = gzip.compress(body, 1), "gzip"
         try:
-            self._writes.post_write("-", bucket, body, **options)  # type: ignore[no-untyped-call]
+            self._writer.post(bucket, body, "us")
         except ApiException as error:
             raise self._error(error.status, str(error.body or error.reason), bucket) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -165,7 +132,7 @@ class InfluxServer:
         return found
 
     def _dead(self, error: Exception) -> StoreError:
-        return StoreError(f"store {self.address.url}: no InfluxDB answers ({_reason(error)}); is it running?")
+        return StoreError(f"store {self.address.url}: no InfluxDB answers ({reason(error)}); is it running?")
 
     def _error(self, status: int | None, said: str, bucket: str) -> Exception:
         """Say what a server's refusal means and what to do."""
@@ -204,9 +171,3 @@ def _message(said: str) -> str:
     if isinstance(body, dict):
         return str(body.get("error") or body.get("message") or said)[:500]
     return said[:500]
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
-        error = error.reason
-    return str(error).rpartition(": ")[2] or type(error).__name__

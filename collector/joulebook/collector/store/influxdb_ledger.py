@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from joulebook.collector.facts.mark import Mark
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.store.influxdb_http import Series
 from joulebook.collector.store.influxdb_lines import line, tag, untag
-from joulebook.collector.store.influxdb_marks import Mark
-from joulebook.collector.store.influxdb_window import GapBetween
 from joulebook.collector.store.protocol import AccountRow
+from joulebook.collector.store.window import GapBetween
 
 ENERGIES = [f"{name}_active_uj" for name in CLASSES] + [f"{name}_idle_uj" for name in CLASSES]
 SUMS = [*ENERGIES, "modelled_uj", "systematic_uj", "variance_uj2", "duration_us"]

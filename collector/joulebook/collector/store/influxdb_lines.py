@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -75,19 +74,6 @@ def unpacked(fields: Mapping[str, object]) -> bytes:
     return zlib.decompress(base64.b85decode("".join(str(fields[f"part_{i}"]) for i in range(count))))
 
 
-def run_lengths(values: Sequence[int]) -> str:
-    """Write numbers as 'value' or 'value*times', by commas."""
-    runs = ((value, sum(1 for _ in same)) for value, same in groupby(values))
-    return ",".join(f"{value}*{times}" if times > 1 else str(value) for value, times in runs)
-
-
-def numbers(runs: str) -> Ints:
-    """Read what run_lengths() wrote."""
-    pairs = [run.partition("*") for run in runs.split(",")] if runs else []
-    values = np.array([int(value) for value, _, _ in pairs], dtype=np.int64)
-    return np.repeat(values, [int(times or 1) for _, _, times in pairs])
-
-
 class SampleLines:
     """A layout's lines of one interval, and which rows of a Report fill them.
 
@@ -95,7 +81,7 @@ class SampleLines:
     in it, of gauges the level.
     """
 
-    def __init__(self, layout: NodeLayout, clock: str = "") -> None:
+    def __init__(self, layout: NodeLayout, clock: str = "", books: str = "") -> None:
         entries = catalogue()
         self._is_counter = layout.is_counter[:, None]
         count = len(layout.series)
@@ -108,7 +94,7 @@ class SampleLines:
         lines, rows = [], []
         for (thing, key), named in fields.items():
             subjects = {"domain": key.domain, "device": key.device, "workload": key.workload}
-            tags = {"node": layout.node, "clock": clock} | subjects
+            tags = {"books": books, "node": layout.node, "clock": clock} | subjects
             # '%' is what the numbers are put in by.
             head = ",".join([thing, *(f"{k}={tag(tags[k])}" for k in sorted(tags) if tags[k])])
             body = ",".join(f"{name}=%di" for name, _ in named)
@@ -121,16 +107,24 @@ class SampleLines:
 
     def of(self, decoded: Decoded) -> Iterator[bytes]:
         """Return a Report's lines, in pieces that fit a request."""
-        values, length_us = decoded.readings.values, decoded.readings.interval_us
-        change = values[:, 1:]
+        length_us = decoded.readings.interval_us
         unix_us = decoded.start_us + decoded.realtime_offset_us + np.cumsum(length_us)
-        level = values[:, :1] + np.cumsum(change, axis=1)
-        table = np.vstack([np.where(self._is_counter, change, level), length_us, unix_us])
+        values = stored_values(decoded.readings.values, self._is_counter)
+        yield from self.pieces(np.vstack([values, length_us, unix_us]))
+
+    def pieces(self, table: Ints) -> Iterator[bytes]:
+        """Return lines of a row a series, one of the intervals' lengths, and one of their times."""
         filled = table[self._rows].T
         ticks = max(1, ENOUGH_LINES // self.lines)
         for begin in range(0, len(filled), ticks):
             part = filled[begin : begin + ticks]
             yield self._template * len(part) % tuple(part.ravel().tolist())
+
+
+def stored_values(values: Ints, is_counter: npt.NDArray[np.bool_]) -> Ints:
+    """Return what is stored of readings: of counters what was counted, of gauges the level."""
+    change = values[:, 1:]
+    return np.where(is_counter, change, values[:, :1] + np.cumsum(change, axis=1))
 
 
 def requests(pieces: Iterator[bytes]) -> Iterator[bytes]:

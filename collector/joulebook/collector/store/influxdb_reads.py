@@ -8,20 +8,20 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
+from joulebook.collector.facts.mark import Ints, Mark
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout
-from joulebook.collector.store import influxdb_samples
+from joulebook.collector.store import samples
 from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, literal
 from joulebook.collector.store.influxdb_ledger import EACH, GAP, SUMMED, UNATTRIBUTED, Sums
 from joulebook.collector.store.influxdb_lines import tagged, unpacked, untag
-from joulebook.collector.store.influxdb_marks import FIELDS, Mark, marks_in
-from joulebook.collector.store.influxdb_over_time import around, rows_around, spread
+from joulebook.collector.store.influxdb_marks import FIELDS, marks_in
+from joulebook.collector.store.influxdb_over_time import rows_around
+from joulebook.collector.store.influxdb_samples import read_samples
 from joulebook.collector.store.influxdb_window import (
     BY_MARK,
-    GapBetween,
-    Window,
     nearest_after,
     nearest_before,
     newest,
@@ -39,11 +39,19 @@ from joulebook.collector.store.protocol import (
     StoreError,
     TimeRow,
 )
+from joulebook.collector.store.spread import around, spread
+from joulebook.collector.store.window import GapBetween, Window
+from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
 from joulebook.v1.catalogue import catalogue
 
 _LAYOUTS = 10_000
 GapKey = tuple[str, bytes, int, int]
+_ENERGY = catalogue()[metrics.METRIC_DOMAIN_ENERGY]
+
+
+def _times_us(mark: Mark) -> Ints:
+    return mark.ticks_us()[0]
 
 
 class Reads:
@@ -224,25 +232,13 @@ class Reads:
 
     def watched(self, selected: Range) -> list[TimeRow]:
         """Return how each node was watched."""
-        window = self._window(selected)
-        # reported, unread, gap, missing, raised
-        found: dict[str, list[int]] = defaultdict(lambda: [0] * 5)
-        for mark in window.marks:
-            times = found[mark.node]
-            times[0] += mark.end_us - mark.start_us
-            times[1] += mark.unread_us
-            times[4] += mark.raised_uj
-        for one in window.gaps:
-            times, length_us = found[one.node], one.gap.end_us - one.gap.start_us
-            times[2] += length_us
-            times[3] += length_us * one.gap.missing_ppm // 1_000_000
-            times[4] += one.gap.raised_uj
-        return [TimeRow(node, *times) for node, times in sorted(found.items())]
+        return self._window(selected).watched()
 
     def raw_energy(self, selected: Range) -> list[RawEnergy]:
         """Return raw readings of energy, for the check of the books."""
         marks = self._window(selected).marks
-        return influxdb_samples.raw_energy(self._server, marks, self._known_layout, selected.node)
+        stored = read_samples(self._server, marks, _ENERGY, selected.node, None)
+        return samples.raw_energy(stored, marks, _times_us, self._known_layout)
 
     def raw_gaps(self, selected: Range) -> list[tuple[Edge, Edge]]:
         """Return the raw readings on both sides of every gap, for the check of the books."""
@@ -254,7 +250,8 @@ class Reads:
         if subject and entry.subject == "node":
             return []
         marks = self._window(selected).marks
-        return influxdb_samples.points(self._server, marks, entry, selected.node, subject)
+        stored = read_samples(self._server, marks, entry, selected.node, subject)
+        return samples.points(stored, marks, _times_us, entry)
 
 
 class _Frozen(Reads):

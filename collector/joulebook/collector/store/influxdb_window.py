@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from joulebook.collector.facts.mark import Mark
 from joulebook.collector.ingest.decode import MAX_INTERVAL_US
-from joulebook.collector.ledger.gaps import Edge, Gap, gap_between
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.influxdb_http import InfluxServer, literal
 from joulebook.collector.store.influxdb_lines import tagged
-from joulebook.collector.store.influxdb_marks import FIELDS, Mark, marks_in
+from joulebook.collector.store.influxdb_marks import FIELDS, marks_in
 from joulebook.collector.store.protocol import Range
+from joulebook.collector.store.window import Window, gap_of
 
 # How far back most Reports' forerunners are: the rest are asked for one by one.
 _BEHIND_US = 900_000_000
@@ -21,26 +21,6 @@ _LAST_US = 9_223_372_036_854_775
 # Statements in one question.
 _AT_ONCE = 50
 BY_MARK = 'GROUP BY "node", "boot", "clock"'
-
-
-@dataclass(frozen=True, slots=True)
-class GapBetween:
-    """A gap: the readings on both sides, what they say passed, and the wall clock at its end."""
-
-    before: Edge
-    after: Edge
-    gap: Gap
-    node: str
-    boot: bytes
-    end_unix_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Reports that ended in a range, by node and end, and the gaps that ended in it."""
-
-    marks: Sequence[Mark]
-    gaps: Sequence[GapBetween]
 
 
 def where(from_us: int, to_us: int, node: str | None = None) -> str:
@@ -75,7 +55,7 @@ def read_window(server: InfluxServer, selected: Range, layout: Callable[[str, in
     pairs += _forerunners(server, alone)
     inside = [mark for mark in marks if from_us < mark.end_unix_us <= to_us]
     inside.sort(key=lambda m: (m.node, m.end_unix_us, m.end_us))
-    return Window(inside, [gap for gap in (_gap(*pair, layout) for pair in pairs) if gap is not None])
+    return Window(inside, [gap for gap in (gap_of(*pair, layout) for pair in pairs) if gap is not None])
 
 
 def _forerunners(server: InfluxServer, marks: Sequence[Mark]) -> list[tuple[Mark, Mark]]:
@@ -114,15 +94,3 @@ def _nearest(selector: str, field: str, condition: str) -> str:
 def newest() -> str:
     """Ask for each boot's mark that ends last on its boot clock."""
     return _nearest("max", "end_us", "time <= 9223372036854775u")
-
-
-def _gap(before: Mark, after: Mark, layout: Callable[[str, int], NodeLayout]) -> GapBetween | None:
-    meets = before.end_us == after.start_us and before.last_uj == after.first_uj
-    if meets and before.layout == after.layout:
-        return None
-    last = before.span(layout(before.node, before.layout)).end
-    following = after.span(layout(after.node, after.layout)).start
-    gap = gap_between(last, following)
-    if gap is None:
-        return None
-    return GapBetween(last, following, gap, after.node, after.boot, after.start_unix_us)

@@ -23,6 +23,10 @@ class StoreError(Exception):
     """The store could not do what was asked; nothing of it was done."""
 
 
+class BeyondRetentionError(Exception):
+    """A Report is older than what the store keeps: it can never be stored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What becomes durable at once, or not at all. books' report numbers are places in reports."""

@@ -1,0 +1,97 @@
+"""What every keeper of facts does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from joulebook.collector.facts.mark import Mark, Name
+from joulebook.collector.store.protocol import JobRow
+
+# What a source said of itself: state, reason and fix.
+SourceState = tuple[int, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a Report is about to be stored: its first and last slot, and a digest of what is stored there."""
+
+    mark: Mark
+    first_slot: int
+    last_slot: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What Reports brought beside readings.
+
+    Layouts are (node, hash, bytes), source states by node and name. Of jobs, what is said first of source and
+    start stays, and a name or user that comes late is added; of ends the latest counts.
+    """
+
+    layouts: Sequence[tuple[str, int, bytes]] = ()
+    jobs: Sequence[JobRow] = ()
+    # (job, node, wall clock, exit status)
+    ends: Sequence[tuple[str, str, int, int]] = ()
+    sources: Mapping[tuple[str, str], SourceState] | None = None
+
+
+class Facts(Protocol):
+    """Keeps what is no time series beside a store of time series. Used from any thread. Raises StoreError.
+
+    A Report's place is reserved before anything is written there, and settled when everything is: no place is
+    ever given to two Reports, whatever became of the first. Only settled Reports are told of.
+    """
+
+    # Names these books among all that share a server: samples of other books are none of ours.
+    books: str
+
+    def layout(self, node: str, hash_: int) -> bytes | None:
+        """Return a layout's bytes."""
+
+    def jobs(self) -> list[JobRow]:
+        """Return every job on every node, by job and node."""
+
+    def sources(self) -> dict[str, dict[str, SourceState]]:
+        """Return what each node's sources said last, by name."""
+
+    def tails(self) -> list[Mark]:
+        """Return the Report of every boot that ends last on its boot clock."""
+
+    def nodes(self) -> list[Mark]:
+        """Return every node's newest Report by wall clock, by node."""
+
+    def ended(self, from_us: int, to_us: int, node: str | None) -> list[Mark]:
+        """Return the Reports that ended in a range of wall clock, by node and end."""
+
+    def parted(self, from_us: int, to_us: int, node: str | None) -> list[tuple[Mark, Mark]]:
+        """Return each Report that began in a range of wall clock apart from the one before it, with that."""
+
+    def around(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Mark]:
+        """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
+
+    def reserve(self, places: Sequence[Place]) -> list[str]:
+        """Give each Report a clock under which its slots are its own; durable when this returns.
+
+        A Report that comes again with the same digest gets the same one.
+        """
+
+    def settle(self, kept: Mapping[Name, bytes], digests: Mapping[Name, bytes], told: Told) -> None:
+        """Take Reports for stored, in one transaction with what they told and with what is kept of them."""
+
+    def kept(self, from_us: int, to_us: int, node: str | None) -> dict[Name, bytes]:
+        """Return what is kept of the Reports that ended in a range of wall clock."""
+
+    def kept_marks(self) -> list[Mark]:
+        """Return the Reports of which something is kept, oldest first."""
+
+    def release(self, names: Sequence[Name]) -> None:
+        """Forget what is kept of Reports; their marks stay."""
+
+    def forget(self, before_us: int) -> None:
+        """Forget the Reports that ended before a wall clock."""
+
+    def close(self) -> None:
+        """Let go of it."""

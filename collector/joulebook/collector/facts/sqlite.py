@@ -1,0 +1,291 @@
+"""Facts in a SQLite file, for one collector."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any
+
+from joulebook.collector.facts.file import FileError, open_file
+from joulebook.collector.facts.mark import Mark, Name
+from joulebook.collector.facts.protocol import Place, SourceState, Told
+from joulebook.collector.ingest.decode import MAX_INTERVAL_US
+from joulebook.collector.store.protocol import JobRow, StoreError
+
+# "jbfa", so that no other file of ours is taken for one of these.
+_KIND = 0x6A626661
+# Goes up whenever tables.sql changes.
+_VERSION = 1
+# Slots are ms, and lie up to one an interval behind the wall clock.
+_SLOT_US = 1000
+_LATEST_SLOT_US = 4_000_000
+_AT_ONCE = 500
+_MARK = (
+    "node, boot, clock, end_unix_us, start_us, end_us, start_unix_us, ledger_rows, unread_us, raised_uj, "
+    "layout, interval_us, first_uj, last_uj"
+)
+_PLACED = (
+    "boot_id, settled, clock, end_unix_us, start_us, end_us, start_unix_us, ledger_rows, unread_us, "
+    "raised_uj, layout, interval_us, first_uj, last_uj, first_slot, last_slot, digest"
+)
+
+
+class SqliteFacts:
+    """Facts in a file, or in memory for a path of ':memory:'. One collector has it open at a time."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        tables = resources.files("joulebook.collector.facts").joinpath("tables.sql").read_text()
+        try:
+            self._connection = open_file(path, kind=_KIND, version=_VERSION, tables=tables, surely=True)
+        except FileError as error:
+            raise StoreError(f"facts {path}: {error}") from error
+        self._using = threading.RLock()
+        with self._transaction():
+            rows = self._rows("SELECT name FROM books")
+            if not rows:
+                rows = [(secrets.token_hex(4),)]
+                self._connection.execute("INSERT INTO books VALUES (?)", rows[0])
+        self.books: str = rows[0][0]
+        # No Report of a node was given a later slot than this: what begins after it cannot collide.
+        self._last_slot: dict[str, int] = {}
+        newest = "SELECT max(end_unix_us) FROM marks WHERE boot_id = boots.boot_id"
+        for node, end_unix_us in self._rows(f"SELECT node, ({newest}) FROM boots"):
+            last_slot = ((end_unix_us or 0) + _LATEST_SLOT_US) // _SLOT_US
+            self._last_slot[node] = max(self._last_slot.get(node, 0), last_slot)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._using:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.Error as error:
+                raise StoreError(f"facts {self._path}: not kept ({error})") from error
+
+    def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        with self._using:
+            try:
+                return self._connection.execute(query, parameters).fetchall()
+            except sqlite3.Error as error:
+                raise StoreError(f"facts {self._path}: cannot be read ({error})") from error
+
+    def _marks(self, condition: str, parameters: Sequence[Any]) -> list[Mark]:
+        query = f"SELECT {_MARK} FROM marks JOIN boots USING (boot_id) WHERE settled AND {condition}"
+        return [_mark(row) for row in self._rows(query, parameters)]
+
+    def layout(self, node: str, hash_: int) -> bytes | None:
+        """Return a layout's bytes."""
+        asked = (node, hash_.to_bytes(8, "big"))
+        found = self._rows("SELECT serialized FROM layouts WHERE node = ? AND hash = ?", asked)
+        return found[0][0] if found else None
+
+    def jobs(self) -> list[JobRow]:
+        """Return every job on every node, by job and node."""
+        columns = "job, node, source, name, user_name, start_unix_us, end_unix_us, exit_status"
+        query = f"SELECT {columns} FROM jobs LEFT JOIN job_ends USING (job, node) ORDER BY job, node"
+        return [JobRow(*row) for row in self._rows(query)]
+
+    def sources(self) -> dict[str, dict[str, SourceState]]:
+        """Return what each node's sources said last, by name."""
+        found: dict[str, dict[str, SourceState]] = defaultdict(dict)
+        for node, name, *said in self._rows("SELECT node, name, state, reason, fix FROM sources"):
+            found[node][name] = (said[0], said[1], said[2])
+        return found
+
+    def tails(self) -> list[Mark]:
+        """Return the Report of every boot that ends last on its boot clock."""
+        own = "SELECT mark FROM marks WHERE settled AND boot_id = b.boot_id ORDER BY start_us DESC LIMIT 1"
+        return self._marks(f"mark IN (SELECT ({own}) FROM boots AS b)", ())
+
+    def nodes(self) -> list[Mark]:
+        """Return every node's newest Report by wall clock, by node."""
+        number = "row_number() OVER (PARTITION BY node ORDER BY end_unix_us DESC, end_us DESC) AS place"
+        own = "SELECT max(end_unix_us) FROM marks WHERE settled AND boot_id = b.boot_id"
+        query = (
+            f"SELECT {_MARK} FROM (SELECT *, {number} FROM marks JOIN boots USING (boot_id) WHERE settled "
+            f"AND (boot_id, end_unix_us) IN (SELECT boot_id, ({own}) FROM boots AS b)) "
+            "WHERE place = 1 ORDER BY node"
+        )
+        return [_mark(row) for row in self._rows(query)]
+
+    def ended(self, from_us: int, to_us: int, node: str | None) -> list[Mark]:
+        """Return the Reports that ended in a range of wall clock, by node and end."""
+        own, parameters = _of(node)
+        condition = f"{own} AND end_unix_us > ? AND end_unix_us <= ? ORDER BY node, end_unix_us, end_us"
+        return self._marks(condition, [*parameters, from_us, to_us])
+
+    def parted(self, from_us: int, to_us: int, node: str | None) -> list[tuple[Mark, Mark]]:
+        """Return each Report that began in a range of wall clock apart from the one before it, with that."""
+        own, parameters = _of(node)
+        query = f"""
+            SELECT after.mark, before.mark FROM marks AS after JOIN marks AS before ON before.mark = (
+                SELECT mark FROM marks WHERE settled AND boot_id = after.boot_id AND start_us < after.start_us
+                ORDER BY start_us DESC LIMIT 1)
+            WHERE after.settled AND {own.replace("boot_id", "after.boot_id")}
+                AND after.end_unix_us > ? AND after.end_unix_us <= ?
+                AND after.start_unix_us > ? AND after.start_unix_us <= ?
+                AND NOT (before.end_us = after.start_us AND before.last_uj = after.first_uj
+                         AND before.layout = after.layout)
+            """
+        ends = [from_us, to_us + MAX_INTERVAL_US]
+        with self._using:
+            numbers = self._rows(query, [*parameters, *ends, from_us, to_us])
+            marks = self._numbered({number for pair in numbers for number in pair})
+        return [(marks[before], marks[after]) for after, before in numbers]
+
+    def _numbered(self, numbers: set[int]) -> dict[int, Mark]:
+        found: dict[int, Mark] = {}
+        asked = sorted(numbers)
+        for begin in range(0, len(asked), _AT_ONCE):
+            part = asked[begin : begin + _AT_ONCE]
+            some = ", ".join("?" * len(part))
+            query = f"SELECT mark, {_MARK} FROM marks JOIN boots USING (boot_id) WHERE mark IN ({some})"
+            found |= {row[0]: _mark(row[1:]) for row in self._rows(query, part)}
+        return found
+
+    def around(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Mark]:
+        """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
+        own = "settled AND boot_id = (SELECT boot_id FROM boots WHERE node = ?1 AND boot = ?2)"
+        touching = f"SELECT mark FROM marks WHERE {own} AND end_us >= ?3 AND start_us <= ?4"
+        before = f"SELECT mark FROM marks WHERE {own} AND end_us < ?3 ORDER BY start_us DESC LIMIT 1"
+        after = f"SELECT mark FROM marks WHERE {own} AND start_us > ?4 ORDER BY start_us LIMIT 1"
+        parts = " UNION ".join(f"SELECT mark FROM ({part})" for part in (touching, before, after))
+        return self._marks(f"mark IN ({parts}) ORDER BY start_us", (node, boot, start_us, end_us))
+
+    def reserve(self, places: Sequence[Place]) -> list[str]:
+        """Give each Report a clock under which its slots are its own; durable when this returns."""
+        clocks = [""] * len(places)
+        with self._transaction():
+            for i in sorted(range(len(places)), key=lambda i: places[i].mark.start_us):
+                clocks[i] = self._reserve(places[i])
+        return clocks
+
+    def _reserve(self, place: Place) -> str:
+        mark, newest = place.mark, self._last_slot.get(place.mark.node, 0)
+        taken = self._taken(place) if place.first_slot <= newest else []
+        self._last_slot[mark.node] = max(newest, place.last_slot)
+        for found, start_us, digest, clock in taken:
+            if (found, start_us, digest) == (mark.boot, mark.start_us, place.digest):
+                return clock
+        used = {clock for *_, clock in taken}
+        clock = next(c for c in ("", *map(str, range(1, 1 << 20))) if c not in used)
+        boot = (mark.node, mark.boot)
+        self._connection.execute("INSERT OR IGNORE INTO boots (node, boot) VALUES (?, ?)", boot)
+        ((boot_id,),) = self._rows("SELECT boot_id FROM boots WHERE node = ? AND boot = ?", boot)
+        row = [boot_id, 0, clock, mark.end_unix_us, mark.start_us, mark.end_us, mark.start_unix_us]
+        row += [mark.ledger_rows, mark.unread_us, mark.raised_uj, mark.layout.to_bytes(8, "big")]
+        row += [mark.interval_us, mark.first_uj, mark.last_uj, place.first_slot, place.last_slot]
+        marks = ", ".join("?" * (len(row) + 1))
+        self._connection.execute(f"INSERT INTO marks ({_PLACED}) VALUES ({marks})", [*row, place.digest])
+        return clock
+
+    def _taken(self, place: Place) -> list[tuple[bytes, int, bytes, str]]:
+        """Return who has any of a place's slots: boot, start, digest and clock."""
+        own, parameters = _of(place.mark.node)
+        # A Report whose last slot is behind these may have begun before them: no longer ago than one lasts.
+        latest_us = place.last_slot * _SLOT_US + MAX_INTERVAL_US + _LATEST_SLOT_US
+        return self._rows(
+            f"SELECT boot, start_us, digest, clock FROM marks JOIN boots USING (boot_id) WHERE {own} "
+            "AND end_unix_us >= ? AND end_unix_us <= ? AND last_slot >= ? AND first_slot <= ?",
+            [
+                *parameters,
+                place.first_slot * _SLOT_US - _LATEST_SLOT_US,
+                latest_us,
+                place.first_slot,
+                place.last_slot,
+            ],
+        )
+
+    def settle(self, kept: Mapping[Name, bytes], digests: Mapping[Name, bytes], told: Told) -> None:
+        """Take Reports for stored, in one transaction with what they told and with what is kept of them."""
+        hashes = [(node, hash_.to_bytes(8, "big"), content) for node, hash_, content in told.layouts]
+        jobs = [(j.job, j.node, j.source, j.name, j.user, j.start_unix_us) for j in told.jobs]
+        sources = [(*of, *said) for of, said in (told.sources or {}).items()]
+        with self._transaction():
+            run = self._connection.executemany
+            run("INSERT OR IGNORE INTO layouts VALUES (?, ?, ?)", hashes)
+            run(
+                "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "name = iif(name = '', excluded.name, name), "
+                "user_name = iif(user_name = '', excluded.user_name, user_name)",
+                jobs,
+            )
+            run(
+                "INSERT INTO job_ends VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "end_unix_us = excluded.end_unix_us, exit_status = excluded.exit_status "
+                "WHERE excluded.end_unix_us > end_unix_us",
+                told.ends,
+            )
+            run("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?)", sources)
+            for name, content in kept.items():
+                self._settle(name, digests[name], content)
+
+    def _settle(self, name: Name, digest: bytes, content: bytes) -> None:
+        found = self._connection.execute(
+            "UPDATE marks SET settled = 1 WHERE NOT settled AND digest = ?4 AND start_us = ?3 AND boot_id = "
+            "(SELECT boot_id FROM boots WHERE node = ?1 AND boot = ?2) RETURNING mark",
+            (*name, digest),
+        ).fetchall()
+        if len(found) != 1:
+            raise StoreError(f"facts {self._path}: Report {name[2]} of {name[0]} has no place of its own")
+        self._connection.execute("INSERT INTO kept VALUES (?, ?)", (found[0][0], content))
+
+    def kept(self, from_us: int, to_us: int, node: str | None) -> dict[Name, bytes]:
+        """Return what is kept of the Reports that ended in a range of wall clock."""
+        own, parameters = _of(node)
+        rows = self._rows(
+            "SELECT node, boot, start_us, content "
+            "FROM kept JOIN marks USING (mark) JOIN boots USING (boot_id) "
+            f"WHERE {own} AND end_unix_us > ? AND end_unix_us <= ?",
+            [*parameters, from_us, to_us],
+        )
+        return {row[:3]: row[3] for row in rows}
+
+    def kept_marks(self) -> list[Mark]:
+        """Return the Reports of which something is kept, oldest first."""
+        return self._marks("mark IN (SELECT mark FROM kept) ORDER BY mark", ())
+
+    def release(self, names: Sequence[Name]) -> None:
+        """Forget what is kept of Reports; their marks stay."""
+        with self._transaction():
+            self._connection.executemany(
+                "DELETE FROM kept WHERE mark IN (SELECT mark FROM marks JOIN boots USING (boot_id) "
+                "WHERE node = ? AND boot = ? AND start_us = ?)",
+                names,
+            )
+
+    def forget(self, before_us: int) -> None:
+        """Forget the Reports that ended before a wall clock."""
+        with self._transaction():
+            old = "SELECT mark FROM marks WHERE end_unix_us < ?"
+            self._connection.execute(f"DELETE FROM kept WHERE mark IN ({old})", (before_us,))
+            self._connection.execute("DELETE FROM marks WHERE end_unix_us < ?", (before_us,))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._using:
+            self._connection.close()
+
+
+def _of(node: str | None) -> tuple[str, list[Any]]:
+    if node is None:
+        return "true", []
+    return "boot_id IN (SELECT boot_id FROM boots WHERE node = ?)", [node]
+
+
+def _mark(row: Sequence[Any]) -> Mark:
+    columns = list(row)
+    columns[10] = int.from_bytes(columns[10], "big")
+    return Mark(*columns)

@@ -1,0 +1,37 @@
+"""Energy by account and step from ledger rows: what an interval was booked, spread evenly over its time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from joulebook.collector.ingest.decode import MAX_INTERVAL_US
+from joulebook.collector.store.protocol import Range
+
+# (account, energy µJ, start and end of its interval)
+Booked = tuple[str, int, int, int]
+
+
+def around(from_us: int, to_us: int, node: str | None) -> Range:
+    """Return the range in which every interval ends that may touch (from_us, to_us]."""
+    return Range(from_us, to_us + MAX_INTERVAL_US, node)
+
+
+def spread(booked: Iterable[Booked], from_us: int, to_us: int, step_us: int) -> list[tuple[str, int, int]]:
+    """Spread energy evenly over the time of its interval; return (account, step, µJ), none that is 0.
+
+    Up to a moment it is rounded down to whole µJ, so what lies between moments adds up to the whole.
+    """
+    sums: dict[tuple[str, int], int] = defaultdict(int)
+    for account, energy_uj, began_us, ended_us in booked:
+        at_us, until_us = max(began_us, from_us), min(ended_us, to_us)
+        if not energy_uj or at_us >= until_us:
+            continue
+        length_us = ended_us - began_us
+        while at_us < until_us:
+            step = (at_us - from_us) // step_us
+            next_us = min(from_us + (step + 1) * step_us, until_us)
+            upto = energy_uj * (next_us - began_us) // length_us
+            sums[account, step] += upto - energy_uj * (at_us - began_us) // length_us
+            at_us = next_us
+    return [(account, step, uj) for (account, step), uj in sums.items() if uj]

@@ -1,0 +1,177 @@
+"""What is stored of one Report, as samples: each a series' name and labels, a time in ms, and an integer.
+
+A sample is a float64, and a server that keeps it as digits and a power of ten rounds beyond 2^53. So whole
+numbers are kept below 2^50, and what is above that in a series of its own, whose name ends in _high.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import msgspec
+import numpy as np
+
+from joulebook.collector.facts.mark import Ints, Mark
+from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ledger.book import Books
+from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store.influxdb_lines import stored_values
+from joulebook.v1.catalogue import catalogue
+
+LOW_BITS = 50
+LOW = (1 << LOW_BITS) - 1
+HIGH = "_high"
+# A ledger row's fields, in order. The last two are for dashboards, and energy_uj tells that the row is there.
+# What is 0 of the others is left out.
+ENERGIES = [f"{name}_active_uj" for name in CLASSES] + [f"{name}_idle_uj" for name in CLASSES]
+SUMS = [*ENERGIES, "modelled_uj", "systematic_uj", "variance_uj2"]
+ROW = [*SUMS, "energy_uj", "idle_uj"]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What names a series, but for what is only there to be looked at."""
+
+    metric: str
+    node: str
+    clock: str = ""
+    domain: str = ""
+    device: str = ""
+    workload: str = ""
+    account: str = ""
+
+
+# Times in order, each once, and values.
+Samples = dict[Series, tuple[Ints, Ints]]
+
+
+def slots_of(start_unix_us: int, interval_us: Ints) -> Ints:
+    """Return the ms at which intervals are stored: where they end, or later where one took that already."""
+    place = np.arange(len(interval_us))
+    unix_ms = (start_unix_us + np.cumsum(interval_us)) // 1000
+    return np.maximum.accumulate(unix_ms - place) + place
+
+
+def slots(mark: Mark) -> Ints:
+    """Return the ms at which a Report's intervals are stored; its ledger rows are at the last."""
+    return slots_of(mark.start_unix_us, mark.ticks_us()[1])
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    values: bytes
+    accounts: list[str]
+    rows: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """A Report's readings (series, 1 + intervals) and its ledger rows (accounts, as ROW)."""
+
+    values: Ints
+    accounts: list[str]
+    rows: Ints
+
+    @cached_property
+    def packed(self) -> bytes:
+        """Return all of it as bytes."""
+        return msgspec.msgpack.encode(_Packed(self.values.tobytes(), self.accounts, self.rows.tobytes()))
+
+    @classmethod
+    def unpacked(cls, compressed: bytes, layout: NodeLayout) -> Content:
+        """Read what compressed() gave."""
+        found = msgspec.msgpack.decode(zlib.decompress(compressed), type=_Packed)
+        values = np.frombuffer(found.values, dtype=np.int64).reshape(len(layout.series), -1)
+        rows = np.frombuffer(found.rows, dtype=np.int64).reshape(-1, len(ROW))
+        return cls(values, found.accounts, rows)
+
+    def compressed(self) -> bytes:
+        """Return all of it as few bytes."""
+        return zlib.compress(self.packed, 1)
+
+    def digest(self, mark: Mark) -> bytes:
+        """Return what tells it from any other content of any Report."""
+        place = f"{mark.layout:016x} {mark.start_unix_us} {mark.interval_us} ".encode()
+        return hashlib.blake2b(place + self.packed, digest_size=16).digest()
+
+    def readings(self, layout: NodeLayout) -> Ints:
+        """Return the value of each series in each interval."""
+        return stored_values(self.values, layout.is_counter[:, None])
+
+    def samples(self, layout: NodeLayout, mark: Mark, metrics: Iterable[str] | None = None) -> Samples:
+        """Return the samples, of some metrics if they are named."""
+        wanted = None if metrics is None else set(metrics)
+        times = slots(mark)
+        found: Samples = {}
+
+        def add(series: Series, at: Ints, values: Ints) -> None:
+            found[series] = (at, values & LOW)
+            if (beyond := values > LOW).any():
+                found[_high(series)] = (at[beyond], values[beyond] >> LOW_BITS)
+
+        readings = self.readings(layout)
+        for row, key in enumerate(layout.series):
+            entry = catalogue()[key.metric]
+            name = f"{entry.subject}_{entry.name}"
+            if wanted is None or name in wanted:
+                own = (key.domain, key.device, key.workload)
+                add(Series(name, mark.node, mark.clock, *own), times, readings[row])
+        for account, row_values in zip(self.accounts, self.rows, strict=True):
+            for field, value in zip(ROW, row_values, strict=True):
+                name = f"ledger_{field}"
+                if (value or field in ROW[-2:]) and (wanted is None or name in wanted):
+                    add(Series(name, mark.node, mark.clock, account=account), times[-1:], value[None])
+        return found
+
+
+def _high(series: Series) -> Series:
+    return replace(series, metric=series.metric + HIGH)
+
+
+def contents_of(reports: list[Decoded], books: Books) -> list[Content]:
+    """Return what is to be stored of each Report."""
+    energies = np.hstack([books.active_uj, books.idle_uj])
+    errors = np.stack([books.modelled_uj, books.systematic_uj, books.variance_uj2], axis=1)
+    whole = np.stack([energies.sum(axis=1), books.idle_uj.sum(axis=1)], axis=1)
+    rows = np.hstack([energies, errors, whole])
+    bounds = np.searchsorted(books.report, np.arange(len(reports) + 1)).tolist()
+    return [
+        Content(decoded.readings.values, books.account[begin:end], rows[begin:end])
+        for decoded, begin, end in zip(reports, bounds[:-1], bounds[1:], strict=True)
+    ]
+
+
+def joined(parts: Iterable[Samples]) -> Samples:
+    """Join samples, each time once: what is there twice is there twice the same."""
+    found: dict[Series, list[tuple[Ints, Ints]]] = defaultdict(list)
+    for part in parts:
+        for series, both in part.items():
+            found[series].append(both)
+    result = {}
+    for series, some in found.items():
+        times, values = (np.concatenate([pair[i] for pair in some]) for i in (0, 1))
+        once, first = np.unique(times, return_index=True)
+        result[series] = (once, values[first])
+    return result
+
+
+def whole(samples: Mapping[Series, tuple[Ints, Ints]]) -> Samples:
+    """Put each series and what is above it together again."""
+    result = {}
+    for series, (times, values) in samples.items():
+        if series.metric.endswith(HIGH):
+            continue
+        if (above := samples.get(_high(series))) is not None:
+            place = np.searchsorted(times, above[0])
+            fits = times[np.minimum(place, len(times) - 1)] == above[0]
+            both = values.copy()
+            both[place[fits]] += above[1][fits] << LOW_BITS
+            result[series] = (times, both)
+        else:
+            result[series] = (times, values)
+    return result

@@ -1,0 +1,195 @@
+"""What is asked of a store in VictoriaMetrics.
+
+Marks say which samples count. Of Reports that the server may not show or may lose yet, the samples come from
+what the facts keep of them: an answer never depends on how far the server is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from joulebook.collector.facts.mark import Mark, Name
+from joulebook.collector.facts.protocol import Facts
+from joulebook.collector.ingest.sequence import Span
+from joulebook.collector.ledger.gaps import Edge
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store import samples as readings
+from joulebook.collector.store.protocol import (
+    AccountRow,
+    JobRow,
+    NodeRow,
+    Points,
+    Range,
+    RawEnergy,
+    StoreError,
+    TimeRow,
+)
+from joulebook.collector.store.spread import around, spread
+from joulebook.collector.store.victoriametrics.content import Content, Samples, joined, slots, whole
+from joulebook.collector.store.victoriametrics.exported import exported
+from joulebook.collector.store.victoriametrics.ledger import METRICS, WHOLE, Vouched, account_rows, booked
+from joulebook.collector.store.victoriametrics.server import VictoriaServer
+from joulebook.collector.store.window import Window, gap_of
+from joulebook.v1 import metrics_pb2 as metrics
+from joulebook.v1 import report_pb2
+from joulebook.v1.catalogue import MetricEntry, catalogue
+
+_LAYOUTS = 10_000
+_ENERGY = catalogue()[metrics.METRIC_DOMAIN_ENERGY]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A range's Reports and gaps, and what the facts keep of some of the Reports."""
+
+    window: Window
+    kept: dict[Name, bytes]
+
+
+class Reads:
+    """The reading half. Only Reports that have their mark are seen, whatever else was written."""
+
+    def __init__(self, server: VictoriaServer, facts: Facts) -> None:
+        self._server = server
+        self._facts = facts
+        self._layouts: dict[tuple[str, int], NodeLayout] = {}
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Reads]:
+        """Give one set of Reports to several questions about the same range."""
+        frozen = _Frozen(self._server, self._facts)
+        frozen._layouts = self._layouts
+        yield frozen
+
+    def _seen(self, selected: Range) -> _Seen:
+        asked = (selected.from_us, selected.to_us, selected.node)
+        parted = (gap_of(*pair, self._known_layout) for pair in self._facts.parted(*asked))
+        window = Window(self._facts.ended(*asked), [gap for gap in parted if gap is not None])
+        # After the marks: what is not kept any more is with the server for good.
+        return _Seen(window, self._facts.kept(*asked))
+
+    def layout(self, node: str, hash_: int) -> NodeLayout | None:
+        """Return a layout that a stored Report was sent with."""
+        found = self._layouts.get((node, hash_))
+        if found is None and (serialized := self._facts.layout(node, hash_)) is not None:
+            if len(self._layouts) > _LAYOUTS:
+                self._layouts.clear()
+            found = NodeLayout(hash_, report_pb2.Layout.FromString(serialized))
+            self._layouts[node, hash_] = found
+        return found
+
+    def _known_layout(self, node: str, hash_: int) -> NodeLayout:
+        found = self.layout(node, hash_)
+        if found is None:
+            raise StoreError(f"facts: layout {hash_:016x} of {node} is missing, though its Reports are there")
+        return found
+
+    def _span(self, mark: Mark) -> Span:
+        return mark.span(self._known_layout(mark.node, mark.layout))
+
+    def tails(self) -> dict[tuple[str, bytes], Span]:
+        """Return the last Report's span of every boot of every node."""
+        return {(mark.node, mark.boot): self._span(mark) for mark in self._facts.tails()}
+
+    def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
+        """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
+        return [self._span(mark) for mark in self._facts.around(node, boot, start_us, end_us)]
+
+    def nodes(self) -> list[NodeRow]:
+        """Return every node, by name."""
+        sources = self._facts.sources()
+        return [
+            NodeRow(
+                mark.node,
+                self._known_layout(mark.node, mark.layout),
+                mark.boot,
+                mark.end_unix_us,
+                sources.get(mark.node, {}),
+            )
+            for mark in self._facts.nodes()
+        ]
+
+    def jobs(self) -> list[JobRow]:
+        """Return every job on every node, by job and node."""
+        return self._facts.jobs()
+
+    def _samples(self, seen: _Seen, names: Sequence[str], node: str | None, **labels: str | None) -> Samples:
+        """Return the samples of some metrics that a range's Reports may have, and of others perhaps."""
+        marks, parts = seen.window.marks, []
+        for mark in marks:
+            if (kept := seen.kept.get(mark.name)) is not None:
+                layout = self._known_layout(mark.node, mark.layout)
+                parts.append(Content.unpacked(kept, layout).samples(layout, mark, names))
+        there = [slots(mark) for mark in marks if mark.name not in seen.kept]
+        if there:
+            stretch = int(min(s[0] for s in there)), int(max(s[-1] for s in there))
+            # First, so that where both have a sample it is the server's: it is what is stored.
+            found = exported(self._server, self._facts.books, *stretch, names, {"node": node} | labels)
+            parts.insert(0, found)
+        return whole(joined(parts))
+
+    def accounts(self, selected: Range) -> list[AccountRow]:
+        """Return what each account received on each node, from the ledger."""
+        seen, account = self._seen(selected), selected.account
+        samples = self._samples(seen, METRICS, selected.node, account=account)
+        if account is not None:
+            samples = {series: both for series, both in samples.items() if series.account == account}
+        return account_rows(samples, Vouched(seen.window.marks), seen.window.gaps, account)
+
+    def energy_over_time(
+        self, from_us: int, to_us: int, step_us: int, node: str | None
+    ) -> list[tuple[str, int, int]]:
+        """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0."""
+        seen = self._seen(around(from_us, to_us, node))
+        rows = booked(self._samples(seen, [WHOLE], node), Vouched(seen.window.marks), seen.window.gaps)
+        return spread(rows, from_us, to_us, step_us)
+
+    def watched(self, selected: Range) -> list[TimeRow]:
+        """Return how each node was watched."""
+        return self._seen(selected).window.watched()
+
+    def raw_energy(self, selected: Range) -> list[RawEnergy]:
+        """Return raw readings of energy, for the check of the books."""
+        seen = self._seen(selected)
+        stored = self._stored(seen, _ENERGY, selected.node, None)
+        return readings.raw_energy(stored, seen.window.marks, slots, self._known_layout)
+
+    def raw_gaps(self, selected: Range) -> list[tuple[Edge, Edge]]:
+        """Return the raw readings on both sides of every gap, for the check of the books."""
+        return [(one.before, one.after) for one in self._seen(selected).window.gaps]
+
+    def points(self, selected: Range, metric: int, subject: str | None) -> list[Points]:
+        """Return the series of a metric, of one subject where it is named."""
+        entry = catalogue()[metric]
+        if subject and entry.subject == "node":
+            return []
+        seen = self._seen(selected)
+        stored = self._stored(seen, entry, selected.node, subject)
+        return readings.points(stored, seen.window.marks, slots, entry)
+
+    def _stored(
+        self, seen: _Seen, entry: MetricEntry, node: str | None, subject: str | None
+    ) -> readings.Stored:
+        labels = {entry.subject: subject} if len(entry.subjects) == 1 else {}
+        samples = self._samples(seen, [f"{entry.subject}_{entry.name}"], node, **labels)
+        return {
+            (s.node, s.clock, (s.domain, s.device, s.workload)): both
+            for s, both in samples.items()
+            if not subject or subject in (s.domain, s.device, s.workload, f"{s.workload}/{s.domain}")
+        }
+
+
+class _Frozen(Reads):
+    """Reads that keep the set of Reports they saw first."""
+
+    def __init__(self, server: VictoriaServer, facts: Facts) -> None:
+        super().__init__(server, facts)
+        self._first: dict[tuple[int, int, str | None], _Seen] = {}
+
+    def _seen(self, selected: Range) -> _Seen:
+        key = (selected.from_us, selected.to_us, selected.node)
+        if key not in self._first:
+            self._first[key] = super()._seen(selected)
+        return self._first[key]

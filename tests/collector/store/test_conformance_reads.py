@@ -1,0 +1,92 @@
+"""Every store answers alike: the same history gives the same answers to each read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from joulebook.collector.store.protocol import Range, Store
+from joulebook.v1 import report_pb2
+from joulebook.v1.catalogue import by_name
+from tests.collector.store.conftest import Kind
+from tests.collector.store.told import RANGES, READS, points, span, tails
+from tests.simulated.cluster import ENDED_JOB, JOB, Cluster
+from tests.simulated.delivery import EVER, decoded, deliver
+from tests.simulated.node import BOOT, Load, SimulatedNode
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("selected", RANGES, ids=str)
+def test_reads_of_a_range(store: Store, truth: Cluster, read: str, selected: Range) -> None:
+    """Each read gives the same of every range, and within a snapshot too."""
+    expected = READS[read](truth.store, selected)
+    assert READS[read](store, selected) == expected
+    with store.snapshot() as frozen:
+        assert READS[read](frozen, selected) == expected  # type: ignore[arg-type]  # it only reads
+
+
+def test_account_of_a_range(store: Store, truth: Cluster) -> None:
+    """One account's rows are those that it has among all."""
+    for account in (f"job:{JOB}", f"job:{ENDED_JOB}", "idle", "unattributed", "nobody"):
+        selected = Range(0, EVER.to_us, account=account)
+        assert store.accounts(selected) == truth.store.accounts(selected)
+
+
+def test_points_of_workloads_on_gpus(kind: Kind) -> None:
+    """Of two workloads on two GPUs each has its own series on each, also by one name or by both."""
+    gpus = [("gpu.0", report_pb2.SOURCE_KIND_COUNTER), ("gpu.1", report_pb2.SOURCE_KIND_COUNTER)]
+    node = SimulatedNode(domains=gpus)
+    shares = {"a/b": {"gpu.0": 100_000, "gpu.1": 200_000}, "c": {"gpu.0": 300_000, "gpu.1": 400_000}}
+    node.begin([Load(name, gpu_ppm=own) for name, own in shares.items()])
+    node.tick()
+    store = kind.opened()
+    deliver(store, [decoded(node, [node.report()])])
+    metric = by_name()["workload_gpu_utilisation_ppm"].number
+
+    def found(subject: str | None) -> dict[tuple[str, str], int]:
+        points = store.points(EVER, metric, subject)
+        return {(p.key.workload, p.key.domain): p.values.item() for p in points}
+
+    every = {(name, gpu): ppm for name, own in shares.items() for gpu, ppm in own.items()}
+    assert found(None) == every
+    assert found("a/b") == {key: ppm for key, ppm in every.items() if key[0] == "a/b"}
+    assert found("gpu.1") == {key: ppm for key, ppm in every.items() if key[1] == "gpu.1"}
+    assert found("a/b/gpu.0") == {("a/b", "gpu.0"): 100_000}
+
+
+def test_points_of_a_subject(store: Store, truth: Cluster) -> None:
+    """A subject that is named has its own series, and one that a metric does not have none."""
+    for metric, subject in (
+        ("energy_uj", "cpu.0"),
+        ("cpu_us", JOB),
+        ("cpu_busy_us", "x"),
+        ("cpu_busy_us", ""),
+    ):
+        number = by_name()[metric].number
+        assert points(store, EVER, number, subject) == points(truth.store, EVER, number, subject)
+
+
+def test_tails_and_spans(store: Store, truth: Cluster) -> None:
+    """The last Report of each boot, and those around any stretch of a boot's clock, are the same."""
+    assert tails(store) == tails(truth.store)
+    for start_us in range(40_000_000, 110_000_000, 5_000_000):
+        for end_us in (start_us, start_us + 12_000_000):
+            asked = ("n1", BOOT, start_us, end_us)
+            assert [*map(span, store.spans(*asked))] == [*map(span, truth.store.spans(*asked))]
+    assert store.spans("n1", bytes(16), 0, 1) == store.spans("n9", BOOT, 0, 1) == []
+
+
+def test_nodes_jobs_and_layouts(store: Store, truth: Cluster) -> None:
+    """Nodes, jobs and layouts are told alike."""
+
+    def told(of: Store) -> list[Any]:
+        return [(r.node, r.layout.serialized, r.boot, r.last_unix_us, dict(r.sources)) for r in of.nodes()]
+
+    assert told(store) == told(truth.store)
+    assert store.jobs() == truth.store.jobs()
+    for report in truth.reports:
+        found = store.layout(report.node, report.layout_hash)
+        assert found is not None
+        assert found.hash == report.layout_hash
+    assert store.layout("n1", 1) is store.layout("", 0) is None
