@@ -150,7 +150,7 @@ def request(common: bytes, own: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """What a collector took for a cluster: cores, MiB, samples acknowledged a second, bytes a sample on disk."""
+    """What a collector took for a cluster: cores, MiB, samples acknowledged a second, bytes a sample."""
 
     cores: float
     memory_mib: float

@@ -8,7 +8,6 @@ from types import TracebackType
 from joulebook.collector.alerts.config import AlertsConfig
 from joulebook.collector.config import CollectorConfig
 from joulebook.collector.main import Addresses, serve
-from joulebook.collector.store.influxdb_address import is_influxdb
 
 
 class LiveCollector:
@@ -17,7 +16,7 @@ class LiveCollector:
     def __init__(self, store: Path | str, alerts: AlertsConfig | None = None, /, **config: object) -> None:
         given = {"http": "127.0.0.1:0", "grpc": "127.0.0.1:0", "commit_interval_s": 0.01, "max_future_s": 1e9}
         # Not in this machine's state directory, where the store names no file beside which they could be.
-        self._alerts = alerts or AlertsConfig(file=":memory:" if is_influxdb(str(store)) else "")
+        self._alerts = alerts or AlertsConfig(file=":memory:" if "://" in str(store) else "")
         self._config = CollectorConfig(store=str(store), **(given | config))  # type: ignore[arg-type]
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
