@@ -1,7 +1,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: env run test check format stubs dashboards packages bench clean
+.PHONY: env run test check format stubs dashboards packages bench simulate clean
 
 # Everything needed to run and to work on joulebook, in .venv.
 env: .venv/.done
@@ -50,6 +50,10 @@ dashboards: env
 # Costs and rates beside the peers', measured in one run; writes build/bench.json.
 bench: env packages
 	python -m tests.bench
+
+# Agents, network, collectors and stores under seeded faults: SEEDS=10000 FROM=0 JOBS=2, or SEED=123 with its trace.
+simulate: env
+	python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200) --from $(or $(FROM),0) $(if $(JOBS),--jobs $(JOBS)))
 
 clean:
 	rm -rf .venv build

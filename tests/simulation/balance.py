@@ -90,17 +90,7 @@ def settle(world: World) -> Balance:
         if Counter(map(_key, gaps)) != Counter(map(_key, world.store.gaps())):
             world.oracle.problems.append("the booked gaps are not those between the stored reports")
         booked = _booked(ordered, list(world.store.gaps()))
-    expected: Counter[str] = Counter()
-    for boot, own in by_boot.items():
-        truth = Truth(world, boot)
-        for one in own:
-            uj, _ = truth.drawn_uj(one.decoded.start_us, one.decoded.end_us)
-            expected[boot[0]] += uj
-        for before, after in pairwise(own):
-            if before.decoded.end_us <= after.decoded.start_us:
-                uj, unknowable_uj = truth.drawn_uj(before.decoded.end_us, after.decoded.start_us)
-                expected[boot[0]] += uj
-                balance.unknowable_uj += unknowable_uj
+    expected, balance.unknowable_uj = _expected(world, by_boot)
     for node in sorted(expected.keys() | {n for n, _ in booked}):
         uj = sum(v for (n, _), v in booked.items() if n == node)
         balance.lost_uj += max(0, expected[node] - uj)
@@ -110,6 +100,23 @@ def settle(world: World) -> Balance:
         if uj != expected[node]:
             world.oracle.problems.append(f"{node}: {uj} µJ are booked, {expected[node]} µJ were delivered")
     return balance
+
+
+def _expected(world: World, by_boot: dict[Boot, list[Stored]]) -> tuple[Counter[str], int]:
+    """Return what each node's meters delivered while it was watched or counted, and what nobody can know."""
+    expected: Counter[str] = Counter()
+    lost_uj = 0
+    for boot, own in by_boot.items():
+        truth = Truth(world, boot)
+        for one in own:
+            uj, _ = truth.drawn_uj(one.decoded.start_us, one.decoded.end_us)
+            expected[boot[0]] += uj
+        for before, after in pairwise(own):
+            if before.decoded.end_us <= after.decoded.start_us:
+                uj, unknowable_uj = truth.drawn_uj(before.decoded.end_us, after.decoded.start_us)
+                expected[boot[0]] += uj
+                lost_uj += unknowable_uj
+    return expected, lost_uj
 
 
 def _gaps(boot: Boot, own: list[Stored]) -> list[PlacedGap]:

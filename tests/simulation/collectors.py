@@ -96,7 +96,11 @@ class Collector:
         """Take a connection."""
         self._connections.append(connection)
         task = self.world.loop.spawn(self.process, self._serve(connection))
-        connection.lost = task.cancel
+
+        def lost() -> None:
+            task.cancel()
+
+        connection.lost = lost
 
     async def _serve(self, connection: Connection) -> None:
         """Do as the gRPC server does: hand requests in as they are asked for, and answers out."""

@@ -17,6 +17,7 @@ from tests.simulation.stores import Outage
 
 if TYPE_CHECKING:
     from tests.simulation.agents import Node
+    from tests.simulation.collectors import Host
     from tests.simulation.world import World
 
 _DAY_S = 86_400.0
@@ -144,7 +145,8 @@ def no_store(world: World, rng: Random) -> None:
 def step_clock(world: World, rng: Random) -> None:
     """Set a wall clock, forth or back."""
     step_us = rng.choice([-1, 1]) * rng.choice([1_000_000, 100_000_000, 1_000_000_000])
-    rng.choice([*world.nodes, *world.hosts]).wall_offset_us += step_us
+    clocks: list[Node | Host] = [*world.nodes, *world.hosts]
+    rng.choice(clocks).wall_offset_us += step_us
 
 
 def repeat(world: World, rng: Random) -> None:

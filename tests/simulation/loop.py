@@ -61,6 +61,7 @@ class Process:
 
 class _Handle(asyncio.TimerHandle):
     __slots__ = ("process",)
+    process: Process
 
 
 class Loop(asyncio.BaseEventLoop):
@@ -84,7 +85,7 @@ class Loop(asyncio.BaseEventLoop):
         """Return the simulated time in seconds."""
         return self._now_s
 
-    def call_soon(  # type: ignore[override]
+    def call_soon(
         self, callback: Callable[..., object], *args: object, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """Run a callback after those that its process has waiting."""
@@ -92,9 +93,9 @@ class Loop(asyncio.BaseEventLoop):
         self._enqueue(handle)
         return handle
 
-    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+    call_soon_threadsafe = call_soon
 
-    def call_at(  # type: ignore[override]
+    def call_at(
         self,
         when: float,
         callback: Callable[..., object],
@@ -107,7 +108,7 @@ class Loop(asyncio.BaseEventLoop):
         heappush(self._timers, (when, self._order.random(), self._count, handle))
         return handle
 
-    def call_later(  # type: ignore[override]
+    def call_later(
         self,
         delay: float,
         callback: Callable[..., object],
@@ -192,7 +193,7 @@ class Loop(asyncio.BaseEventLoop):
         if not task.cancelled() and (error := task.exception()) and not isinstance(error, CrashError):
             self.call_exception_handler({"message": "task", "exception": error})
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         """Run a function as in a thread: beside everything else, switching where it pauses."""
         del executor
         future = self.create_future()
@@ -237,11 +238,11 @@ class Loop(asyncio.BaseEventLoop):
                     thread.throw(greenlet.GreenletExit)
         for task in self.tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            task._log_traceback = False  # type: ignore[attr-defined]
+            task._log_traceback = False
             if not task.done():
                 # It may want to wait for something once more, which nobody will wake it from.
                 with suppress(BaseException):
-                    task.get_coro().close()  # type: ignore[union-attr]
+                    task.get_coro().close()
         self.tasks.clear()
         self.threads.clear()
         self.close()

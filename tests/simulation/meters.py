@@ -64,7 +64,7 @@ class Hardware:
 
 
 class Meter:
-    """Reads the hardware as the meters of the agent do, by the same arithmetic; one for each life of an agent."""
+    """Reads the hardware as the agent's meters do, by the same arithmetic; one for each life of an agent."""
 
     name = "rapl"
 

@@ -1,8 +1,8 @@
 """What must hold: at any instant, and of the books when everything has come to rest.
 
-Lost may be only what the policy of docs/delivery.md says: ticks of no Report yet, what was in memory because the
-disk took nothing, what no sync had reached when the power went, what the spool's bounds dropped. Even then what
-hardware counted on both sides must be in the books, as unattributed.
+Lost may be only what the policy of docs/delivery.md says: ticks of no Report yet, what was in memory
+because the disk took nothing, what no sync had reached when the power went, what the spool's bounds
+dropped. Even then what hardware counted on both sides must be in the books, as unattributed.
 """
 
 from __future__ import annotations
@@ -190,7 +190,8 @@ class Oracle:
             session = agent.way.session
             if session is not None and len(session._on_the_way) > WINDOW:
                 self._problem(f"{node.name}: more is on its way than its window")
-            if agent.files.open_descriptors() > 12:
+            # The lock's, two of each segment that is synced, and a few that are read or written.
+            if agent.files.open_descriptors() > 2 * len(node.disk.names) + 4:
                 self._problem(f"{node.name}: holds {agent.files.open_descriptors()} descriptors")
 
     def rest(self) -> None:

@@ -1,13 +1,14 @@
 """What a store makes durable, and when: two models behind the store's protocol, and a real DuckDB file.
 
-A model keeps Reports and books as they were given to it, so that what is booked twice is there twice. What the
-committer asks of a store is its protocol's: tails(), spans(), commit().
+A model keeps Reports and books as they were given to it, so that what is booked twice is there twice. What
+the committer asks of a store is its protocol's: tails(), spans(), commit().
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 from typing import Protocol
 
@@ -24,7 +25,7 @@ Boot = tuple[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A Report in the store, its ledger rows, and the bytes that tell whether another has the same content."""
+    """A Report in the store, its ledger rows, and the bytes that tell whether another says the same."""
 
     decoded: Decoded
     rows: tuple[Row, ...]
@@ -218,7 +219,7 @@ class Marks:
         gaps = []
         for boot, spans in by_boot.items():
             spans.sort(key=lambda s: s.start.at_us)
-            for before, after in zip(spans, spans[1:], strict=False):
+            for before, after in pairwise(spans):
                 gap = gap_between(before.end, after.start) if before.end.at_us <= after.start.at_us else None
                 if gap is not None:
                     gaps.append(PlacedGap(*boot, gap, after.start_unix_us))

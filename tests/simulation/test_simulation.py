@@ -1,0 +1,66 @@
+"""Some seeds of the simulation, and proof that it can fail."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from joulebook.collector.ingest.committer import Committer
+from joulebook.collector.ingest.sequence import Sequencer
+from tests.simulation.mutations import Mutation
+from tests.simulation.world import simulate
+
+SEEDS = 60
+
+
+def test_nothing_is_lost_and_nothing_counted_twice() -> None:
+    """Under whatever faults, the books hold what the meters delivered, once, as far as anybody can know."""
+    for seed in range(SEEDS):
+        outcome = simulate(seed)
+        assert outcome.problems == [], f"make simulate SEED={seed}"
+        assert (outcome.balance.lost_uj, outcome.balance.twice_uj) == (0, 0)
+
+
+def test_a_seed_replays() -> None:
+    """The same seed takes the same course, event by event."""
+    for seed in (1, 7, 23):
+        assert simulate(seed).trace == simulate(seed).trace
+
+
+class _LosesCommits(Mutation):
+    """Acknowledges every fifth transaction without having written it."""
+
+    def committer(self, committer: Committer) -> Committer:
+        store: Any = committer._store
+        write: Callable[[Any], None] = store.commit
+        calls = 0
+
+        def commit(what: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls % 5:
+                write(what)
+
+        store.commit = commit
+        return committer
+
+
+class _Forgets(Mutation):
+    """Takes every Report for one that follows on whatever came before."""
+
+    def committer(self, committer: Committer) -> Committer:
+        sequencer: Any = committer._sequencer
+        place = Sequencer.place
+
+        def forgetful(batch: Any, _lookup: Any, refused: Any) -> Any:
+            sequencer._tails.clear()
+            return place(sequencer, batch, lambda *_: [], refused)
+
+        sequencer.place = forgetful
+        return committer
+
+
+@pytest.mark.parametrize("mutation", [_LosesCommits(), _Forgets()], ids=lambda m: type(m).__name__)
+def test_a_fault_of_ours_is_found(mutation: Mutation) -> None:
+    """What is broken on purpose is found within the seeds that are run each time."""
+    assert any(simulate(seed, mutation).problems for seed in range(SEEDS))
