@@ -126,7 +126,8 @@ class Loop(asyncio.BaseEventLoop):
     ) -> _Handle:
         context = contextvars.copy_context() if context is None else context
         handle = _Handle(when, callback, args, self, context)
-        handle.process = context.get(_PROCESS) or self._world
+        found: Process | None = context.get(_PROCESS)
+        handle.process = found or self._world
         return handle
 
     def _enqueue(self, handle: _Handle) -> None:
