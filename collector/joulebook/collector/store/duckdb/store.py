@@ -17,8 +17,8 @@ import pyarrow as pa
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.domains import CLASSES
-from joulebook.collector.store.duckdb_ids import Ids
-from joulebook.collector.store.duckdb_reads import Reads
+from joulebook.collector.store.duckdb.ids import Ids
+from joulebook.collector.store.duckdb.reads import Reads
 from joulebook.collector.store.protocol import Commit, StoreError
 from joulebook.v1 import report_pb2
 
@@ -60,7 +60,7 @@ class DuckDBStore(Reads):
                     "name another file, or run the joulebook that made it"
                 )
             return
-        schema = resources.files("joulebook.collector.store").joinpath("schema.sql")
+        schema = resources.files("joulebook.collector.store.duckdb").joinpath("schema.sql")
         with self._connection.cursor() as cursor:
             cursor.execute("BEGIN")
             cursor.execute(schema.read_text())

@@ -16,8 +16,8 @@ from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout
-from joulebook.collector.store import energy_over_time
-from joulebook.collector.store.duckdb_columns import energy_by_layout, points_by_series
+from joulebook.collector.store.duckdb import energy_over_time
+from joulebook.collector.store.duckdb.columns import energy_by_layout, points_by_series
 from joulebook.collector.store.protocol import (
     AccountRow,
     JobRow,
