@@ -1,8 +1,10 @@
-"""`joulebook store`: what a store needs before a collector can use it."""
+"""`joulebook store`: prepare a store, and bring it to this version."""
 
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 
 import click
 
@@ -10,13 +12,14 @@ from joulebook.cli.options import FileOption, configuration
 from joulebook.collector.main import store_path
 from joulebook.collector.store.influxdb_address import EXPECTED, InfluxAddress, is_influxdb
 from joulebook.collector.store.protocol import StoreError
+from joulebook.collector.store.victoriametrics.address import is_victoriametrics
 
 _UNITS = {"h": 3600, "d": 86_400, "w": 604_800}
 
 
 @click.group()
 def store() -> None:
-    """Prepare a store."""
+    """Prepare a store, bring it to this version, check its books."""
 
 
 @store.command()
@@ -57,6 +60,48 @@ def setup(config: str | None, store: str | None, retention: str, org: str) -> No
         raise click.ClickException(str(error)) from error
     for line in done or [f"store {place}: everything is there already"]:
         click.echo(line)
+
+
+@store.command()
+@FileOption
+@click.option("--store", metavar="FILE", help="The embedded store's file.")
+@click.option(
+    "--check", is_flag=True, help="Say what would be done, and do nothing; exit with 1 if it is due."
+)
+def migrate(config: str | None, store: str | None, check: bool) -> None:
+    """Bring an embedded store's tables to this version, after a backup, as a collector does at its start."""
+    path = embedded(store_path(configuration(config, {("collector", "store"): store}).collector))
+    # DuckDB is not loaded for `store setup`.
+    from joulebook.collector.store.duckdb import file as duckdb_file  # noqa: PLC0415
+    from joulebook.collector.store.duckdb.migrations import migration  # noqa: PLC0415
+
+    try:
+        with duckdb_file.opened(path) as connection:
+            planned = migration.plan(connection, path)
+            if not planned.steps:
+                click.echo(f"store {path}: tables of version {planned.found}, the newest; nothing to do")
+                return
+            click.echo(
+                f"store {path}: tables of version {planned.found} become version {planned.newest}; "
+                f"about {planned.about_s:.0f} s, {planned.needed_bytes >> 20} MiB of room, "
+                f"{planned.free_bytes >> 20} MiB are free"
+            )
+            for step in planned.steps:
+                click.echo(f"  {step.version:04d} {step.what}")
+            if check:
+                sys.exit(1)
+            click.echo(f"done; the backup is in {migration.prepare(connection, path)}")
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def embedded(place: str) -> str:
+    """Return the path of an embedded store that is there, or say what is not."""
+    if is_influxdb(place) or is_victoriametrics(place):
+        raise click.ClickException(f"store {place}: a server's; this is for embedded stores, which are files")
+    if not Path(place).is_file():
+        raise click.ClickException(f"store {place}: no such file; name one with --store")
+    return place
 
 
 def _seconds(retention: str) -> int:

@@ -1,8 +1,7 @@
-"""The embedded store commits all of a batch or nothing, and opens only what it made."""
+"""The embedded store commits all of a batch or nothing, and gives readings back as they came."""
 
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from joulebook.collector.ingest.committer import Committer
@@ -60,17 +59,3 @@ def test_readings_are_kept_as_they_came() -> None:
         assert points.values.tolist() == change.tolist()
         assert points.interval_us.tolist() == report.readings.interval_us.tolist()
     store.close()
-
-
-@pytest.mark.parametrize(
-    "statement", ["CREATE TABLE nodes (x INTEGER)", "UPDATE schema_version SET version = 9"]
-)
-def test_tables_of_another_version_are_refused(tmp_path: Path, statement: str) -> None:
-    """A file whose tables are not this version's is left as it is, with what was found and what to do."""
-    path = tmp_path / "books"
-    if statement.startswith("UPDATE"):
-        DuckDBStore(path).close()
-    with duckdb.connect(str(path)) as connection:
-        connection.execute(statement)
-    with pytest.raises(StoreError, match="expected 1; name another file"):
-        DuckDBStore(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ import pyarrow as pa
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.store.duckdb.file import connect
 from joulebook.collector.store.duckdb.ids import Ids
+from joulebook.collector.store.duckdb.migrations import migration
 from joulebook.collector.store.duckdb.reads import Reads
 from joulebook.collector.store.protocol import Commit, StoreError
 from joulebook.v1 import report_pb2
@@ -25,48 +26,20 @@ from joulebook.v1 import report_pb2
 Ints = npt.NDArray[np.int64]
 
 
-# Goes up whenever schema.sql changes.
-SCHEMA_VERSION = 1
-
-
 class DuckDBStore(Reads):
     """A Store in a file, or in memory for a path of ':memory:'."""
 
     def __init__(self, path: Path | str) -> None:
+        connection = connect(path)
         try:
-            connection = duckdb.connect(str(path))
-        except duckdb.Error as error:
-            raise StoreError(
-                f"store {path}: cannot be opened ({error}); is another collector using it?"
-            ) from error
+            migration.prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
         super().__init__(connection)
-        self._make_tables(path)
         self._ids = Ids(connection)
         self._next_interval = self._scalar("SELECT coalesce(max(interval_id) + 1, 0) FROM intervals")
         self._writing = threading.Lock()
-
-    def _make_tables(self, path: Path | str) -> None:
-        """Make the tables of a new file; refuse one whose tables are not these."""
-        made = self._scalar("SELECT count(*) FROM information_schema.tables WHERE table_schema = 'main'")
-        if made:
-            try:
-                version = self._scalar("SELECT version FROM schema_version")
-            except duckdb.CatalogException:
-                version = 0
-            if version != SCHEMA_VERSION:
-                self._connection.close()
-                raise StoreError(
-                    f"store {path}: its tables are of version {version}, expected {SCHEMA_VERSION}; "
-                    "name another file, or run the joulebook that made it"
-                )
-            return
-        schema = resources.files("joulebook.collector.store.duckdb").joinpath("schema.sql")
-        with self._connection.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute(schema.read_text())
-            cursor.execute("CREATE TABLE schema_version (version INTEGER)")
-            cursor.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
-            cursor.execute("COMMIT")
 
     def _scalar(self, query: str) -> int:
         row = self._connection.execute(query).fetchone()

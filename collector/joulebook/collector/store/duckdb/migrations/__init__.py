@@ -1,0 +1,1 @@
+"""How an embedded store's tables became what they are: numbered steps. A released one never changes."""

@@ -1,0 +1,42 @@
+"""Steps are found in order, and one that was released stays as it was."""
+
+import hashlib
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from joulebook.collector.store.duckdb.migrations.steps import released, steps_in
+
+# Add a line for a new step; a line that is here never changes, since files in the field were made by it.
+RELEASED = {
+    "0001_tables.sql": "d8e645a10c5a757877dcfd15576735c6922520ba720d4661d7b8b29459632d35",
+}
+
+
+def test_a_released_step_never_changes() -> None:
+    """What made the tables of files in the field is as it was: a change is a new step, and is added here."""
+    directory = resources.files("joulebook.collector.store.duckdb.migrations")
+    found = {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in directory.iterdir()
+        if file.name[:4].isdigit()
+    }
+    assert found == RELEASED
+    assert [step.version for step in released()] == list(range(1, len(RELEASED) + 1))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["0001_a.sql", "0003_b.sql"], r"step 0003 \(b\): expected a step 0002 here"),
+        (["0001_a.sql", "0001_b.sql"], r"step 0001 \(b\): expected a step 0002 here"),
+        (["0002_a.sql"], r"step 0002 \(a\): expected a step 0001 here"),
+    ],
+)
+def test_numbers_have_no_holes(tmp_path: Path, names: list[str], expected: str) -> None:
+    """Two people who take the same number are told, and so is who skips one."""
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=expected):
+        steps_in(tmp_path)
