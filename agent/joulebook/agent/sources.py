@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from joulebook.agent.meters.hwmon import HwmonMeter
 from joulebook.agent.meters.model import ModelMeter
 from joulebook.agent.meters.nvml import NvmlMeter
+from joulebook.agent.meters.pm_counters import PmCounters
 from joulebook.agent.meters.rapl import RaplMeter
 from joulebook.agent.source import Meter, Probe, Roots, Source
 from joulebook.agent.usage.cpu import CpuUsage
@@ -51,10 +52,12 @@ def probe_sources(roots: Roots) -> Sources:
     covered = {domain.name for meter in (rapl, nvml) for domain in sources.add(meter).domains}
     sources.gpus = nvml.gpus
     # Each meter is told which domains a better one measures already.
+    pm_counters = PmCounters(roots, frozenset(covered))
+    covered |= {domain.name for domain in sources.add(pm_counters).domains}
     hwmon = HwmonMeter(roots, frozenset(covered))
     covered |= {domain.name for domain in sources.add(hwmon).domains} | hwmon.contains
     # The model fills in the rest, from what the usage sources read just before it.
     model = ModelMeter(roots, cpu, memory, disks, frozenset(covered))
     sources.add(model)
-    sources.meters = [rapl, nvml, hwmon, model]
+    sources.meters = [rapl, nvml, pm_counters, hwmon, model]
     return sources

@@ -94,6 +94,16 @@ class EnergyCounter:
         if gap_us > PATIENCE_US or self._hides_wrap(gap_us):
             self._commit(gap_us)
 
+    def restart(self, raw_uj: int, now_us: int, reason: str) -> None:
+        """Begin again at a raw reading: the device says that its counter did. The gap before it is unread."""
+        if self._read_uj < 0:
+            self._start(raw_uj, now_us)
+            return
+        self._drop(reason)
+        self._commit(now_us - self.read_us)
+        self.changed_us = now_us
+        self._believe(raw_uj, now_us)
+
     def _start(self, raw_uj: int, now_us: int) -> None:
         if raw_uj < 0 or (self.range_uj and raw_uj > self.range_uj):
             self._drop(f"reading {raw_uj} µJ is outside 0…{self.range_uj} µJ")
