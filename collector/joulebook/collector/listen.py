@@ -103,8 +103,8 @@ def _bound(field: str, host: str, port: int) -> socket.socket:
     except OSError as error:
         raise _taken(field, f"{host}:{port}", error.strerror or str(error)) from error
     # An answer is two writes, headers and body. Nagle's algorithm would hold the second back until the client
-    # acknowledges the first, which it delays by 40 ms. asyncio sets this only where a socket names its protocol;
-    # what is accepted has it from here.
+    # acknowledges the first, which it delays by 40 ms. asyncio sets this only where a socket names its
+    # protocol; what is accepted has it from here.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return bound
 
