@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from joulebook.agent.meters.counter import EnergyCounter
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.sampler import Sampler
-from joulebook.agent.source import WORKING, Domain, Finding, Meter, Probe, Roots, Series, Source
+from joulebook.agent.source import (
+    ABSENT,
+    WORKING,
+    Device,
+    Domain,
+    Finding,
+    Meter,
+    Probe,
+    Roots,
+    Series,
+    Source,
+)
 from joulebook.agent.workloads.workloads import Workloads
 from joulebook.collector.ingest.decode import Decoded, decode_layout, decode_report
 from joulebook.collector.ledger.book import book
@@ -23,6 +34,7 @@ from tests.simulated.delivery import deliver, total_uj
 
 RANGE_UJ = 1 << 32
 BOOT = bytes(16)
+GPU_UJ = 333_333
 
 
 @dataclass
@@ -55,6 +67,48 @@ class FakeMeter:
     def offsets_uj(self) -> tuple[int, ...]:
         """Return the counter's offset."""
         return (self.counter.offset_uj,)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+@dataclass
+class PluggedMeter:
+    """A meter of a GPU that the test plugs in and pulls out; its counter runs on meanwhile."""
+
+    raw_uj: int = 7_000_000
+    name: str = "plugged"
+    counter: EnergyCounter = field(default_factory=lambda: EnergyCounter(0, 1_000_000))
+    present: bool = False
+    told: bool = False
+
+    def probe(self) -> Probe:
+        """Find the GPU, where it is there."""
+        self.told = self.present
+        if not self.present:
+            return Probe(findings=(Finding(self.name, ABSENT, "unplugged"),))
+        domain = Domain("gpu.0", self.name, report_pb2.SOURCE_KIND_COUNTER, 1, 1000, 30_000, 0, 1_000_000)
+        device = Device("gpu.0", report_pb2.DEVICE_KIND_GPU)
+        return Probe(energy_series(["gpu.0"]), (domain,), (device,), (Finding(self.name, WORKING),))
+
+    def changed(self) -> Probe | None:
+        """Tell what is there, where that is news."""
+        return None if self.told == self.present else self.probe()
+
+    def read(self, now_us: int) -> Sequence[int]:
+        """Read the counter, where it is there."""
+        if not self.told:
+            return ()
+        self.counter.update(self.raw_uj, now_us)
+        return self.counter.energy_uj, self.counter.unread_us
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Have nothing to say."""
+        return ()
+
+    def offsets_uj(self) -> tuple[int, ...]:
+        """Return the counter's offset."""
+        return (self.counter.offset_uj,) if self.told else ()
 
     def close(self) -> None:
         """Hold nothing."""
@@ -95,12 +149,12 @@ class Bench:
         (proc / "self").mkdir(parents=True)
         (proc / "self/cgroup").write_text("0::/\n")
         (proc / "self/statm").write_text("100 50 1 1 1 1 1\n")
-        self.meter, self.usage = FakeMeter(), FakeUsage()
+        self.meter, self.usage, self.plugged = FakeMeter(), FakeUsage(), PluggedMeter()
         self.now_us, self.wall_us = 10_000_000, 1_790_000_000_000_000
         self.reports: list[tuple[report_pb2.Report, bytes]] = []
         roots = Roots(proc, directory / "sys", self.cgroups, directory / "dev")
-        sources: list[Source] = [self.usage, self.meter]
-        meters: list[Meter] = [self.meter]
+        sources: list[Source] = [self.usage, self.plugged, self.meter]
+        meters: list[Meter] = [self.plugged, self.meter]
         self.workloads = Workloads(roots)
         self.sampler = Sampler(
             "n1",
@@ -134,6 +188,7 @@ class Bench:
         """Let time pass and have the sampler read."""
         self.now_us += length_us
         self.meter.raw_uj = (self.meter.raw_uj + energy_uj) % RANGE_UJ
+        self.plugged.raw_uj += GPU_UJ
         self.sampler.tick()
 
     def decoded(self) -> list[Decoded]:
@@ -235,6 +290,26 @@ def test_a_counter_that_is_reset_begins_a_new_layout(bench: Bench) -> None:
     assert all(min(d.readings.values[0, 1:], default=0) >= 0 for d in bench.decoded())
 
 
+def test_a_source_joins_and_leaves(bench: Bench) -> None:
+    """Plugged in, a meter's series begin at that tick with what it shows there; pulled out, they end."""
+    bench.tick()
+    bench.plugged.present = True
+    for _ in range(3):
+        bench.tick()
+    bench.plugged.present = False
+    bench.tick()
+    bench.tick()
+    bench.sampler.cut()
+    reports = bench.decoded()
+    assert [d.start_us for d in reports[1:]] == [d.end_us for d in reports[:-1]]
+    domains = [list(d.readings.layout.domain_names) for d in reports]
+    assert domains == [["cpu.0"], ["gpu.0", "cpu.0"], ["cpu.0"]]
+    assert bench.series(1, metrics.METRIC_DOMAIN_ENERGY, "gpu.0") == [7_000_000 + 2 * GPU_UJ] + [GPU_UJ] * 3
+    assert bench.series(1, metrics.METRIC_DOMAIN_ENERGY, "cpu.0")[1:] == [1_000_000] * 3
+    told = [s.state for report, _ in bench.reports for s in report.sources if s.name == "plugged"]
+    assert told == [WORKING, ABSENT]
+
+
 ACTIONS = st.one_of(
     st.tuples(st.just("tick"), st.integers(0, 150_000_000)),
     st.tuples(st.just("use"), st.sampled_from("abc"), st.integers(0, 900_000)),
@@ -243,6 +318,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("miss")),
     st.tuples(st.just("fail")),
     st.tuples(st.just("cut")),
+    st.tuples(st.just("plug")),
 )
 
 
@@ -254,11 +330,12 @@ def test_what_the_counter_delivered_is_booked(
     """Workloads come, go and flash by, reads fail and recover: the books hold what the counter delivered."""
     bench = Bench(tmp_path_factory.mktemp("node"))
     begin_uj, used = bench.meter.counter.energy_uj, {"a": 1_000}
-    delivered_uj = 0
+    delivered_uj = plugged_uj = 0
     for action, *details in actions:
         match action:
             case "tick":
                 (energy_uj,) = details
+                plugged_uj += GPU_UJ * bench.plugged.told
                 delivered_uj += int(energy_uj)
                 bench.tick(int(energy_uj))
                 bench.meter.broken, bench.usage.error = False, ""
@@ -279,15 +356,19 @@ def test_what_the_counter_delivered_is_booked(
                 bench.usage.error = "unreadable"
             case "cut":
                 bench.sampler.cut()
+            case "plug":
+                bench.plugged.present = not bench.plugged.present
     bench.meter.broken = False
+    plugged_uj += GPU_UJ * bench.plugged.told
     bench.tick(0)
     bench.sampler.cut()
     reports = bench.decoded()
     books = book([d.readings for d in reports])
     assert not books.residual_uj.any()
-    assert int(books.measured_uj.sum()) == bench.meter.counter.energy_uj - begin_uj == delivered_uj
+    assert bench.meter.counter.energy_uj - begin_uj == delivered_uj
+    assert int(books.measured_uj.sum()) == delivered_uj + plugged_uj
     store = DuckDBStore(":memory:")
     deliver(store, [reports])
-    assert total_uj(store) == delivered_uj
+    assert total_uj(store) == delivered_uj + plugged_uj
     store.close()
     bench.workloads.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from joulebook.agent.sampler import boot_us
+from joulebook.agent.clock import boot_us
 from joulebook.agent.spool import records
 from joulebook.agent.spool.records import Kind, Record
 from joulebook.v1 import report_pb2

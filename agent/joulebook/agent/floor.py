@@ -39,6 +39,11 @@ class IdleFloor:
             self._block = self._last
         return self.power_mw
 
+    def resume(self, now_us: int, energy_uj: int) -> int:
+        """Go on from a reading that does not continue the last one; return the floor in mW."""
+        self._block = self._last = (now_us, energy_uj)
+        return self.power_mw
+
     def _learn(self, now_us: int, power_mw: int) -> None:
         hour = now_us // _HOUR_US
         if self._hours and self._hours[-1][0] == hour:

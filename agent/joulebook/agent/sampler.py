@@ -5,19 +5,11 @@ import time
 from collections.abc import Callable, Sequence
 from operator import sub
 
+from joulebook.agent.clock import boot_us
 from joulebook.agent.floor import IdleFloor
 from joulebook.agent.layout import build_layout
-from joulebook.agent.source import (
-    ABSENT,
-    UNREADABLE,
-    WORKING,
-    Domain,
-    Finding,
-    Meter,
-    Probe,
-    Series,
-    Source,
-)
+from joulebook.agent.reader import Reader
+from joulebook.agent.source import ABSENT, WORKING, Device, Domain, Finding, Meter, Probe, Series, Source
 from joulebook.agent.workloads.workloads import Workloads
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
@@ -27,37 +19,6 @@ _log = logging.getLogger(__name__)
 
 # Takes a Report and its serialised Layout.
 Emit = Callable[[report_pb2.Report, bytes], None]
-
-
-def boot_us() -> int:
-    """Return µs since boot, time asleep included."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
-
-
-class _Reader:
-    """A source and what it gave last, which stands in while it cannot be read."""
-
-    def __init__(self, source: Source, probe: Probe) -> None:
-        self.source = source
-        self.probe = probe
-        self.last: Sequence[int] = [0] * len(probe.series)
-        self.failing = False
-
-    def read(self, now_us: int) -> Finding | None:
-        """Read; return how the source stands where that changed."""
-        try:
-            self.last = self.source.read(now_us)
-        except (OSError, ValueError) as error:
-            if not self.failing:
-                self.failing = True
-                return Finding(
-                    self.source.name, UNREADABLE, str(error), "the last values stand until it reads again"
-                )
-            return None
-        if self.failing:
-            self.failing = False
-            return Finding(self.source.name, WORKING)
-        return None
 
 
 class Sampler:
@@ -79,16 +40,20 @@ class Sampler:
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._node, self._boot, self._host = node, boot, host
-        self._readers = [_Reader(source, probe) for source, probe in probed if probe.series]
+        readers = [Reader(source, probe) for source, probe in probed]
+        self._readers = [reader for reader in readers if reader.worth_reading]
         self._meters = meters
         self._workloads = workloads
         self._emit = emit
         self._ticks_per_report = ticks_per_report
         self._clock, self._wall_clock_ns = clock, wall_clock_ns
         self._session_us = clock()
-        self._domains = [d for r in self._readers for d in r.probe.domains]
-        self._devices = [d for r in self._readers for d in r.probe.devices]
-        self._floors = self._floor_plan(idle_power_mw or {})
+        self._idle_power_mw = idle_power_mw or {}
+        self._learnt: dict[tuple[str, str], IdleFloor] = {}
+        self._domains: list[Domain] = []
+        self._devices: list[Device] = []
+        self._floors: list[tuple[int | IdleFloor, int]] = []
+        self._arrange()
         self._findings = [f for _, probe in probed for f in probe.findings]
         self._ended: list[report_pb2.WorkloadEnd] = []
         self._offsets: tuple[int, ...] = ()
@@ -97,9 +62,10 @@ class Sampler:
         self._rows: list[list[int]] = []
         self._times_us: list[int] = []
 
-    def _floor_plan(self, configured: dict[str, int]) -> list[tuple[Domain, int | IdleFloor, int]]:
-        """Return for each domain its floor, known or learnt, and where its energy stands in a row."""
-        plan = []
+    def _arrange(self) -> None:
+        """Take up the domains and devices that there are, each domain with its floor, known or learnt."""
+        self._domains = [d for r in self._readers for d in r.probe.domains]
+        self._devices = [d for r in self._readers for d in r.probe.devices]
         place = {}
         at = 0
         for reader in self._readers:
@@ -107,10 +73,12 @@ class Sampler:
                 if series.metric == metrics.METRIC_DOMAIN_ENERGY:
                     place[series.domain] = at
                 at += 1
+        self._floors = []
         for domain in self._domains:
-            known = configured.get(domain.name, domain.idle_power_mw)
-            plan.append((domain, known if known is not None else IdleFloor(), place[domain.name]))
-        return plan
+            floor: int | IdleFloor | None = self._idle_power_mw.get(domain.name, domain.idle_power_mw)
+            if floor is None:
+                floor = self._learnt.setdefault((domain.name, domain.source), IdleFloor())
+            self._floors.append((floor, place[domain.name]))
 
     @property
     def layout(self) -> bytes:
@@ -140,8 +108,28 @@ class Sampler:
             if finding is not None:
                 self.note(finding)
             row += reader.last
-        for _, floor, place in self._floors:
+        for floor, place in self._floors:
             row.append(floor if isinstance(floor, int) else floor.update(now_us, row[place]))
+        return row
+
+    def _change_sources(self, now_us: int) -> list[int] | None:
+        """Take up what came and went; return the readings at which new series begin; None: no news."""
+        news = [findings for reader in self._readers if (findings := reader.change(now_us)) is not None]
+        if not news:
+            return None
+        for findings in news:
+            for finding in findings:
+                self.note(finding)
+        stay = {(domain.name, domain.source) for domain in self._domains}
+        self._arrange()
+        self._offsets = self._read_offsets()
+        row = [value for reader in self._readers for value in reader.last]
+        for domain, (floor, place) in zip(self._domains, self._floors, strict=True):
+            if isinstance(floor, int):
+                row.append(floor)
+            else:
+                is_old = (domain.name, domain.source) in stay
+                row.append(floor.power_mw if is_old else floor.resume(now_us, row[place]))
         return row
 
     def note(self, finding: Finding) -> None:
@@ -194,10 +182,14 @@ class Sampler:
             self._offsets = offsets
             self.cut()
             self._begin(self._times_us[-1], self._rows[-1])
-        row += self._workloads.read(now_us)
-        self._rows.append(row)
+        usage = self._workloads.read(now_us)
+        self._rows.append(row + usage)
         self._times_us.append(now_us)
-        if len(self._rows) > self._ticks_per_report:
+        if (begun := self._change_sources(now_us)) is not None:
+            # The old series end with this tick, and the new ones begin there.
+            self.cut()
+            self._begin(now_us, begun + usage)
+        elif len(self._rows) > self._ticks_per_report:
             self.cut()
 
     def cut(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from joulebook.v1 import metrics_pb2, report_pb2
 
@@ -99,6 +99,19 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Give the descriptors back."""
+
+
+@runtime_checkable
+class ChangingSource(Source, Protocol):
+    """A source whose parts come and go after probe(): silent at start, plugged in later, unplugged."""
+
+    def changed(self) -> Probe | None:
+        """Return what there is now, where it is not what was told last; None: as it was.
+
+        Asked after each tick's read(). After a Probe, read() gives the new series, and is called once more
+        for the same moment: the old series end there and the new ones begin. A part that stays keeps its
+        counters.
+        """
 
 
 class Meter(Source, Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from joulebook.agent.meters.aside import BlockedError
+from joulebook.agent.aside import BlockedError
 from joulebook.agent.meters.hwmon import HwmonMeter
 from joulebook.agent.meters.nvml import NvmlMeter, load
 from joulebook.agent.meters.nvml_codes import GpuLostError, NvmlError, UnsupportedError

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
+from joulebook.agent.meters.held import HeldPower
 from joulebook.agent.source import SUSPECT, UNREADABLE, WORKING, Finding
 
 FIX_PERMISSION = (
@@ -19,7 +20,7 @@ class Health:
 
     name: str
     domain: str
-    counter: EnergyCounter | PowerIntegral
+    counter: EnergyCounter | HeldPower | PowerIntegral
     error: str = ""
     fix: str = ""
     suspicion: str = ""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from joulebook.agent.meters.aside import BlockedError, Pending
+from joulebook.agent.aside import BlockedError, Pending
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
 from joulebook.agent.meters.crosscheck import CrossCheck
 from joulebook.agent.meters.health import Health

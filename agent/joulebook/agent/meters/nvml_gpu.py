@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from joulebook.agent.meters.aside import Aside
+from joulebook.agent.aside import Aside
 from joulebook.agent.meters.nvml_codes import NvmlError, UnsupportedError, translated
 
 # A value that is not there: all bits of its width, or all but the sign.

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from joulebook.agent.clock import boot_us
 from joulebook.agent.outbox import Entry, Key
-from joulebook.agent.sampler import boot_us
 from joulebook.agent.source import Finding
 from joulebook.agent.spool import directory as places
 from joulebook.agent.spool import standing

@@ -34,6 +34,10 @@ class Pending(Generic[T]):
         """Say whether the driver has come back."""
         return self._done.is_set()
 
+    def wait(self, wait_s: float) -> bool:
+        """Wait for the driver to come back, so long at most; say whether it did."""
+        return self._done.wait(wait_s)
+
     def blocked(self) -> BlockedError:
         """Return the error that says how long the driver has been away."""
         return BlockedError(f"the driver has not answered for {time.monotonic() - self._began_s:.1f} s")

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from joulebook.agent.meters.aside import Aside, BlockedError
+from joulebook.agent.aside import Aside, BlockedError
 
 
 def test_results_and_errors_come_back() -> None:
