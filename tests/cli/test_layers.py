@@ -38,6 +38,23 @@ def test_later_layers_win(tmp_path: Path) -> None:
     }
 
 
+def test_a_section_within_a_section(tmp_path: Path) -> None:
+    """A source's own section [agent.NAME] comes from file and environment as any other; faults are told."""
+    text = "[agent]\ntick_s = 2\n[agent.gauges]\nreads_per_s = 5\n"
+    found = load(_file(tmp_path, text), environ={})
+    assert (found.agent.tick_s, found.agent.gauges.reads_per_s) == (2.0, 5.0)
+    assert found.origins["agent.gauges", "reads_per_s"] == str(tmp_path / "joulebook.toml")
+    variable = {"JOULEBOOK__AGENT__GAUGES__READS_PER_S": "7"}
+    assert load(_file(tmp_path, text), environ=variable).agent.gauges.reads_per_s == 7
+    (near,) = _errors(tmp_path, "[agent.gauges]\nread_per_s = 1\n")
+    assert near.endswith("agent.gauges.read_per_s: unknown key; did you mean 'reads_per_s'?")
+    (far,) = _errors(tmp_path, "[agent.gauge]\nreads_per_s = 1\n")
+    assert far.endswith("agent.gauge: unknown key; did you mean 'gauges'?")
+    (wrong,) = _errors(tmp_path, "", JOULEBOOK__AGENT__GAUGES__READS_PER_S="-1")
+    origin = "JOULEBOOK__AGENT__GAUGES__READS_PER_S: agent.gauges.reads_per_s"
+    assert wrong == f"{origin} = -1.0: expected 0 to 1000"
+
+
 def test_nothing_given_is_the_defaults(tmp_path: Path) -> None:
     """An empty file gives every default."""
     found = load(_file(tmp_path, ""), environ={})

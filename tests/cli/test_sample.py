@@ -15,7 +15,8 @@ from joulebook.collector.config import CollectorConfig
 def test_sample_is_the_defaults(tmp_path: Path) -> None:
     """Every key is there, with the value that it has where nothing is said."""
     text = sample()
-    assert tomllib.loads(text) == {s: msgspec.to_builtins(type_()) for s, type_ in SECTIONS.items()}
+    whole = {s: msgspec.to_builtins(type_()) for s, type_ in SECTIONS.items() if "." not in s}
+    assert tomllib.loads(text) == whole
     file = tmp_path / "sample.toml"
     file.write_text(text)
     found = load(file, environ={})

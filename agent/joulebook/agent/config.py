@@ -6,11 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from joulebook.agent.settings import SourceSettings
+
 _SYSTEM_SOCKET = Path("/run/joulebook/agent.sock")
 
 
-class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Section [agent] of the configuration."""
+class AgentConfig(SourceSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Section [agent] of the configuration; the sections of sources are within it."""
 
     # Name in the books; empty: this machine's host name.
     node: str = ""
@@ -46,11 +48,11 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     cgroupfs: str = "/sys/fs/cgroup"
     devfs: str = "/dev"
     # Cgroups that are jobs of their own, as paths below the hierarchy's root; * and ? match within a level.
-    job_cgroups: list[str] = []
+    job_cgroups: list[str] = msgspec.field(default_factory=list)
     # Other processes of joulebook on this machine, booked to the account `agent` too.
-    own_pids: list[int] = []
+    own_pids: list[int] = msgspec.field(default_factory=list)
     # Idle floors by domain, in mW, where they are known better than they can be learnt: {"cpu.0" = 18000}.
-    idle_power_mw: dict[str, int] = {}
+    idle_power_mw: dict[str, int] = msgspec.field(default_factory=dict)
 
     def socket_path(self, environ: Mapping[str, str] = os.environ) -> Path:
         """Return where the agent listens for `joulebook run`."""

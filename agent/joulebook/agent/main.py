@@ -139,7 +139,7 @@ def _boot(config: AgentConfig) -> bytes:
 @contextmanager
 def _sampler(config: AgentConfig, emit: Emit) -> Iterator[tuple[Sampler, Workloads, Sources]]:
     roots = Roots(Path(config.procfs), Path(config.sysfs), Path(config.cgroupfs), Path(config.devfs))
-    sources = probe_sources(roots)
+    sources = probe_sources(roots, config)
     workloads = Workloads(
         roots,
         WorkloadsConfig(job_cgroups=tuple(config.job_cgroups)),

@@ -8,6 +8,7 @@ from joulebook.agent.meters.model import ModelMeter
 from joulebook.agent.meters.nvml import NvmlMeter
 from joulebook.agent.meters.pm_counters import PmCounters
 from joulebook.agent.meters.rapl import RaplMeter
+from joulebook.agent.settings import SourceSettings
 from joulebook.agent.source import Meter, Probe, Roots, Source
 from joulebook.agent.usage.cpu import CpuUsage
 from joulebook.agent.usage.disks import DiskUsage
@@ -41,8 +42,9 @@ class Sources:
             source.close()
 
 
-def probe_sources(roots: Roots) -> Sources:
-    """Build every source and look what is there."""
+def probe_sources(roots: Roots, settings: SourceSettings | None = None) -> Sources:
+    """Build every source and look what is there; settings: each source's own section of the configuration."""
+    settings = settings or SourceSettings()
     sources = Sources()
     cpu, memory, disks = CpuUsage(roots), MemoryUsage(roots), DiskUsage(roots)
     for usage in (cpu, memory, disks, NetworkUsage(roots), PressureUsage(roots)):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 
 import click
 import msgspec
 
-from joulebook.cli.layers import SECTIONS
+from joulebook.cli.layers import SECTIONS, keys
 from joulebook.cli.options import FileOption, configuration, json_option
 from joulebook.cli.sample import sample, toml_value
 
@@ -39,10 +40,10 @@ def show(config: str | None, as_json: bool) -> None:
     found = configuration(config)
     values = {
         section: {
-            name: (value, found.origins.get((section, name), "default"))
-            for name, value in msgspec.to_builtins(getattr(found, section)).items()
+            name: (values_of[name], found.origins.get((section, name), "default")) for name in keys(section)
         }
         for section in SECTIONS
+        for values_of in (msgspec.to_builtins(attrgetter(section)(found)),)
     }
     if as_json:
         shown = {s: {n: {"value": v, "from": o} for n, (v, o) in own.items()} for s, own in values.items()}

@@ -17,7 +17,7 @@ from joulebook.agent.config import AgentConfig
 from joulebook.collector.alerts.config import AlertsConfig
 from joulebook.collector.config import CollectorConfig
 
-SECTIONS: dict[str, type[msgspec.Struct]] = {
+_TOP: dict[str, type[msgspec.Struct]] = {
     "agent": AgentConfig,
     "collector": CollectorConfig,
     "alerts": AlertsConfig,
@@ -35,6 +35,30 @@ class ConfigError(Exception):
     def __init__(self, errors: list[str]) -> None:
         super().__init__("\n".join(errors))
         self.errors = errors
+
+
+def _inner(type_: type[msgspec.Struct]) -> dict[str, type[msgspec.Struct]]:
+    """Return the sections within a section: fields that are structs."""
+    hints = get_type_hints(type_)
+    fields = {name: hints[name] for name in type_.__struct_fields__}
+    return {n: t for n, t in fields.items() if isinstance(t, type) and issubclass(t, msgspec.Struct)}
+
+
+def _flat(name: str, type_: type[msgspec.Struct]) -> dict[str, type[msgspec.Struct]]:
+    found = {name: type_}
+    for inner, its_type in _inner(type_).items():
+        found |= _flat(f"{name}.{inner}", its_type)
+    return found
+
+
+# Every section, inner ones by their dotted names: agent, agent.gauges, …
+SECTIONS = {name: type_ for top in _TOP for name, type_ in _flat(top, _TOP[top]).items()}
+
+
+def keys(section: str) -> list[str]:
+    """Return the keys of a section, without the sections within it."""
+    type_ = SECTIONS[section]
+    return [name for name in type_.__struct_fields__ if name not in _inner(type_)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +117,23 @@ def _from_file(file: Path | None, errors: list[str]) -> dict[Key, Given]:
     except tomllib.TOMLDecodeError as error:
         errors.append(f"{file}: not TOML: {error}")
         return {}
-    given = {}
+    given: dict[Key, Given] = {}
     for section, values in sections.items():
-        if section not in SECTIONS:
-            errors.append(f"{file}: [{section}]: unknown section{_near(section, SECTIONS)}")
-        elif not isinstance(values, dict):
-            errors.append(f"{file}: {section} = {values!r}: expected a section [{section}]")
-        else:
-            for name, value in values.items():
-                if _known(section, name, f"{file}: {section}.{name}", errors):
-                    given[section, name] = Given(value, str(file))
+        _take(file, section, values, given, errors)
     return given
+
+
+def _take(file: Path, section: str, values: Any, given: dict[Key, Given], errors: list[str]) -> None:
+    if section not in SECTIONS:
+        errors.append(f"{file}: [{section}]: unknown section{_near(section, SECTIONS)}")
+    elif not isinstance(values, dict):
+        errors.append(f"{file}: {section} = {values!r}: expected a section [{section}]")
+    else:
+        for name, value in values.items():
+            if f"{section}.{name}" in SECTIONS:
+                _take(file, f"{section}.{name}", value, given, errors)
+            elif _known(section, name, f"{file}: {section}.{name}", errors):
+                given[section, name] = Given(value, str(file))
 
 
 def _from_environment(environ: Mapping[str, str], errors: list[str]) -> dict[Key, Given]:
@@ -112,6 +142,8 @@ def _from_environment(environ: Mapping[str, str], errors: list[str]) -> dict[Key
         if not variable.startswith(_PREFIX):
             continue
         section, _, name = variable.removeprefix(_PREFIX).lower().partition("__")
+        while (inner := f"{section}.{name.partition('__')[0]}") in SECTIONS:
+            section, name = inner, name.partition("__")[2]
         if section not in SECTIONS:
             errors.append(f"{variable}: unknown section {section!r}{_near(section, SECTIONS)}")
         elif _known(section, name, variable, errors):
@@ -138,9 +170,10 @@ def _parsed(text: str, type_: Any) -> Any:
 
 
 def _known(section: str, name: str, where: str, errors: list[str]) -> bool:
-    names = SECTIONS[section].__struct_fields__
+    names = keys(section)
     if name in names:
         return True
+    names += [inner.removeprefix(f"{section}.") for inner in SECTIONS if inner.startswith(f"{section}.")]
     errors.append(f"{where}: unknown key{_near(name, names)}")
     return False
 
@@ -155,12 +188,17 @@ def _section(type_: type[S], section: str, given: Mapping[Key, Given], errors: l
     values = {}
     before = len(errors)
     for name in type_.__struct_fields__:
+        if (inner := f"{section}.{name}") in SECTIONS:
+            values[name] = _section(SECTIONS[inner], inner, given, errors)
+            continue
         if (one := given.get((section, name))) is None:
             continue
         try:
             values[name] = msgspec.convert(one.value, hints[name])
         except msgspec.ValidationError as error:
             errors.append(f"{one.origin}: {section}.{name} = {one.value!r}: {_expectation(error)}")
+    if len(errors) > before and None in values.values():
+        return None
     config = type_(**values)
     for line in config.errors():  # type: ignore[attr-defined]  # every section's struct has it
         errors.append(f"{_origin(line, section, given)}: {line}")
@@ -169,7 +207,7 @@ def _section(type_: type[S], section: str, given: Mapping[Key, Given], errors: l
 
 def _origin(line: str, section: str, given: Mapping[Key, Given]) -> str:
     """Return where a value came from that a struct complains about: its line begins with the key."""
-    name = re.match(rf"{section}\.(\w+)", line)
+    name = re.match(rf"{re.escape(section)}\.(\w+)", line)
     one = given.get((section, name[1])) if name else None
     return one.origin if one else "default"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from joulebook.cli.layers import SECTIONS
+from joulebook.cli.layers import SECTIONS, keys
 
 
 def sample() -> str:
@@ -18,7 +18,7 @@ def sample() -> str:
     for section, type_ in SECTIONS.items():
         lines += ["", f"[{section}]"]
         comments, defaults = _comments(type_), msgspec.to_builtins(type_())
-        for name in type_.__struct_fields__:
+        for name in keys(section):
             lines += [f"# {line}" for line in comments.get(name, ())]
             lines.append(f"{name} = {toml_value(defaults[name])}")
     return "\n".join(lines) + "\n"

@@ -1,0 +1,15 @@
+"""What sources can be told: a section [agent.NAME] each, whose struct lives with the source.
+
+A new source adds its struct as one line here; file, environment (JOULEBOOK__AGENT__NAME__KEY), sample and
+`joulebook config` follow from it. A struct has errors(), as AgentConfig has.
+"""
+
+import msgspec
+
+from joulebook.agent.meters.gauges import GaugesConfig
+
+
+class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The sections of all sources, in the order of their names."""
+
+    gauges: GaugesConfig = msgspec.field(default_factory=GaugesConfig)
