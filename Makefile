@@ -32,16 +32,18 @@ check: env
 	cd proto && buf lint
 	cd proto && buf breaking --against '../.git#ref=$(shell git describe --tags --abbrev=0 2>/dev/null || echo HEAD),subdir=proto'
 	proto/check-stubs
+	@python -m joulebook.agent.source_reference | diff -q - docs/sources.md >/dev/null || { echo "docs/sources.md is not what the sources' FACTS give: run make stubs" >&2; exit 1; }
 	deploy/grafana/check-dashboards
 
 format: env
 	ruff check --fix .
 	ruff format .
 
-# Python stubs from the .proto files.
+# Python stubs from the .proto files, and the references of metrics and sources.
 stubs: env
 	proto/generate
 	python -m joulebook.v1.reference >docs/metrics.md
+	python -m joulebook.agent.source_reference >docs/sources.md
 
 # Grafana's dashboards, from deploy/grafana/generator.
 dashboards: env

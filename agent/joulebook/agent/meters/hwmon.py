@@ -9,6 +9,7 @@ from joulebook.agent.meters.health import FIX_PERMISSION, Health
 from joulebook.agent.meters.hwmon_sensors import Sensor, choose, memory_held, parse_accuracy_ppm, text
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Domain, Finding, Probe, Roots
+from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import report_pb2
 
 # Documentation/hwmon/amd_energy.rst and the GPU drivers keep 64-bit counters updated each millisecond.
@@ -25,6 +26,25 @@ class _Meter:
     health: Health
     # A counter takes µJ as they come; a gauge's µW are taken as mW.
     divisor: int
+
+
+FACTS = SourceFacts(
+    name="hwmon",
+    what=(
+        "power and energy sensors whose domain is known: the ACPI meter (`node`), Grace modules, "
+        "sockets and rails, AMD and Intel GPUs, amd_energy sockets"
+    ),
+    where="`/sys/class/hwmon/*/{energy,power}*_{input,average}`",
+    unit="µJ, or µW integrated",
+    period="counters 1 ms; averages `power*_average_interval`, else 1 s",
+    accuracy="`power*_accuracy` where stated, else ±5 %",
+    privilege="none; `CAP_DAC_READ_SEARCH` for amd_energy",
+    cost="1.4 µs a sensor (files of a fixture); an ACPI meter as long as its firmware takes",
+    documentation=(
+        "Documentation/hwmon/sysfs-interface.rst, acpi_power_meter.rst, amd_energy.rst; NVIDIA Grace "
+        "Performance Tuning Guide"
+    ),
+)
 
 
 class HwmonMeter:

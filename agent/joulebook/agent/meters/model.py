@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, WORKING, Domain, Finding, Probe, Roots
+from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage.cpu import CpuUsage
 from joulebook.agent.usage.disks import Disk, DiskUsage
 from joulebook.agent.usage.memory import MemoryUsage
@@ -98,6 +99,21 @@ def unmeasured(covered: frozenset[str]) -> frozenset[str]:
         return frozenset()
     kinds = {"cpu", "memory"} - families if "module" not in families else set()
     return frozenset(kinds | {"disk"})
+
+
+FACTS = SourceFacts(
+    name="model",
+    what=(
+        "what has no meter: CPU packages from CPU time, memory from its size, disks from operations and bytes"
+    ),
+    where="the agent itself, from `cpu`, `memory` and `disks`",
+    unit="nJ",
+    period="each tick",
+    accuracy="CPU ±50 %, memory and disks ±40 %; marked as modelled everywhere",
+    privilege="none",
+    cost="1 µs",
+    documentation="Cloud Carbon Footprint, methodology; data sheets named in `meters/model.py`",
+)
 
 
 class ModelMeter:

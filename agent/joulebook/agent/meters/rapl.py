@@ -13,6 +13,7 @@ from joulebook.agent.meters.counter import DEFAULT_LIMIT_MW, EnergyCounter
 from joulebook.agent.meters.health import FIX_PERMISSION, Health
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Domain, Finding, Probe, Roots
+from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import report_pb2
 
 FIX_MASKED = "show /sys/devices/virtual/powercap to the agent's container, or run the agent on the host"
@@ -87,6 +88,25 @@ def _limit_mw(zone: Path, domain: str) -> int:
     ]
     stated_mw = max(stated_uw, default=0) // 1000
     return min(max(2 * stated_mw, _FLOOR_MW), _CEILING_MW) if stated_mw else _CEILING_MW
+
+
+FACTS = SourceFacts(
+    name="rapl",
+    what=(
+        "energy of CPU packages (`cpu.N`, several dies `cpu.N.D`), their `core` and `uncore`, DRAM "
+        "(`memory.N`), and the whole board (`psys`)"
+    ),
+    where="`/sys/class/powercap/intel-rapl*:*/energy_uj`, by MSR, TPMI or MMIO",
+    unit="µJ, wraps at `max_energy_range_uj`",
+    period="1 ms",
+    accuracy="±3 %",
+    privilege="`CAP_DAC_READ_SEARCH` or root (files are 0400 since Linux 5.10)",
+    cost="1.3 µs a zone (files of a fixture), plus the MSR read",
+    documentation=(
+        "Documentation/power/powercap/powercap.rst; Intel SDM vol. 3B, 15.10; Desrochers, Paradis, "
+        "Weaver, MEMSYS 2016; Khan et al., TOMPECS 2018"
+    ),
+)
 
 
 class RaplMeter:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Finding, Probe, Roots, Series
+from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import metrics_pb2
 
 # The line is at most "cpu" and ten numbers of 20 digits.
@@ -27,6 +28,19 @@ def parse_stat(data: bytes) -> tuple[int, int, int, int]:
     if cpu != b"cpu":
         raise ValueError(f"/proc/stat begins with {cpu!r}, expected b'cpu'")
     return int(user) + int(nice), int(system) + int(irq) + int(softirq), int(iowait), int(steal)
+
+
+FACTS = SourceFacts(
+    name="cpu",
+    what="CPU time of the node: busy, user, system, waiting for IO, stolen",
+    where="`/proc/stat`",
+    unit="ticks of 10 ms",
+    period="4 ms or the tick of the kernel",
+    accuracy="exact to a tick",
+    privilege="none",
+    cost="11 µs",
+    documentation="proc_stat(5)",
+)
 
 
 class CpuUsage:

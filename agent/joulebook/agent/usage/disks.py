@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Device, Finding, Probe, Roots, Series
+from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import metrics_pb2, report_pb2
 
 # A stack on other disks, memory, or a path of an NVMe disk that is listed by itself: not once more.
@@ -69,6 +70,19 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+FACTS = SourceFacts(
+    name="disks",
+    what="bytes, operations and busy time of each physical disk, with its tier",
+    where="`/sys/block/*/stat`",
+    unit="sectors of 512 bytes, operations, ms",
+    period="at once; busy time 1 ms or the tick of the kernel",
+    accuracy="exact",
+    privilege="none",
+    cost="5 µs a disk",
+    documentation="Documentation/block/stat.rst",
+)
 
 
 class DiskUsage:

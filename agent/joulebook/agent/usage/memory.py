@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Finding, Probe, Roots, Series
+from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import metrics_pb2
 
 _SERIES = (
@@ -32,6 +33,19 @@ def parse_meminfo(data: bytes) -> tuple[int, int, int, int]:
     cached_kib = int(head[10]) + int(head[13]) + _kib(rest, b"\nSReclaimable:")
     swap_kib = _kib(rest, b"\nSwapTotal:") - _kib(rest, b"\nSwapFree:")
     return total_kib, total_kib - int(head[7]), cached_kib, swap_kib
+
+
+FACTS = SourceFacts(
+    name="memory",
+    what="memory used and cached, swap used",
+    where="`/proc/meminfo`",
+    unit="KiB",
+    period="at once",
+    accuracy="exact to what each CPU has not added up yet",
+    privilege="none",
+    cost="8 µs",
+    documentation="proc_meminfo(5)",
+)
 
 
 class MemoryUsage:

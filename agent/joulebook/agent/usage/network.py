@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import ge
 
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Device, Finding, Probe, Roots, Series
+from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import metrics_pb2, report_pb2
 
 # Bytes of these pass through another interface too, or never leave the node.
@@ -60,6 +61,19 @@ def physical(names: Sequence[str], has_device: Sequence[bool]) -> list[str]:
     """
     with_device = [name for name, is_physical in zip(names, has_device, strict=True) if is_physical]
     return with_device or [name for name in names if not _NOT_AN_END.fullmatch(name)]
+
+
+FACTS = SourceFacts(
+    name="network",
+    what="bytes and packets of each physical interface",
+    where="`/proc/net/dev`",
+    unit="bytes, packets",
+    period="as the driver adds up: at once to 1 s",
+    accuracy="exact",
+    privilege="none",
+    cost="8 µs",
+    documentation="proc_pid_net(5)",
+)
 
 
 class NetworkUsage:

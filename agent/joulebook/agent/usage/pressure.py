@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Finding, Probe, Roots, Series
+from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import metrics_pb2
 
 FIX_PSI = "boot with psi=1 on the kernel command line"
@@ -29,6 +30,19 @@ def parse_some(data: bytes) -> int:
 def parse_full(data: bytes) -> int:
     """Parse the total µs of the "full" line, the last."""
     return int(data[data.rindex(b"total=") + 6 :])
+
+
+FACTS = SourceFacts(
+    name="pressure",
+    what="how long tasks waited for CPU, memory and IO",
+    where="`/proc/pressure/{cpu,memory,io}`",
+    unit="µs",
+    period="at once",
+    accuracy="exact",
+    privilege="none",
+    cost="11 µs",
+    documentation="Documentation/accounting/psi.rst",
+)
 
 
 class PressureUsage:

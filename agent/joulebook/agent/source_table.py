@@ -1,0 +1,20 @@
+"""The facts of every source of the agent, in the order of docs/sources.md."""
+
+from joulebook.agent.meters import hwmon, model, nvml, pm_counters, rapl
+from joulebook.agent.source_facts import SourceFacts
+from joulebook.agent.usage import cpu, disks, memory, network, pressure
+
+METERS: tuple[SourceFacts, ...] = (
+    rapl.FACTS,
+    pm_counters.FACTS,
+    hwmon.FACTS,
+    nvml.FACTS,
+    model.FACTS,
+)
+USAGE: tuple[SourceFacts, ...] = (
+    cpu.FACTS,
+    memory.FACTS,
+    pressure.FACTS,
+    disks.FACTS,
+    network.FACTS,
+)
