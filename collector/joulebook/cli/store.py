@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
 
 import click
 
-from joulebook.cli.options import FileOption, configuration
-from joulebook.collector.main import store_path
+from joulebook.cli.options import FileOption, configuration, json_option
+from joulebook.cli.tables import show, table
+from joulebook.collector.main import facts_path, store_path
 from joulebook.collector.store.influxdb_address import EXPECTED, InfluxAddress, is_influxdb
 from joulebook.collector.store.protocol import StoreError
 from joulebook.collector.store.victoriametrics.address import is_victoriametrics
@@ -93,6 +95,35 @@ def migrate(config: str | None, store: str | None, check: bool) -> None:
             click.echo(f"done; the backup is in {migration.prepare(connection, path)}")
     except StoreError as error:
         raise click.ClickException(str(error)) from error
+
+
+@store.command()
+@FileOption
+@click.option("--store", metavar="STORE", help="The store: a file, or a server's address.")
+@click.option("--replay", is_flag=True, help="Book all raw readings again and compare bit for bit.")
+@json_option
+def check(config: str | None, store: str | None, replay: bool, as_json: bool) -> None:
+    """Recompute every node's energy from its raw readings, day by day; exit with 1 where anything differs.
+
+    Of an embedded store also rows below 0, and rows that belong to nothing. Stop its collector first, or
+    check a backup: the file belongs to one program at a time.
+    """
+    found = configuration(config, {("collector", "store"): store}).collector
+    from joulebook.collector.check.books import checked  # noqa: PLC0415
+
+    try:
+        findings = checked(found, store_path(found), facts_path(found), replay=replay)
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps([finding.row() for finding in findings]))
+    elif not findings:
+        click.echo(f"store {store_path(found)}: the books are what the raw readings make")
+    else:
+        rows = [list(finding.row().values()) for finding in findings]
+        show(table(["check", "node", "day", "found", "expected"], rows))
+    if findings:
+        sys.exit(1)
 
 
 def embedded(place: str) -> str:

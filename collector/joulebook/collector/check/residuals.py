@@ -1,0 +1,58 @@
+"""What the accounts of every node and day miss of what its raw readings say, from any store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from joulebook.collector.check.finding import DAY_US, Finding, day, days
+from joulebook.collector.queries.audit import measured_uj
+from joulebook.collector.store.protocol import Range, StoreView
+
+# How many values of energy are read at once: what nodes of four domains and one tick a second make.
+_AT_ONCE = 50_000_000
+_VALUES_A_US = 4 / 1_000_000
+_EVER = Range(0, 1 << 62)
+
+
+def residuals(view: StoreView) -> Iterator[Finding]:
+    """Give every node and day whose accounts do not receive what its meters delivered."""
+    rows = view.accounts(_EVER)
+    # Reports whose rows are all lost must not be overlooked.
+    watched = [row.last_unix_us for row in view.nodes()]
+    ends = [*watched, *(row.last_unix_us for row in rows)]
+    if not ends:
+        return
+    from_us = _before_all(view, min([*watched, *(row.first_unix_us for row in rows)]))
+    to_us = max(ends)
+    nodes = max(len(watched), 1)
+    slice_us = min(max(int(_AT_ONCE / nodes / _VALUES_A_US), DAY_US // 1440), DAY_US)
+    off: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    today = ""
+    for begin_us, end_us in days(from_us, to_us, slice_us):
+        # A slice's end is included and its begin is not: the day is that of its end, but for midnight itself.
+        this = day(end_us - 1)
+        if this != today:
+            yield from _found(off)
+            off.clear()
+            today = this
+        selected = Range(begin_us, end_us)
+        for node, uj in measured_uj(view.raw_energy(selected), view.raw_gaps(selected)).items():
+            off[node, this][0] += uj
+        for row in view.accounts(selected):
+            off[row.node, this][1] += sum(row.active_uj) + sum(row.idle_uj)
+    yield from _found(off)
+
+
+def _before_all(view: StoreView, from_us: int) -> int:
+    """Return a time at which no Report had ended, from a time when few had."""
+    back_us = 1
+    while from_us > 0 and view.watched(Range(0, from_us)):
+        from_us, back_us = from_us - back_us, back_us * 2
+    return max(from_us, 0)
+
+
+def _found(off: dict[tuple[str, str], list[int]]) -> Iterator[Finding]:
+    for (node, at), (measured, booked) in sorted(off.items()):
+        if measured != booked:
+            yield Finding("residual", node, at, f"{booked} µJ booked", f"{measured} µJ measured")

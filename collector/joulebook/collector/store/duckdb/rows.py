@@ -1,0 +1,49 @@
+"""Rows of an embedded store that may not be there: energy below 0, and what belongs to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from joulebook.collector.check.finding import Finding, day
+from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.store.duckdb.reads import Reads
+
+_BOOKED = [f"{name}_{part}_uj" for name in CLASSES for part in ("active", "idle")]
+_LEAST = ", ".join([*_BOOKED, "modelled_uj", "systematic_uj", "variance_uj2"])
+# What there must be none of: what it is, the node and the time of one (NULL: not known), and which.
+_ORPHANS = (
+    ("ledger row", "a Report or a gap", "ledger ANTI JOIN intervals USING (interval_id)", "interval_id"),
+    ("Report or gap", "a node", "intervals ANTI JOIN nodes USING (node_id)", "interval_id"),
+    ("Report or gap", "a boot", "intervals ANTI JOIN boots USING (boot_id)", "interval_id"),
+    ("Report", "a layout", "intervals ANTI JOIN layouts USING (layout_id) WHERE NOT is_gap", "interval_id"),
+    ("ledger row", "an account", "ledger ANTI JOIN accounts USING (account_id)", "interval_id"),
+)
+_TWICE = (
+    ("Report or gap", "intervals", "interval_id"),
+    ("Report or gap", "intervals", "boot_id, start_us, is_gap"),
+    ("ledger row", "ledger", "interval_id, account_id"),
+    ("node", "nodes", "node_id"),
+    ("layout", "layouts", "layout_id"),
+)
+
+
+def wrong_rows(view: Reads) -> Iterator[Finding]:
+    """Give what there is of rows that may not be."""
+    for node, unix_us, count, least in view._rows(
+        f"""
+        SELECT node, min(end_unix_us), count(*), min(least({_LEAST}))
+        FROM ledger LEFT JOIN nodes USING (node_id)
+        WHERE least({_LEAST}) < 0 GROUP BY node, end_unix_us // 86400000000 ORDER BY ALL
+        """
+    ):
+        yield Finding("negative", node or "?", day(unix_us), f"{count} rows, down to {least}", "none below 0")
+    for what, owner, of, which in _ORPHANS:
+        ((count, first),) = view._rows(f"SELECT count(*), min({which}) FROM {of}")
+        if count:
+            yield Finding("orphan", "", "", f"{count} of {what}, the first is {first}", f"each has {owner}")
+    for what, table, names in _TWICE:
+        query = (
+            f"SELECT {names}, count(*) AS times FROM {table} GROUP BY {names} HAVING times > 1 ORDER BY ALL"
+        )
+        if found := view._rows(query):
+            yield Finding("twice", "", "", f"{len(found)} of {what}, the first is {found[0]}", "each once")

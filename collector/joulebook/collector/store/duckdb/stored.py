@@ -1,0 +1,183 @@
+"""Reports as they were booked: their raw readings, and the rows that the ledger made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+from joulebook.collector.ledger.stack import Readings
+from joulebook.collector.store.duckdb.reads import Reads
+
+Ints = npt.NDArray[np.int64]
+
+AMOUNTS = (
+    *(f"{name}_active_uj" for name in CLASSES),
+    *(f"{name}_idle_uj" for name in CLASSES),
+    "modelled_uj",
+    "systematic_uj",
+    "variance_uj2",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """A Report of the store. readings is None where a series of its layout is not there."""
+
+    interval_id: int
+    node: str
+    boot: bytes
+    start_us: int
+    end_unix_us: int
+    unread_us: int
+    raised_uj: int
+    readings: Readings | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """Ledger rows, by interval and account: amounts is (rows, AMOUNTS)."""
+
+    interval_id: Ints
+    account: list[str]
+    amounts: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGap:
+    """A gap of the store, and what `unattributed` received in it by class."""
+
+    start_us: int
+    end_us: int
+    end_unix_us: int
+    raised_uj: int
+    missing_ppm: int
+    by_class_uj: tuple[int, ...]
+
+
+def reports(view: Reads, at_once: int = 512) -> Iterator[list[StoredReport]]:
+    """Give every Report in the order in which it was stored, a number of them at a time."""
+    place: dict[tuple[int, SeriesKey], int] = {
+        (node, SeriesKey(metric, domain, device, workload)): series
+        for series, node, metric, domain, device, workload in view._rows("SELECT * FROM series")
+    }
+    numbers: dict[int, Ints] = {}
+    after = -1
+    while True:
+        rows = view._rows(
+            """
+            SELECT interval_id, node_id, node, boot, layout_id, start_us, end_unix_us, unread_us, raised_uj,
+                   interval_us
+            FROM intervals JOIN nodes USING (node_id) JOIN boots USING (boot_id)
+            WHERE NOT is_gap AND interval_id > $1 ORDER BY interval_id LIMIT $2
+            """,
+            [after, at_once],
+        )
+        if not rows:
+            return
+        chunks = _chunks(view, after, rows[-1][0])
+        found = []
+        for interval, node_id, node, boot, layout_id, start_us, end_unix_us, unread, raised, lengths in rows:
+            layout = view._layout(layout_id)
+            if layout_id not in numbers:
+                numbers[layout_id] = np.array([place.get((node_id, k), -1) for k in layout.series])
+            readings = _readings(layout, numbers[layout_id], np.array(lengths), chunks.get(interval))
+            known = (start_us, end_unix_us, unread, raised)
+            found.append(StoredReport(interval, node, bytes(boot), *known, readings))
+        yield found
+        after = rows[-1][0]
+
+
+def _chunks(view: Reads, after: int, to: int) -> dict[int, tuple[Ints, Ints, Ints]]:
+    """Return series, first readings and differences of Reports after one and up to another."""
+    table = view._table(
+        """
+        SELECT interval_id, series_id, first, len(change) AS ticks, change FROM chunks
+        WHERE interval_id > ? AND interval_id <= ? ORDER BY interval_id, series_id
+        """,
+        [after, to],
+    )
+    if not table.num_rows:
+        return {}
+    intervals, series, first, ticks = (
+        table[name].to_numpy() for name in ("interval_id", "series_id", "first", "ticks")
+    )
+    change = table["change"].combine_chunks().values.to_numpy()
+    offsets = np.concatenate([[0], np.cumsum(ticks)])
+    edges = [0, *(np.flatnonzero(np.diff(intervals)) + 1).tolist(), len(intervals)]
+    return {
+        int(intervals[begin]): (series[begin:end], first[begin:end], change[offsets[begin] : offsets[end]])
+        for begin, end in pairwise(edges)
+    }
+
+
+def _readings(
+    layout: NodeLayout, numbers: Ints, lengths: Ints, chunk: tuple[Ints, Ints, Ints] | None
+) -> Readings | None:
+    """Put a Report together again; None where it is not whole."""
+    ticks = len(lengths)
+    values = np.zeros((len(numbers), ticks + 1), dtype=np.int64)
+    if len(numbers) == 0:
+        return Readings(layout, lengths, values)
+    if chunk is None:
+        return None
+    series, first, change = chunk
+    if len(series) != len(numbers) or len(change) != len(series) * ticks:
+        return None
+    at = np.searchsorted(series, numbers)
+    if (at >= len(series)).any() or (series[at] != numbers).any():
+        return None
+    values[:, 0] = first[at]
+    values[:, 1:] = change.reshape(len(series), ticks)[at]
+    return Readings(layout, lengths, values)
+
+
+def rows(view: Reads, first: int, last: int) -> StoredRows:
+    """Return the ledger's rows of the Reports from one to another; none of gaps."""
+    table = view._table(
+        f"""
+        SELECT interval_id, account, {", ".join(AMOUNTS)} FROM ledger
+        JOIN accounts USING (account_id) SEMI JOIN (SELECT interval_id FROM intervals WHERE NOT is_gap)
+            USING (interval_id)
+        WHERE interval_id >= ? AND interval_id <= ? ORDER BY interval_id, account
+        """,
+        [first, last],
+    )
+    amounts = np.zeros((table.num_rows, len(AMOUNTS)), dtype=np.int64)
+    for i, name in enumerate(AMOUNTS):
+        amounts[:, i] = table[name].to_numpy()
+    return StoredRows(table["interval_id"].to_numpy(), table["account"].to_pylist(), amounts)
+
+
+def boots(view: Reads) -> list[tuple[str, bytes, int, int]]:
+    """Return every boot, and where on its clock its Reports begin and end."""
+    return [
+        (node, bytes(boot), start_us, end_us)
+        for node, boot, start_us, end_us in view._rows(
+            """
+            SELECT node, boot, min(start_us), max(end_us) FROM intervals
+            JOIN nodes USING (node_id) JOIN boots USING (boot_id) WHERE NOT is_gap GROUP BY ALL ORDER BY ALL
+            """
+        )
+    ]
+
+
+def gaps(view: Reads, node: str, boot: bytes) -> list[StoredGap]:
+    """Return the gaps of a boot."""
+    found = view._rows(
+        f"""
+        SELECT start_us, end_us, i.end_unix_us, raised_uj, missing_ppm,
+               [{", ".join(f"coalesce(sum({name}_active_uj), 0)::BIGINT" for name in CLASSES)}]
+        FROM intervals AS i JOIN nodes AS n USING (node_id) JOIN boots USING (boot_id)
+        LEFT JOIN ledger AS l USING (interval_id)
+        WHERE is_gap AND node = ? AND boot = ?
+        GROUP BY interval_id, start_us, end_us, i.end_unix_us, raised_uj, missing_ppm ORDER BY start_us
+        """,
+        [node, boot],
+    )
+    return [StoredGap(a, b, at, raised, ppm, tuple(uj)) for a, b, at, raised, ppm, uj in found]
