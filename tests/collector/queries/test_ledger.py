@@ -99,7 +99,6 @@ def test_readings_stored_twice_are_found(books: Cluster) -> None:
     _broken(
         books,
         "INSERT INTO intervals SELECT * REPLACE (1000 AS interval_id) FROM intervals WHERE interval_id = 0",
-        "INSERT INTO chunks SELECT * REPLACE (1000 AS interval_id) FROM chunks WHERE interval_id = 0",
     )
     assert _ledger(books).residual_uj > 0
 

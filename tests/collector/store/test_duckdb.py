@@ -11,7 +11,7 @@ from joulebook.collector.store.protocol import StoreError
 from tests.simulated.delivery import EVER, books_of, decoded, deliver, total_uj
 from tests.simulated.node import Load, SimulatedNode
 
-TABLES = ("nodes", "boots", "accounts", "layouts", "series", "intervals", "chunks", "ledger", "jobs")
+TABLES = ("nodes", "boots", "accounts", "layouts", "intervals", "ledger", "jobs")
 
 
 def _node() -> SimulatedNode:

@@ -59,6 +59,8 @@ class Decoded:
     readings: Readings
     ended: Sequence[report_pb2.WorkloadEnd]
     sources: Sequence[report_pb2.SourceStatus]
+    # The Report itself, as a store may keep it.
+    serialized: bytes
 
     @property
     def node(self) -> str:
@@ -238,4 +240,5 @@ def decode_report(report: report_pb2.Report, layout: NodeLayout, now_us: int, ma
         Readings(layout, interval_us, values),
         report.ended,
         report.sources,
+        report.SerializeToString(),
     )

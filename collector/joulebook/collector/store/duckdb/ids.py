@@ -5,27 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
-
-Ints = npt.NDArray[np.int64]
-
+from joulebook.collector.ledger.layout import NodeLayout
 
 _COLUMNS = {
     "nodes": ("node_id", "node"),
     "boots": ("boot_id", "node_id", "boot"),
     "accounts": ("account_id", "account"),
     "layouts": ("layout_id", "node_id", "hash", "serialized"),
-    "series": ("series_id", "node_id", "metric", "domain", "device", "workload"),
     "jobs": ("job_number", "node_id", "job", "source", "name", "user_name", "start_unix_us"),
 }
 
 
 class Ids:
-    """The numbers of nodes, boots, accounts, layouts and series.
+    """The numbers of nodes, boots, accounts, layouts and jobs.
 
     New ones are written in the commit that first uses them: stage with the getters, write with insert(), then
     keep() once the transaction is through, or drop() when it failed.
@@ -36,19 +30,12 @@ class Ids:
         self._boots = {(n, bytes(b)): i for b, n, i in _all(connection, "boots", "boot, node_id, boot_id")}
         self._accounts = dict(_all(connection, "accounts", "account, account_id"))
         self._layouts = {(n, h): i for n, h, i in _all(connection, "layouts", "node_id, hash, layout_id")}
-        self._series = {
-            (n, SeriesKey(m, d, v, w)): i
-            for n, m, d, v, w, i in _all(
-                connection, "series", "node_id, metric, domain, device, workload, series_id"
-            )
-        }
         self._jobs = {(n, j): i for n, j, i in _all(connection, "jobs", "node_id, job, job_number")}
         # Jobs that said no name or no user yet; what they told since is written with the next commit.
         self._lacking = {
             i: (n, u) for i, n, u in _all(connection, "jobs", "job_number, name, user_name") if not (n and u)
         }
         self._told: dict[int, tuple[str, str]] = {}
-        self._series_of_layout: dict[tuple[int, int], Ints] = {}
         self._staged: dict[str, list[tuple[Any, ...]]] = {}
         self._undo: list[tuple[dict[Any, Any], object]] = []
 
@@ -106,25 +93,6 @@ class Ids:
                 self._told[found] = told
         return found
 
-    def series(self, layout: NodeLayout) -> Ints:
-        """Return the numbers of a layout's series, in its order."""
-        node = self.node(layout.node)
-        cached = self._series_of_layout.get((node, layout.hash))
-        if cached is not None:
-            return cached
-        numbers = []
-        for key in layout.series:
-            found = self._series.get((node, key))
-            if found is None:
-                columns = (node, key.metric, key.domain, key.device, key.workload)
-                found = self._new("series", self._series, (node, key), *columns)
-            numbers.append(found)
-        result = np.array(numbers, dtype=np.int64)
-        if len(self._series_of_layout) > 100_000:
-            self._series_of_layout.clear()
-        self._series_of_layout[node, layout.hash] = result
-        return result
-
     def insert(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Write what is staged, in the caller's transaction."""
         for table, rows in self._staged.items():
@@ -156,7 +124,6 @@ class Ids:
         """Forget what was staged; its transaction failed."""
         for known, key in self._undo:
             del known[key]
-        self._series_of_layout.clear()
         self._told.clear()
         self.keep()
 

@@ -5,43 +5,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
-from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.domains import CLASSES
-from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.duckdb import energy_over_time
-from joulebook.collector.store.duckdb.columns import energy_by_layout, points_by_series
+from joulebook.collector.store.duckdb.raw import RawReads
 from joulebook.collector.store.protocol import (
     AccountRow,
     JobRow,
     NodeRow,
-    Points,
     Range,
-    RawEnergy,
     TimeRow,
 )
-from joulebook.v1 import metrics_pb2 as metrics
-from joulebook.v1 import report_pb2
-
-Ints = npt.NDArray[np.int64]
 
 _ACTIVE = ", ".join(f"sum({name}_active_uj)::HUGEINT" for name in CLASSES)
 _IDLE = ", ".join(f"sum({name}_idle_uj)::HUGEINT" for name in CLASSES)
 
 
-class Reads:
-    """The reading half of the embedded store. Every call has a cursor of its own, so calls may overlap."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
-        self._layouts: dict[int, NodeLayout] = {}
+class Reads(RawReads):
+    """The reading half of the embedded store."""
 
     @contextmanager
     def snapshot(self) -> Iterator[Reads]:
@@ -55,40 +39,6 @@ class Reads:
             finally:
                 cursor.execute("ROLLBACK")
 
-    @contextmanager
-    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        cursor = self._connection.cursor()
-        try:
-            yield cursor
-        finally:
-            cursor.close()
-
-    def close(self) -> None:
-        """Let go of the store."""
-        self._connection.close()
-
-    def _rows(
-        self, query: str, parameters: list[Any] | dict[str, Any] | None = None
-    ) -> list[tuple[Any, ...]]:
-        with self._cursor() as cursor:
-            return cursor.execute(query, parameters or []).fetchall()
-
-    def _table(self, query: str, parameters: list[Any]) -> pa.Table:
-        with self._cursor() as cursor:
-            return cursor.sql(query, params=parameters).to_arrow_table()
-
-    def _layout(self, layout_id: int) -> NodeLayout:
-        found = self._layouts.get(layout_id)
-        if found is None:
-            ((hash_, serialized),) = self._rows(
-                "SELECT hash, serialized FROM layouts WHERE layout_id = ?", [layout_id]
-            )
-            if len(self._layouts) > 2_000:
-                self._layouts.clear()
-            found = NodeLayout(hash_, report_pb2.Layout.FromString(serialized))
-            self._layouts[layout_id] = found
-        return found
-
     def layout(self, node: str, hash_: int) -> NodeLayout | None:
         """Return a layout that a stored Report was sent with."""
         found = self._rows(
@@ -96,58 +46,6 @@ class Reads:
             [node, hash_],
         )
         return self._layout(found[0][0]) if found else None
-
-    def tails(self) -> dict[tuple[str, bytes], Span]:
-        """Return the last Report's span of every boot of every node."""
-        last = self._rows(
-            "SELECT arg_max(interval_id, end_us) FROM intervals WHERE NOT is_gap GROUP BY boot_id"
-        )
-        return dict(self._spans([row[0] for row in last]))
-
-    def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
-        """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
-        found = self._rows(
-            """
-            WITH mine AS (
-                SELECT interval_id, start_us, end_us FROM intervals WHERE NOT is_gap AND boot_id = (
-                    SELECT boot_id FROM boots JOIN nodes USING (node_id) WHERE node = $1 AND boot = $2))
-            SELECT interval_id FROM mine WHERE end_us >= $3 AND start_us <= $4
-            UNION SELECT arg_max(interval_id, end_us) FROM mine WHERE end_us < $3
-            UNION SELECT arg_min(interval_id, start_us) FROM mine WHERE start_us > $4
-            """,
-            [node, boot, start_us, end_us],
-        )
-        return [span for _, span in self._spans([row[0] for row in found if row[0] is not None])]
-
-    def _spans(self, intervals: list[int]) -> list[tuple[tuple[str, bytes], Span]]:
-        """Return the spans of Reports, in order of their starts."""
-        rows = self._rows(
-            """
-            SELECT interval_id, node, boot, layout_id, start_us, end_us,
-                   end_unix_us - (end_us - start_us)
-            FROM intervals JOIN nodes USING (node_id)
-            JOIN boots USING (boot_id) WHERE list_contains($1, interval_id) ORDER BY start_us
-            """,
-            [intervals],
-        )
-        readings: dict[int, dict[str, tuple[int, int]]] = defaultdict(dict)
-        for interval, domain, first, last in self._rows(
-            """
-            SELECT interval_id, domain, first, first + list_sum(change)
-            FROM chunks JOIN series USING (series_id) WHERE metric = $2 AND list_contains($1, interval_id)
-            """,
-            [intervals, metrics.METRIC_DOMAIN_ENERGY],
-        ):
-            readings[interval][domain] = (first, last)
-        result = []
-        for interval, node, boot, layout_id, start_us, end_us, start_unix_us in rows:
-            layout = self._layout(layout_id)
-            ends = [readings[interval].get(name, (0, 0)) for name in layout.domain_names]
-            first = np.array([e[0] for e in ends], dtype=np.int64)
-            last = np.array([e[1] for e in ends], dtype=np.int64)
-            span = Span(Edge(layout, start_us, first), Edge(layout, end_us, last), start_unix_us)
-            result.append(((node, bytes(boot)), span))
-        return result
 
     def nodes(self) -> list[NodeRow]:
         """Return every node, by name."""
@@ -180,14 +78,6 @@ class Reads:
             """
         )
         return [JobRow(*row) for row in rows]
-
-    @staticmethod
-    def _where(selected: Range, node_column: str = "node") -> tuple[str, list[Any]]:
-        where, parameters = "end_unix_us > ? AND end_unix_us <= ?", [selected.from_us, selected.to_us]
-        if selected.node is not None:
-            where += f" AND {node_column} = ?"
-            parameters.append(selected.node)  # type: ignore[arg-type]
-        return where, list[Any](parameters)
 
     def accounts(self, selected: Range) -> list[AccountRow]:
         """Return what each account received on each node, from the ledger."""
@@ -233,61 +123,6 @@ class Reads:
             parameters,
         )
         return [TimeRow(*row) for row in rows]
-
-    def raw_energy(self, selected: Range) -> list[RawEnergy]:
-        """Return raw readings of energy, for the check of the books."""
-        where, parameters = self._where(selected, "nodes.node")
-        table = self._table(
-            f"""
-            SELECT interval_id, layout_id, len(change) AS ticks, domain, change
-            FROM chunks
-            JOIN (SELECT series_id, domain FROM series WHERE metric = {metrics.METRIC_DOMAIN_ENERGY})
-                USING (series_id)
-            JOIN (SELECT interval_id, layout_id, node_id FROM intervals
-                  WHERE end_unix_us > {int(selected.from_us)} AND end_unix_us <= {int(selected.to_us)})
-                USING (interval_id)
-            JOIN nodes USING (node_id)
-            WHERE {where} ORDER BY layout_id, ticks, domain, interval_id
-            """,
-            parameters,
-        )
-        return energy_by_layout(table, self._layout)
-
-    def raw_gaps(self, selected: Range) -> list[tuple[Edge, Edge]]:
-        """Return the raw readings on both sides of every gap, for the check of the books."""
-        where, parameters = self._where(selected)
-        gaps = self._rows(
-            f"""
-            SELECT node, boot, start_us, end_us FROM intervals
-            JOIN nodes USING (node_id) JOIN boots USING (boot_id) WHERE is_gap AND {where}
-            """,
-            parameters,
-        )
-        pairs = []
-        for node, boot, start_us, end_us in gaps:
-            spans = self.spans(node, bytes(boot), start_us, end_us)
-            before = next(s for s in spans if s.end.at_us == start_us)
-            after = next(s for s in spans if s.start.at_us == end_us)
-            pairs.append((before.end, after.start))
-        return pairs
-
-    def points(self, selected: Range, metric: int, subject: str | None) -> list[Points]:
-        """Return the series of a metric, of one subject where it is named."""
-        where, parameters = self._where(selected)
-        if subject is not None:
-            where += " AND ? IN (domain, device, workload, workload || '/' || domain)"
-            parameters.append(subject)
-        table = self._table(
-            f"""
-            SELECT node, domain, device, workload, i.end_unix_us, interval_us, first, change
-            FROM chunks JOIN series USING (series_id) JOIN nodes USING (node_id)
-            JOIN (SELECT interval_id, end_unix_us, interval_us FROM intervals) AS i USING (interval_id)
-            WHERE metric = {int(metric)} AND {where.replace("end_unix_us", "chunks.end_unix_us")}
-            ORDER BY node, domain, device, workload, i.end_unix_us
-            """,
-            parameters,
-        )
-        return points_by_series(table, metric)
 
 
 class _Frozen(Reads):

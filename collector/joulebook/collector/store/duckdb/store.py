@@ -70,7 +70,6 @@ class DuckDBStore(Reads):
                 new_layouts = [d for d in commit.reports if not self._ids.has_layout(d.readings.layout)]
                 intervals = first + np.arange(len(commit.reports), dtype=np.int64)
                 self._insert("intervals", self._report_intervals(commit, intervals))
-                self._insert("chunks", self._chunks(commit.reports, intervals))
                 self._insert("ledger", self._ledger(commit, intervals))
                 self._insert_gaps(commit, first + len(commit.reports))
                 self._stage_jobs(new_layouts)
@@ -94,7 +93,6 @@ class DuckDBStore(Reads):
 
     def _report_intervals(self, commit: Commit, intervals: Ints) -> dict[str, Any]:
         reports = commit.reports
-        lengths = [d.readings.interval_us for d in reports]
         return {
             "interval_id": intervals,
             "node_id": [self._ids.node(d.node) for d in reports],
@@ -104,27 +102,10 @@ class DuckDBStore(Reads):
             "start_us": [d.start_us for d in reports],
             "end_us": [d.end_us for d in reports],
             "end_unix_us": [d.end_us + d.realtime_offset_us for d in reports],
-            "interval_us": _lists(lengths),
             "unread_us": commit.books.unread_us,
             "raised_uj": commit.books.raised_uj,
             "missing_ppm": np.zeros(len(reports), dtype=np.int64),
-        }
-
-    def _chunks(self, reports: Sequence[Decoded], intervals: Ints) -> dict[str, Any]:
-        if not reports:
-            return {"interval_id": intervals}
-        series = [self._ids.series(d.readings.layout) for d in reports]
-        count = [len(s) for s in series]
-        ticks = np.repeat([len(d.readings.interval_us) for d in reports], count)
-        offsets = np.concatenate([[0], np.cumsum(ticks)]).astype(np.int32)
-        change = np.concatenate([d.readings.values[:, 1:].ravel() for d in reports])
-        ends = np.array([d.end_us + d.realtime_offset_us for d in reports])
-        return {
-            "interval_id": np.repeat(intervals, count),
-            "series_id": np.concatenate(series),
-            "end_unix_us": np.repeat(ends, count),
-            "first": np.concatenate([d.readings.values[:, 0] for d in reports]),
-            "change": pa.ListArray.from_arrays(pa.array(offsets), pa.array(change)),
+            "report": pa.array([d.serialized for d in reports], pa.binary()),
         }
 
     def _ledger(self, commit: Commit, intervals: Ints) -> dict[str, Any]:
@@ -154,7 +135,7 @@ class DuckDBStore(Reads):
             known = (gap.raised_uj, gap.missing_ppm)
             boot = self._ids.boot(placed.node, placed.boot)
             self._connection.execute(
-                "INSERT INTO intervals VALUES (?, ?, ?, -1, true, ?, ?, ?, [], 0, ?, ?)",
+                "INSERT INTO intervals VALUES (?, ?, ?, -1, true, ?, ?, ?, 0, ?, ?, NULL)",
                 [number, node, boot, gap.start_us, gap.end_us, placed.end_unix_us, *known],
             )
             booked = [int(v) for v in gap.by_class_uj]
@@ -200,10 +181,3 @@ class DuckDBStore(Reads):
                     "INSERT INTO source_states VALUES (?, ?, ?, ?, ?, ?)",
                     [node, source.name, source.state, source.reason, source.fix, decoded.end_us],
                 )
-
-
-def _lists(parts: Sequence[Ints]) -> Any:
-    """Return an Arrow column with one list a part."""
-    offsets = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int32)
-    flat = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
