@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.message import DecodeError
 
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.gaps import Edge
@@ -58,7 +59,7 @@ class RawReads(Connected):
         result = []
         for node, boot, layout_id, start_us, end_us, end_unix_us, report in rows:
             layout = self._layout(layout_id)
-            energy = _energy_of(layout, unpack(report)[1])
+            energy = _energy_of(layout, report)
             first = energy[:, 0]
             start = Edge(layout, start_us, first)
             end = Edge(layout, end_us, first + energy[:, 1:].sum(axis=1))
@@ -71,7 +72,7 @@ class RawReads(Connected):
         for layout_id, reports in self._reports(selected):
             layout = self._layout(layout_id)
             for _, _, report in reports:
-                energy = _energy_of(layout, unpack(report)[1])[:, 1:]
+                energy = _energy_of(layout, report)[:, 1:]
                 groups[layout_id, energy.shape[1]].append(energy)
         return [RawEnergy(self._layout(number), np.stack(own)) for (number, _), own in groups.items()]
 
@@ -136,9 +137,18 @@ class RawReads(Connected):
         ]
 
 
-def _energy_of(layout: NodeLayout, values: Ints) -> Ints:
-    """Return a Report's rows of energy by domain; 0 where a domain has none."""
+def _energy_of(layout: NodeLayout, report: bytes) -> Ints:
+    """Return a Report's rows of energy by domain; 0 where a domain has none.
+
+    Of a Report that is not whole nothing is read, and so it is found by the check.
+    """
     rows = layout.energy_row
+    try:
+        values = unpack(report)[1]
+    except (DecodeError, ValueError):
+        values = np.zeros((0, 2), dtype=np.int64)
+    if len(values) != len(layout.is_counter):
+        return np.zeros((len(rows), 2), dtype=np.int64)
     return np.where((rows >= 0)[:, None], values[rows], 0)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.message import DecodeError
 
 from joulebook.collector.ledger.domains import CLASSES
-from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.ledger.stack import Readings
+from joulebook.collector.store.duckdb.packed import unpack
 from joulebook.collector.store.duckdb.reads import Reads
 
 Ints = npt.NDArray[np.int64]
@@ -27,7 +28,7 @@ AMOUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class StoredReport:
-    """A Report of the store. readings is None where a series of its layout is not there."""
+    """A Report of the store. readings is None where they are not whole."""
 
     interval_id: int
     node: str
@@ -62,17 +63,11 @@ class StoredGap:
 
 def reports(view: Reads, at_once: int = 512) -> Iterator[list[StoredReport]]:
     """Give every Report in the order in which it was stored, a number of them at a time."""
-    place: dict[tuple[int, SeriesKey], int] = {
-        (node, SeriesKey(metric, domain, device, workload)): series
-        for series, node, metric, domain, device, workload in view._rows("SELECT * FROM series")
-    }
-    numbers: dict[int, Ints] = {}
     after = -1
     while True:
         rows = view._rows(
             """
-            SELECT interval_id, node_id, node, boot, layout_id, start_us, end_unix_us, unread_us, raised_uj,
-                   interval_us
+            SELECT interval_id, node, boot, layout_id, start_us, end_unix_us, unread_us, raised_uj, report
             FROM intervals JOIN nodes USING (node_id) JOIN boots USING (boot_id)
             WHERE NOT is_gap AND interval_id > $1 ORDER BY interval_id LIMIT $2
             """,
@@ -80,61 +75,26 @@ def reports(view: Reads, at_once: int = 512) -> Iterator[list[StoredReport]]:
         )
         if not rows:
             return
-        chunks = _chunks(view, after, rows[-1][0])
         found = []
-        for interval, node_id, node, boot, layout_id, start_us, end_unix_us, unread, raised, lengths in rows:
-            layout = view._layout(layout_id)
-            if layout_id not in numbers:
-                numbers[layout_id] = np.array([place.get((node_id, k), -1) for k in layout.series])
-            readings = _readings(layout, numbers[layout_id], np.array(lengths), chunks.get(interval))
+        for interval, node, boot, layout_id, start_us, end_unix_us, unread, raised, report in rows:
+            readings = _readings(view._layout(layout_id), report)
             known = (start_us, end_unix_us, unread, raised)
             found.append(StoredReport(interval, node, bytes(boot), *known, readings))
         yield found
         after = rows[-1][0]
 
 
-def _chunks(view: Reads, after: int, to: int) -> dict[int, tuple[Ints, Ints, Ints]]:
-    """Return series, first readings and differences of Reports after one and up to another."""
-    table = view._table(
-        """
-        SELECT interval_id, series_id, first, len(change) AS ticks, change FROM chunks
-        WHERE interval_id > ? AND interval_id <= ? ORDER BY interval_id, series_id
-        """,
-        [after, to],
+def _readings(layout: NodeLayout, report: bytes | None) -> Readings | None:
+    """Return what a Report says; None where it is not whole."""
+    try:
+        lengths, values = unpack(report or b"")
+    except (DecodeError, ValueError):
+        return None
+    return (
+        Readings(layout, lengths, values)
+        if values.shape == (len(layout.is_counter), len(lengths) + 1)
+        else None
     )
-    if not table.num_rows:
-        return {}
-    intervals, series, first, ticks = (
-        table[name].to_numpy() for name in ("interval_id", "series_id", "first", "ticks")
-    )
-    change = table["change"].combine_chunks().values.to_numpy()
-    offsets = np.concatenate([[0], np.cumsum(ticks)])
-    edges = [0, *(np.flatnonzero(np.diff(intervals)) + 1).tolist(), len(intervals)]
-    return {
-        int(intervals[begin]): (series[begin:end], first[begin:end], change[offsets[begin] : offsets[end]])
-        for begin, end in pairwise(edges)
-    }
-
-
-def _readings(
-    layout: NodeLayout, numbers: Ints, lengths: Ints, chunk: tuple[Ints, Ints, Ints] | None
-) -> Readings | None:
-    """Put a Report together again; None where it is not whole."""
-    ticks = len(lengths)
-    values = np.zeros((len(numbers), ticks + 1), dtype=np.int64)
-    if len(numbers) == 0:
-        return Readings(layout, lengths, values)
-    if chunk is None:
-        return None
-    series, first, change = chunk
-    if len(series) != len(numbers) or len(change) != len(series) * ticks:
-        return None
-    at = np.searchsorted(series, numbers)
-    if (at >= len(series)).any() or (series[at] != numbers).any():
-        return None
-    values[:, 0] = first[at]
-    values[:, 1:] = change.reshape(len(series), ticks)[at]
-    return Readings(layout, lengths, values)
 
 
 def rows(view: Reads, first: int, last: int) -> StoredRows:
