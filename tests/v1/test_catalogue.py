@@ -7,7 +7,17 @@ from joulebook.v1.catalogue import base_unit, by_name, catalogue, gauge_name, to
 from joulebook.v1.reference import render
 
 REPOSITORY = Path(__file__).parents[2]
-_SUFFIX = {"uJ": "_uj", "mW": "_mw", "us": "_us", "By": "_bytes", "mC": "_mc", "ppm": "_ppm", "1": ""}
+_SUFFIX = {
+    "uJ": "_uj",
+    "mW": "_mw",
+    "us": "_us",
+    "By": "_bytes",
+    "By/s": "_bytes_per_s",
+    "kHz": "_khz",
+    "mC": "_mc",
+    "ppm": "_ppm",
+    "1": "",
+}
 
 
 def test_every_metric_is_whole_and_its_name_ends_in_its_unit() -> None:

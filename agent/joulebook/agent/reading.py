@@ -11,6 +11,15 @@ from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
 from joulebook.v1.catalogue import catalogue
 
+# What is listed as it is, under its kind's title.
+_TITLES = (
+    ("packages", report_pb2.DEVICE_KIND_PACKAGE),
+    ("numa", report_pb2.DEVICE_KIND_NUMA),
+    ("rdma", report_pb2.DEVICE_KIND_RDMA),
+    ("network_storage", report_pb2.DEVICE_KIND_NETWORK_STORAGE),
+    ("storage_daemons", report_pb2.DEVICE_KIND_STORAGE_DAEMON),
+)
+
 
 def reading(
     report: report_pb2.Report, layout: report_pb2.Layout, sampler: Sampler, sources: Sources
@@ -67,6 +76,12 @@ def reading(
             for d in layout.devices
             if d.kind == report_pb2.DEVICE_KIND_GPU
         ],
+        **{
+            title: [
+                {"device": d.name, **subjects["device"][d.name]} for d in layout.devices if d.kind == kind
+            ]
+            for title, kind in _TITLES
+        },
         "workloads": [
             {
                 "id": w.id,

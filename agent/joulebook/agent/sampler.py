@@ -9,7 +9,18 @@ from joulebook.agent.clock import boot_us
 from joulebook.agent.floor import IdleFloor
 from joulebook.agent.layout import build_layout
 from joulebook.agent.reader import Reader
-from joulebook.agent.source import ABSENT, WORKING, Device, Domain, Finding, Meter, Probe, Series, Source
+from joulebook.agent.source import (
+    ABSENT,
+    WORKING,
+    Device,
+    Domain,
+    Finding,
+    Meter,
+    Probe,
+    Series,
+    Source,
+    TellingSource,
+)
 from joulebook.agent.workloads.workloads import Workloads
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
@@ -43,6 +54,7 @@ class Sampler:
         readers = [Reader(source, probe) for source, probe in probed]
         self._readers = [reader for reader in readers if reader.worth_reading]
         self._meters = meters
+        self._telling = [r.source for r in self._readers if isinstance(r.source, TellingSource)]
         self._workloads = workloads
         self._emit = emit
         self._ticks_per_report = ticks_per_report
@@ -65,7 +77,8 @@ class Sampler:
     def _arrange(self) -> None:
         """Take up the domains and devices that there are, each domain with its floor, known or learnt."""
         self._domains = [d for r in self._readers for d in r.probe.domains]
-        self._devices = [d for r in self._readers for d in r.probe.devices]
+        # Several sources may tell of one device: a package's frequency, and its throttling.
+        self._devices = list(dict.fromkeys(d for r in self._readers for d in r.probe.devices))
         place = {}
         at = 0
         for reader in self._readers:
@@ -174,8 +187,8 @@ class Sampler:
             self.cut()
             self._begin(self._times_us[-1], self._rows[-1][:fixed] + self._workloads.baseline())
         row = self._read_sources(now_us)
-        for meter in self._meters:
-            for finding in meter.findings():
+        for source in self._telling:
+            for finding in source.findings():
                 self.note(finding)
         offsets = self._read_offsets()
         if offsets != self._offsets:

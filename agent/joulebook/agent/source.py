@@ -53,7 +53,7 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A disk, a network interface or a GPU, which is called as its domain."""
+    """What a node has or uses: DeviceKind in the contract; a GPU or package is called as its domain."""
 
     name: str
     kind: report_pb2.DeviceKind.ValueType
@@ -114,11 +114,16 @@ class ChangingSource(Source, Protocol):
         """
 
 
-class Meter(Source, Protocol):
-    """A source of energy. For each domain, in order: energy_uj then unread_us, both never falling."""
+@runtime_checkable
+class TellingSource(Source, Protocol):
+    """A source that has something to tell after probe(), too."""
 
     def findings(self) -> tuple[Finding, ...]:
         """Return the findings that changed since the last call: dropped readings, stuck counters."""
+
+
+class Meter(TellingSource, Protocol):
+    """A source of energy. For each domain, in order: energy_uj then unread_us, both never falling."""
 
     def offsets_uj(self) -> tuple[int, ...]:
         """Return, for each domain, the series value less the hardware counter (0 where there is none)."""

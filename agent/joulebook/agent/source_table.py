@@ -2,7 +2,18 @@
 
 from joulebook.agent.meters import hwmon, model, nvml, pm_counters, rapl
 from joulebook.agent.source_facts import SourceFacts
-from joulebook.agent.usage import cpu, disks, memory, network, pressure
+from joulebook.agent.usage import (
+    cpu,
+    disks,
+    frequency,
+    hugepages,
+    memory,
+    network,
+    numa,
+    packages,
+    pressure,
+    throttling,
+)
 
 METERS: tuple[SourceFacts, ...] = (
     rapl.FACTS,
@@ -13,7 +24,12 @@ METERS: tuple[SourceFacts, ...] = (
 )
 USAGE: tuple[SourceFacts, ...] = (
     cpu.FACTS,
+    packages.FACTS,
+    frequency.FACTS,
+    throttling.FACTS,
     memory.FACTS,
+    numa.FACTS,
+    hugepages.FACTS,
     pressure.FACTS,
     disks.FACTS,
     network.FACTS,

@@ -12,9 +12,14 @@ from joulebook.agent.settings import SourceSettings
 from joulebook.agent.source import Meter, Probe, Roots, Source
 from joulebook.agent.usage.cpu import CpuUsage
 from joulebook.agent.usage.disks import DiskUsage
+from joulebook.agent.usage.frequency import FrequencyUsage
+from joulebook.agent.usage.hugepages import HugepagesUsage
 from joulebook.agent.usage.memory import MemoryUsage
 from joulebook.agent.usage.network import NetworkUsage
+from joulebook.agent.usage.numa import NumaUsage
+from joulebook.agent.usage.packages import PackageUsage
 from joulebook.agent.usage.pressure import PressureUsage
+from joulebook.agent.usage.throttling import ThrottlingUsage
 from joulebook.agent.workloads.gpus import Gpu
 
 
@@ -47,7 +52,20 @@ def probe_sources(roots: Roots, settings: SourceSettings | None = None) -> Sourc
     settings = settings or SourceSettings()
     sources = Sources()
     cpu, memory, disks = CpuUsage(roots), MemoryUsage(roots), DiskUsage(roots)
-    for usage in (cpu, memory, disks, NetworkUsage(roots), PressureUsage(roots)):
+    usages: tuple[Source, ...] = (
+        cpu,
+        # Shares out what `cpu` read just before.
+        PackageUsage(roots, cpu),
+        FrequencyUsage(roots),
+        ThrottlingUsage(roots),
+        memory,
+        NumaUsage(roots),
+        HugepagesUsage(roots),
+        disks,
+        NetworkUsage(roots),
+        PressureUsage(roots),
+    )
+    for usage in usages:
         sources.add(usage)
     rapl = RaplMeter(roots)
     nvml = NvmlMeter(roots)

@@ -9,7 +9,15 @@ from joulebook.v1.catalogue import MetricEntry, by_name
 # Counters are stored as what was counted in an interval, so their sum over a bucket is what happened in it.
 # The catalogue's sub-unit, and what makes of a bucket's sum an amount a second (of µs: a share of the time).
 _A_SECOND = {"uJ": "/ 1000 /", "us": "/ 1000 /", "By": "* 1000 /", "1": "* 1000 /"}
-_BASE = {"mW": " / 1000", "ppm": " / 1000000", "mC": " / 1000", "By": ""}
+_BASE = {
+    "mW": " / 1000",
+    "ppm": " / 1000000",
+    "mC": " / 1000",
+    "By": "",
+    "By/s": "",
+    "kHz": " * 1000",
+    "1": "",
+}
 _ENERGY, _IDLE = DASHBOARD
 _MODELLED = SUMS[len(ENERGIES)]
 

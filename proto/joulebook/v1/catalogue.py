@@ -59,6 +59,8 @@ _BASE_UNITS = {
     "mW": ("watts", 1e-3),
     "us": ("seconds", 1e-6),
     "By": ("bytes", 1.0),
+    "By/s": ("bytes_per_second", 1.0),
+    "kHz": ("hertz", 1e3),
     "mC": ("celsius", 1e-3),
     "ppm": ("ratio", 1e-6),
     "1": ("", 1.0),

@@ -113,6 +113,41 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     METRIC_DEVICE_GPU_THROTTLED_THERMAL: _Metric.ValueType  # 96
     METRIC_DEVICE_GPU_THROTTLED_OTHER: _Metric.ValueType  # 97
     METRIC_WORKLOAD_GPU_UTILISATION: _Metric.ValueType  # 100
+    METRIC_NODE_HUGEPAGES: _Metric.ValueType  # 110
+    """Use of the node in more detail: packages and NUMA nodes, disks' queues, ports, network storage."""
+    METRIC_NODE_HUGEPAGES_USED: _Metric.ValueType  # 111
+    METRIC_DEVICE_CPUS_BUSY: _Metric.ValueType  # 115
+    METRIC_DEVICE_CPU_FREQUENCY: _Metric.ValueType  # 116
+    METRIC_DEVICE_CPU_THROTTLED: _Metric.ValueType  # 117
+    METRIC_DEVICE_CPU_THROTTLES: _Metric.ValueType  # 118
+    METRIC_DEVICE_CORE_THROTTLES: _Metric.ValueType  # 119
+    METRIC_DEVICE_NUMA_USED: _Metric.ValueType  # 121
+    METRIC_DEVICE_NUMA_FILE: _Metric.ValueType  # 122
+    METRIC_DEVICE_NUMA_LOCAL: _Metric.ValueType  # 123
+    METRIC_DEVICE_NUMA_REMOTE: _Metric.ValueType  # 124
+    METRIC_DEVICE_READ_WAIT: _Metric.ValueType  # 130
+    METRIC_DEVICE_WRITE_WAIT: _Metric.ValueType  # 131
+    METRIC_DEVICE_QUEUE: _Metric.ValueType  # 132
+    METRIC_DEVICE_DISCARDED: _Metric.ValueType  # 133
+    METRIC_DEVICE_FLUSHES: _Metric.ValueType  # 134
+    METRIC_DEVICE_LINK_UP: _Metric.ValueType  # 140
+    METRIC_DEVICE_LINK_RATE: _Metric.ValueType  # 141
+    METRIC_DEVICE_LINK_ERRORS: _Metric.ValueType  # 142
+    METRIC_DEVICE_LINK_WAITS: _Metric.ValueType  # 143
+    METRIC_DEVICE_RETRANSMISSIONS: _Metric.ValueType  # 144
+    METRIC_DEVICE_FS_READ: _Metric.ValueType  # 150
+    METRIC_DEVICE_FS_WRITTEN: _Metric.ValueType  # 151
+    METRIC_DEVICE_FS_OPERATIONS: _Metric.ValueType  # 152
+    METRIC_DEVICE_FS_WAIT: _Metric.ValueType  # 153
+    METRIC_DEVICE_FS_EXECUTE: _Metric.ValueType  # 154
+    METRIC_DEVICE_FS_ERRORS: _Metric.ValueType  # 155
+    METRIC_DEVICE_SERVED_READ: _Metric.ValueType  # 160
+    METRIC_DEVICE_SERVED_WRITTEN: _Metric.ValueType  # 161
+    METRIC_DEVICE_SERVED_OPERATIONS: _Metric.ValueType  # 162
+    METRIC_DEVICE_SERVED_WAIT: _Metric.ValueType  # 163
+    METRIC_DEVICE_SERVED_COPIED: _Metric.ValueType  # 164
+    METRIC_DEVICE_CAPACITY: _Metric.ValueType  # 165
+    METRIC_DEVICE_CAPACITY_USED: _Metric.ValueType  # 166
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper): ...
 
@@ -154,6 +189,41 @@ METRIC_DEVICE_GPU_THROTTLED_POWER: Metric.ValueType  # 95
 METRIC_DEVICE_GPU_THROTTLED_THERMAL: Metric.ValueType  # 96
 METRIC_DEVICE_GPU_THROTTLED_OTHER: Metric.ValueType  # 97
 METRIC_WORKLOAD_GPU_UTILISATION: Metric.ValueType  # 100
+METRIC_NODE_HUGEPAGES: Metric.ValueType  # 110
+"""Use of the node in more detail: packages and NUMA nodes, disks' queues, ports, network storage."""
+METRIC_NODE_HUGEPAGES_USED: Metric.ValueType  # 111
+METRIC_DEVICE_CPUS_BUSY: Metric.ValueType  # 115
+METRIC_DEVICE_CPU_FREQUENCY: Metric.ValueType  # 116
+METRIC_DEVICE_CPU_THROTTLED: Metric.ValueType  # 117
+METRIC_DEVICE_CPU_THROTTLES: Metric.ValueType  # 118
+METRIC_DEVICE_CORE_THROTTLES: Metric.ValueType  # 119
+METRIC_DEVICE_NUMA_USED: Metric.ValueType  # 121
+METRIC_DEVICE_NUMA_FILE: Metric.ValueType  # 122
+METRIC_DEVICE_NUMA_LOCAL: Metric.ValueType  # 123
+METRIC_DEVICE_NUMA_REMOTE: Metric.ValueType  # 124
+METRIC_DEVICE_READ_WAIT: Metric.ValueType  # 130
+METRIC_DEVICE_WRITE_WAIT: Metric.ValueType  # 131
+METRIC_DEVICE_QUEUE: Metric.ValueType  # 132
+METRIC_DEVICE_DISCARDED: Metric.ValueType  # 133
+METRIC_DEVICE_FLUSHES: Metric.ValueType  # 134
+METRIC_DEVICE_LINK_UP: Metric.ValueType  # 140
+METRIC_DEVICE_LINK_RATE: Metric.ValueType  # 141
+METRIC_DEVICE_LINK_ERRORS: Metric.ValueType  # 142
+METRIC_DEVICE_LINK_WAITS: Metric.ValueType  # 143
+METRIC_DEVICE_RETRANSMISSIONS: Metric.ValueType  # 144
+METRIC_DEVICE_FS_READ: Metric.ValueType  # 150
+METRIC_DEVICE_FS_WRITTEN: Metric.ValueType  # 151
+METRIC_DEVICE_FS_OPERATIONS: Metric.ValueType  # 152
+METRIC_DEVICE_FS_WAIT: Metric.ValueType  # 153
+METRIC_DEVICE_FS_EXECUTE: Metric.ValueType  # 154
+METRIC_DEVICE_FS_ERRORS: Metric.ValueType  # 155
+METRIC_DEVICE_SERVED_READ: Metric.ValueType  # 160
+METRIC_DEVICE_SERVED_WRITTEN: Metric.ValueType  # 161
+METRIC_DEVICE_SERVED_OPERATIONS: Metric.ValueType  # 162
+METRIC_DEVICE_SERVED_WAIT: Metric.ValueType  # 163
+METRIC_DEVICE_SERVED_COPIED: Metric.ValueType  # 164
+METRIC_DEVICE_CAPACITY: Metric.ValueType  # 165
+METRIC_DEVICE_CAPACITY_USED: Metric.ValueType  # 166
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final
@@ -171,7 +241,7 @@ class MetricInfo(_message.Message):
     name: _builtins.str
     """The field's name wherever the metric is stored; ends in the unit's symbol."""
     unit: _builtins.str
-    """uJ, mW, us, By, 1 (a count), mC, ppm."""
+    """uJ, mW, us, By, By/s, kHz, 1 (a count), mC, ppm."""
     kind: Global___MetricKind.ValueType
     subject: Global___MetricSubject.ValueType
     help: _builtins.str

@@ -60,6 +60,16 @@ class _DeviceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceKind
     DEVICE_KIND_NETWORK: _DeviceKind.ValueType  # 2
     DEVICE_KIND_GPU: _DeviceKind.ValueType  # 3
     """Named as its domain: gpu.N."""
+    DEVICE_KIND_PACKAGE: _DeviceKind.ValueType  # 4
+    """A CPU package, named as its domain: cpu.N."""
+    DEVICE_KIND_NUMA: _DeviceKind.ValueType  # 5
+    """A NUMA node: numa.N."""
+    DEVICE_KIND_NETWORK_STORAGE: _DeviceKind.ValueType  # 6
+    """A file system, or an image, that servers elsewhere hold: nfs:server:/export."""
+    DEVICE_KIND_STORAGE_DAEMON: _DeviceKind.ValueType  # 7
+    """A daemon on this node that serves storage: ceph.osd.3."""
+    DEVICE_KIND_RDMA: _DeviceKind.ValueType  # 8
+    """An InfiniBand or RoCE port: mlx5_0/1. What it carries is not in its interface's counters, or not only."""
 
 class DeviceKind(_DeviceKind, metaclass=_DeviceKindEnumTypeWrapper): ...
 
@@ -68,6 +78,16 @@ DEVICE_KIND_DISK: DeviceKind.ValueType  # 1
 DEVICE_KIND_NETWORK: DeviceKind.ValueType  # 2
 DEVICE_KIND_GPU: DeviceKind.ValueType  # 3
 """Named as its domain: gpu.N."""
+DEVICE_KIND_PACKAGE: DeviceKind.ValueType  # 4
+"""A CPU package, named as its domain: cpu.N."""
+DEVICE_KIND_NUMA: DeviceKind.ValueType  # 5
+"""A NUMA node: numa.N."""
+DEVICE_KIND_NETWORK_STORAGE: DeviceKind.ValueType  # 6
+"""A file system, or an image, that servers elsewhere hold: nfs:server:/export."""
+DEVICE_KIND_STORAGE_DAEMON: DeviceKind.ValueType  # 7
+"""A daemon on this node that serves storage: ceph.osd.3."""
+DEVICE_KIND_RDMA: DeviceKind.ValueType  # 8
+"""An InfiniBand or RoCE port: mlx5_0/1. What it carries is not in its interface's counters, or not only."""
 Global___DeviceKind: _TypeAlias = DeviceKind  # noqa: Y015
 
 class _DiskTier:

@@ -86,9 +86,13 @@ def test_disks_cost_idle_power_operations_and_bytes(tmp_path: Path) -> None:
     assert [domain.name for domain in node.probe().domains] == ["disk.nvme0n1", "disk.sda"]
     node.read(0)
     stat = roots.sysfs / "block/sda/stat"
-    write(stat, "  500010     1000 40002000  4000000   100000    20000  8000000   800000  0  3500100  0")
+    write(
+        stat, "  500010     1000 40002000  4000000   100000    20000  8000000   800000  0  3500100  4800000"
+    )
     assert node.read(S) == [4_000_000, 0, 5_300_000 + 10 * 24_000 + 2000 * 512 * 8 // 1000, 0]
-    write(stat, "  900010     1000 40002000  4000000   100000    20000  8000000   800000  0  3500100  0")
+    write(
+        stat, "  900010     1000 40002000  4000000   100000    20000  8000000   800000  0  3500100  4800000"
+    )
     assert node.read(2 * S)[2] == 5_548_192 + 9_400_000
     node.close()
 

@@ -58,7 +58,7 @@ class _DiskModel:
     transferred_bytes: int
 
     def advance(self, elapsed_us: int) -> int:
-        read_bytes, written_bytes, reads, writes, _ = self.disk.last
+        read_bytes, written_bytes, reads, writes = self.disk.last[:4]
         operations = reads + writes
         transferred_bytes = read_bytes + written_bytes
         power = self.power
@@ -161,7 +161,7 @@ class ModelMeter:
             power = DISK_POWER.get(disk.device.tier)
             if power is None or name in self._covered:
                 continue
-            read_bytes, written_bytes, reads, writes, _ = disk.last
+            read_bytes, written_bytes, reads, writes = disk.last[:4]
             energy_nj = known.get(disk.device, 0)
             self._disk_models.append(
                 _DiskModel(disk, power, energy_nj, reads + writes, read_bytes + written_bytes)
