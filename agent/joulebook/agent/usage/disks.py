@@ -162,8 +162,8 @@ def _bytes(path: Path) -> bytes:
 
 FACTS = SourceFacts(
     name="disks",
-    what="bytes, operations, latency, queue and busy time of each physical disk, with its tier; stacks (md, LVM"
-    " and its caches, crypt, bcache, multipath) are told by name and counted at their disks alone",
+    what="bytes, operations, latency, queue and busy time of each physical disk, with its tier; stacks"
+    " (md, LVM and its caches, crypt, bcache, multipath) are told by name and counted at their disks alone",
     where="`/sys/block/*/stat`, `slaves`, `dm`",
     unit="sectors of 512 bytes, operations, ms",
     period="at once; times 1 ms or the tick of the kernel, when a request ends",
