@@ -38,7 +38,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """An energy domain and its meter, as in the contract; idle_power_mw is None where it must be learnt."""
+    """An energy domain and its meter, as in the contract.
+
+    idle_power_mw is None where it must be learnt. holds names what lies within the domain though its name
+    does not say so: other domains, or a kind for all of it ("cpu": one counter for all packages).
+    """
 
     name: str
     source: str
@@ -49,6 +53,7 @@ class Domain:
     range_uj: int = 0
     limit_mw: int = 0
     idle_power_mw: int | None = None
+    holds: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +69,17 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How a source, or one part of it, stands: what is wrong and what mends it."""
+    """How a source, or one part of it, stands: what is wrong and what mends it.
+
+    What concerns one domain of a meter is named METER:DOMAIN. off_ppm says of a suspect one how far it was
+    found off; 0: not known, or what was wrong has been dropped.
+    """
 
     name: str
     state: State
     reason: str = ""
     fix: str = ""
+    off_ppm: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """Every source of the agent, in the order in which they are read."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from joulebook.agent.meters.arbiter import Arbiter
 from joulebook.agent.meters.hwmon import HwmonMeter
 from joulebook.agent.meters.model import ModelMeter
 from joulebook.agent.meters.nvml import NvmlMeter
@@ -25,26 +27,39 @@ from joulebook.agent.workloads.gpus import Gpu
 
 @dataclass(slots=True)
 class Sources:
-    """Sources with what they found, in reading order, and how long each took to look."""
+    """Sources with what they found, in reading order: what is used, then the meters as one.
+
+    each has every source by itself, meters too; probe_us tells how long each took to look.
+    """
 
     probed: list[tuple[Source, Probe]] = field(default_factory=list)
+    each: list[tuple[Source, Probe]] = field(default_factory=list)
     meters: list[Meter] = field(default_factory=list)
     # What can tell who uses it.
     gpus: tuple[Gpu, ...] = ()
     probe_us: dict[str, int] = field(default_factory=dict)
 
-    def add(self, source: Source) -> Probe:
+    def add(self, source: Source) -> None:
         """Look what a source finds, and have it read after those before it."""
-        began_ns = time.monotonic_ns()
-        probe = source.probe()
-        self.probe_us[source.name] = (time.monotonic_ns() - began_ns) // 1000
-        self.probed.append((source, probe))
-        return probe
+        self.probed.append((source, self._look(source)))
+
+    def add_meters(self, meters: Sequence[Meter]) -> None:
+        """Look what each meter finds, the better ones first; of each domain one is booked."""
+        arbiter = Arbiter([(meter, self._look(meter)) for meter in meters])
+        self.probed.append((arbiter, arbiter.probe()))
+        self.meters = [arbiter]
 
     def close(self) -> None:
         """Give every descriptor back."""
         for source, _ in self.probed:
             source.close()
+
+    def _look(self, source: Source) -> Probe:
+        began_ns = time.monotonic_ns()
+        probe = source.probe()
+        self.probe_us[source.name] = (time.monotonic_ns() - began_ns) // 1000
+        self.each.append((source, probe))
+        return probe
 
 
 def probe_sources(roots: Roots, settings: SourceSettings | None = None) -> Sources:
@@ -67,17 +82,17 @@ def probe_sources(roots: Roots, settings: SourceSettings | None = None) -> Sourc
     )
     for usage in usages:
         sources.add(usage)
-    rapl = RaplMeter(roots)
     nvml = NvmlMeter(roots)
-    covered = {domain.name for meter in (rapl, nvml) for domain in sources.add(meter).domains}
+    # The better ones first. Each offers all that it can measure, and the arbiter chooses; the model fills in
+    # the rest, from what the usage sources read just before it.
+    sources.add_meters(
+        (
+            RaplMeter(roots),
+            nvml,
+            PmCounters(roots),
+            HwmonMeter(roots),
+            ModelMeter(roots, cpu, memory, disks),
+        )
+    )
     sources.gpus = nvml.gpus
-    # Each meter is told which domains a better one measures already.
-    pm_counters = PmCounters(roots, frozenset(covered))
-    covered |= {domain.name for domain in sources.add(pm_counters).domains}
-    hwmon = HwmonMeter(roots, frozenset(covered))
-    covered |= {domain.name for domain in sources.add(hwmon).domains} | hwmon.contains
-    # The model fills in the rest, from what the usage sources read just before it.
-    model = ModelMeter(roots, cpu, memory, disks, frozenset(covered))
-    sources.add(model)
-    sources.meters = [rapl, nvml, pm_counters, hwmon, model]
     return sources

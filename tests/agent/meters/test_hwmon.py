@@ -17,7 +17,7 @@ def test_grace_sockets_are_domains_within_their_module(tmp_path: Path) -> None:
     assert [domain.name for domain in probe.domains] == ["module.0", "cpu.0", "core.0", "uncore.0"]
     assert {domain.kind for domain in probe.domains} == {report_pb2.SOURCE_KIND_AVERAGE_POWER}
     assert {domain.period_us for domain in probe.domains} == {50_000}
-    assert meter.contains == {"memory.0"}
+    assert [domain.holds for domain in probe.domains] == [{"memory.0"}, {"memory.0"}, set(), set()]
     meter.close()
 
 

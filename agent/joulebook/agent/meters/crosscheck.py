@@ -1,6 +1,7 @@
 """An energy counter beside the power that the same device shows: one of them may be wrong, or stand still."""
 
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
+from joulebook.agent.meters.health import WHOLLY_OFF_PPM
 
 # Long beside a gauge's averaging window; counter and gauge of a healthy GPU differ by a few per cent then.
 _WINDOW_US = 60_000_000
@@ -9,7 +10,10 @@ _LEAST_POWER_MW = 1000
 
 
 class CrossCheck:
-    """Compares both over windows. suspicion says how far apart they were in the last one; "": they agree."""
+    """Compares both over windows. suspicion says how far apart they were in the last one; "": they agree.
+
+    off_ppm is that in parts of what the counter showed, at most all of it.
+    """
 
     def __init__(self, counter: EnergyCounter) -> None:
         self._counter = counter
@@ -17,6 +21,7 @@ class CrossCheck:
         self._began_us = -1
         self._began = (0, 0)
         self.suspicion = ""
+        self.off_ppm = 0
 
     def update(self, power_mw: int, now_us: int) -> None:
         """Take the gauge's reading of the moment at which the counter was read."""
@@ -32,8 +37,9 @@ class CrossCheck:
         apart_uj = abs(counted_uj - drawn_uj)
         # mW · µs are nJ.
         matters = apart_uj * 1000 > _LEAST_POWER_MW * elapsed_us
-        self.suspicion = ""
+        self.suspicion, self.off_ppm = "", 0
         if matters and apart_uj * _MOST_APART > drawn_uj:
+            self.off_ppm = min(WHOLLY_OFF_PPM, apart_uj * 1_000_000 // max(counted_uj, 1))
             seconds = elapsed_us // 1_000_000
             self.suspicion = (
                 f"the counter shows {counted_uj // 1_000_000} J, the power {drawn_uj // 1_000_000} J "

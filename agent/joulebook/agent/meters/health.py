@@ -11,6 +11,7 @@ FIX_PERMISSION = (
 )
 # What runs an agent draws power: a counter of such a domain that stands still this long is stuck.
 STUCK_US = 60_000_000
+WHOLLY_OFF_PPM = 1_000_000
 _NEVER_STILL = ("node", "psys", "module", "cpu")
 
 
@@ -24,6 +25,7 @@ class Health:
     error: str = ""
     fix: str = ""
     suspicion: str = ""
+    off_ppm: int = 0
     _dropped: int = 0
     _said: Finding = field(init=False)
 
@@ -47,12 +49,13 @@ class Health:
         if counter.missing:
             return Finding(self.name, UNREADABLE, self.error or "no believable reading", self.fix)
         if self.suspicion:
-            return Finding(self.name, SUSPECT, self.suspicion)
+            return Finding(self.name, SUSPECT, self.suspicion, off_ppm=self.off_ppm)
         still_us = counter.now_us - counter.changed_us
         if (
             isinstance(counter, EnergyCounter)
             and still_us >= STUCK_US
             and self.domain.split(".")[0] in _NEVER_STILL
         ):
-            return Finding(self.name, SUSPECT, f"stuck: no change for {STUCK_US // 1_000_000} s or more")
+            reason = f"stuck: no change for {STUCK_US // 1_000_000} s or more"
+            return Finding(self.name, SUSPECT, reason, off_ppm=WHOLLY_OFF_PPM)
         return Finding(self.name, WORKING)

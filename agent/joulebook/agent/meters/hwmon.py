@@ -48,11 +48,7 @@ FACTS = SourceFacts(
 
 
 class HwmonMeter:
-    """Read the sensors whose domain is known and that no better meter covers.
-
-    contains holds, after probe(), the domains that are within a measured one and may not be added to it:
-    the memory of a Grace socket.
-    """
+    """Read the sensors whose domain is known; covered ones are left to others."""
 
     name = "hwmon"
 
@@ -60,7 +56,6 @@ class HwmonMeter:
         self._directory = roots.sysfs / "class/hwmon"
         self._covered = covered
         self._meters: list[_Meter] = []
-        self.contains: frozenset[str] = frozenset()
 
     def probe(self) -> Probe:
         """Open the best sensor of each domain."""
@@ -77,7 +72,6 @@ class HwmonMeter:
             findings.insert(0, Finding(self.name, WORKING))
         elif not findings:
             findings.append(Finding(self.name, ABSENT, "no power or energy sensor"))
-        self.contains = frozenset(memory_held(meter.sensor) for meter in self._meters) - {""}
         return Probe(
             series=energy_series(meter.domain.name for meter in self._meters),
             domains=tuple(meter.domain for meter in self._meters),
@@ -134,6 +128,7 @@ class HwmonMeter:
             period_us=period_us,
             accuracy_ppm=parse_accuracy_ppm(text(sensor.path.with_name(f"{stem}_accuracy"))),
             limit_mw=counter.limit_mw,
+            holds=frozenset({memory_held(sensor)} - {""}),
         )
         health = Health(f"hwmon:{name}", name, counter)
         self._meters.append(_Meter(sensor, domain, fd, counter, health, 1 if is_counter else 1000))

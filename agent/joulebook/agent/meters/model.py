@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, WORKING, Domain, Finding, Probe, Roots
@@ -88,19 +88,6 @@ def package_cpus(roots: Roots, logical_cpus: int) -> dict[int, int]:
     return dict(sorted(packages.items())) or {0: logical_cpus}
 
 
-def unmeasured(covered: frozenset[str]) -> frozenset[str]:
-    """Tell which of cpu, memory and disk may be modelled beside the meters that there are.
-
-    A part that a meter already holds is never modelled: cpu and memory within a module, anything within
-    psys. Within node they are: they are shares of it, as psys is then.
-    """
-    families = {name.partition(".")[0] for name in covered}
-    if "psys" in families and "node" not in families:
-        return frozenset()
-    kinds = {"cpu", "memory"} - families if "module" not in families else set()
-    return frozenset(kinds | {"disk"})
-
-
 FACTS = SourceFacts(
     name="model",
     what=(
@@ -117,18 +104,24 @@ FACTS = SourceFacts(
 
 
 class ModelMeter:
-    """Model CPU, memory and disks from the last values of their usage sources, which are read before it."""
+    """Model CPU, memory and disks from the last values of their usage sources, which are read before it.
+
+    What is booked of it where there are meters, the arbiter says.
+    """
 
     name = "model"
 
     def __init__(
-        self, roots: Roots, cpu: CpuUsage, memory: MemoryUsage, disks: DiskUsage, covered: frozenset[str]
+        self,
+        roots: Roots,
+        cpu: CpuUsage,
+        memory: MemoryUsage,
+        disks: DiskUsage,
     ) -> None:
         self._roots = roots
         self._cpu = cpu
         self._memory = memory
         self._disks = disks
-        self._covered = covered
         self._packages: list[int] = []
         self._cpu_share = 1
         self._cpu_nj = 0
@@ -139,10 +132,9 @@ class ModelMeter:
         self._now_us = -1
 
     def probe(self) -> Probe:
-        """Choose what to model, from usage sources that were probed before."""
-        kinds = unmeasured(self._covered)
+        """Find what can be modelled, from usage sources that were probed before."""
         domains = []
-        cpus = self._cpu.logical_cpus if "cpu" in kinds else 0
+        cpus = self._cpu.logical_cpus
         packages = package_cpus(self._roots, cpus) if cpus else {}
         self._packages = list(packages.values())
         self._cpu_share = max(1, sum(self._packages))
@@ -151,15 +143,16 @@ class ModelMeter:
             _domain(f"cpu.{package}", _CPU_IDLE_MW * count, _CPU_MAX_MW * count, _CPU_ACCURACY_PPM)
             for package, count in packages.items()
         ]
-        self._memory_mw = (self._memory.total_bytes * _MEMORY_MW_PER_GIB) >> 30 if "memory" in kinds else 0
+        self._memory_mw = (self._memory.total_bytes * _MEMORY_MW_PER_GIB) >> 30
         if self._memory_mw:
-            domains.append(_domain("memory.0", self._memory_mw, self._memory_mw, _MEMORY_ACCURACY_PPM))
+            whole = _domain("memory.0", self._memory_mw, self._memory_mw, _MEMORY_ACCURACY_PPM)
+            domains.append(replace(whole, holds=frozenset({"memory"})))
         known = {model.disk.device: model.energy_nj for model in self._disk_models}
         self._disk_models = []
-        for disk in self._disks.disks if "disk" in kinds else ():
+        for disk in self._disks.disks:
             name = f"disk.{disk.device.name}"
             power = DISK_POWER.get(disk.device.tier)
-            if power is None or name in self._covered:
+            if power is None:
                 continue
             read_bytes, written_bytes, reads, writes = disk.last[:4]
             energy_nj = known.get(disk.device, 0)

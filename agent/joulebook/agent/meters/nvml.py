@@ -165,7 +165,7 @@ class NvmlMeter:
                 counter.update(raw, now_us)
                 if meter.check is not None:
                     meter.check.update(meter.gauges_last[_POWER_PLACE], now_us)
-                    health.suspicion = meter.check.suspicion
+                    health.suspicion, health.off_ppm = meter.check.suspicion, meter.check.off_ppm
             except (NvmlError, BlockedError) as error:
                 health.error, health.fix = str(error), error.fix
                 counter.miss(now_us)

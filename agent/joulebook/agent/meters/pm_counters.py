@@ -181,6 +181,8 @@ class PmCounters:
             period_us=self._period_us(),
             accuracy_ppm=_ACCURACY_PPM,
             limit_mw=_LIMIT_MW,
+            # One file for all packages, or all memory.
+            holds=frozenset({file.partition("_")[0]} & {"cpu", "memory"}),
         )
         counter = known.get(name) or EnergyCounter(limit_mw=_LIMIT_MW)
         self._meters.append(_Meter(domain, fd, counter, Health(f"{self.name}:{name}", name, counter)))
