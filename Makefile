@@ -20,8 +20,9 @@ run: env
 packages:
 	deploy/install-packages
 
+# Two processes; tests/conftest.py says what may run beside what.
 test: env packages check
-	python -m pytest
+	python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # Format, lint, types, import contracts, the wire contract, and generated files that must not drift.
 check: env

@@ -42,7 +42,8 @@ def test_silent_agents_are_told_of_across_a_restart(books: str, tmp_path: Path) 
         config = AlertsConfig(
             alertmanagers=[server.url],
             evaluate_s=0.05,
-            resend_s=0.05,
+            # An alert that is not sent again for four of these ends: it must outlive the restart.
+            resend_s=600.0,
             agent_silent_for_s=0.1,
             agent_silent_forget_days=1e6,
         )

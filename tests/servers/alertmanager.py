@@ -15,7 +15,7 @@ from urllib.request import urlopen
 from tests.servers.programs import free_port, program, running
 
 _HERE = Path(__file__).parent
-_PATIENCE_S = 60.0
+_PATIENCE_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)

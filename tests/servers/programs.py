@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -14,12 +15,28 @@ from pathlib import Path
 
 import pytest
 
+# Below those that the kernel gives to outgoing connections, which would take it before the server starts.
+_PORTS = range(12_000, 32_000)
+_PATIENCE_S = 120.0
+# Held until this process ends, so that no test beside it, of whatever checkout, is given the same port.
+_reserved: list[socket.socket] = []
+
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on, and that no other test is given."""
+    while True:
+        port = random.choice(_PORTS)
+        ours = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            ours.bind(f"\0joulebook-test-port-{port}")
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            ours.close()
+            continue
+        _reserved.append(ours)
+        return port
 
 
 def program(*names: str, package: str) -> str:
@@ -38,7 +55,7 @@ def running(command: Sequence[str], port: int, log: Path) -> Iterator[int]:
     """Run a server until the block is left, by its pid; wait for its port first."""
     with log.open("ab") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + _PATIENCE_S
             while time.monotonic() < deadline:
                 assert process.poll() is None, f"{command[0]} ended: {log.read_text()[-2000:]}"
                 with socket.socket() as probe:

@@ -15,7 +15,7 @@ from joulebook.agent.workloads.hierarchy import cgroup_paths
 _PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv"
 _TOOLS = ("mmdebstrap", "systemd-nspawn", "systemd-analyze", "nsenter")
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-_BOOT_S = 60.0
+_BOOT_S = 300.0
 # Move into the groups named before "--", then be the rest.
 _ENTER = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
 
@@ -155,11 +155,11 @@ class Machine:
             # What nspawn takes for an orderly power-off.
             self._process.terminate()
             try:
-                self._process.wait(30)
+                self._process.wait(120)
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + 60
         for group in self._groups:
             for directory in sorted((group, *group.rglob("*/")), reverse=True):
                 while True:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
+_PATIENCE_MS = 300_000
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -28,7 +29,7 @@ def chromium() -> Iterator[Browser]:
             pytest.fail("CI must have chromium")
         pytest.skip("needs chromium: deploy/install-packages")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=program, args=_FLAGS, timeout=_PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -41,6 +42,7 @@ class Watched:
         self.complaints: list[str] = []
         self.strangers: list[str] = []
         self.page: Page = browser.new_page(locale="en-GB", **context)  # type: ignore[arg-type]
+        self.page.set_default_timeout(_PATIENCE_MS)
         self.page.on("console", self._said)
         self.page.on("pageerror", self._threw)
         self.page.on("request", lambda request: self._asked(request.url))

@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.simulated.machine import build_tree, build_wheels, lacking
 from tests.system.browser import chromium
 from tests.system.needs import need
 from tests.system.servers.slurm.server import PROGRAMS, Slurm
 from tests.system.site import Site
+
+# However busy the machine is.
+expect.set_options(timeout=300_000)
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,10 +13,11 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from tests.servers.programs import free_port
 from tests.simulated.counter import Counter
 
 JOULEBOOK = [sys.executable, "-m", "joulebook.cli.main"]
-_PATIENCE_S = 60.0
+_PATIENCE_S = 300.0
 
 
 class Site:
@@ -27,11 +27,7 @@ class Site:
         self.directory = directory
         self._store = store or f"{directory}/books"
         self.counter = Counter(directory / "sys")
-        ports = []
-        for _ in range(4):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                ports.append(int(probe.getsockname()[1]))
+        ports = [free_port() for _ in range(4)]
         # A second collector, where a test starts it, shares the store.
         self._http, self._grpc, self._http2, self._grpc2 = (f"127.0.0.1:{port}" for port in ports)
         self._environment = os.environ | {

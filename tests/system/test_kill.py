@@ -18,6 +18,10 @@ def _more_than(energy_uj: int) -> Callable[[Any], bool]:
     return lambda ledger: _cpu_uj(ledger) > energy_uj
 
 
+def _exactly(energy_uj: int) -> Callable[[Any], bool]:
+    return lambda ledger: _cpu_uj(ledger) == energy_uj
+
+
 def test_kills_lose_nothing_and_count_nothing_twice(site: Site) -> None:
     """Both programs are killed and started again; every µJ that the counter gave is booked once."""
     site.until(lambda ledger: ledger["measured_uj"] > 0)
@@ -38,7 +42,7 @@ def test_kills_lose_nothing_and_count_nothing_twice(site: Site) -> None:
     ledger = site.until(_more_than(site.counter.delivered_uj))
     assert _cpu_uj(ledger, "unattributed") - before_uj > 3_000_000
     site.counter.stop()
-    # The last readings are on their way when the agent is told to stop; it hands them over first.
+    site.until(_exactly(site.counter.delivered_uj))
     assert site.end("agent", signal.SIGTERM) == 0
     ledger = site.ask("ledger?from=-1h")
     assert ledger["residual_uj"] == 0
@@ -67,6 +71,7 @@ def test_a_busy_command_is_booked_apart_from_an_idle_one(site: Site) -> None:
     assert busy["active_uj"] > 2 * idle["active_uj"]
     assert busy["coverage"]["missing"] == 0
     site.counter.stop()
+    site.until(_exactly(site.counter.delivered_uj))
     assert site.end("agent", signal.SIGTERM) == 0
     ledger = site.ask("ledger?from=-1h")
     booked = {a["account"]: a for a in ledger["accounts"]}

@@ -16,8 +16,8 @@ def test_jobs_that_share_a_node_have_their_own_accounts(slurm: Slurm, site: Site
     site.until(lambda ledger: ledger["measured_uj"] > 0)
     site.counter.start()
     memory = f"--mem={MEMORY_BYTES >> 20}M"
-    burning = slurm.submit("srun stress-ng --cpu 1 --timeout 4s --quiet", "--job-name=burn it", memory)
-    sleeping = slurm.submit("sleep 4", "--job-name=sleep", "--uid=nobody", memory)
+    burning = slurm.submit("srun stress-ng --cpu 1 --timeout 3600s --quiet", "--job-name=burn it", memory)
+    sleeping = slurm.submit("exec sleep 3600", "--job-name=sleep", "--uid=nobody", memory)
     ids = [f"slurm.{burning}", f"slurm.{sleeping}"]
 
     def named(answer: Any) -> bool:
@@ -35,8 +35,16 @@ def test_jobs_that_share_a_node_have_their_own_accounts(slurm: Slurm, site: Site
     for each in found.values():
         assert (each.reserved_millicpus, each.reserved_memory_bytes) == (1000, MEMORY_BYTES)
 
+    # Long enough that who computed and who rested shows.
+    goal_uj = site.counter.delivered_uj + 10_000_000
+    site.until(lambda ledger: sum(a["by_domain"]["cpu"] for a in ledger["accounts"]) > goal_uj)
+    slurm.cancel(*ids)
     jobs = site.until(lambda answer: {job["job"] for job in answer["jobs"]} >= set(ids), "jobs?state=ended")
     site.counter.stop()
+    delivered_uj = site.counter.delivered_uj
+    site.until(
+        lambda ledger: sum(a["by_domain"]["cpu"] for a in ledger["accounts"]) == delivered_uj,
+    )
     assert site.end("agent", signal.SIGTERM) == 0
     ledger = site.ask("ledger?from=-1h")
     accounts = {account["account"]: account for account in ledger["accounts"]}

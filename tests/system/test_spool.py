@@ -94,7 +94,7 @@ def test_collectors_die_in_turn(shared: Site) -> None:
         assert ledger["residual_uj"] == 0
         site.start(dead)
     site.counter.stop()
-    assert site.end("agent", signal.SIGTERM) == 0
     ledger = site.until(lambda ledger: _cpu_uj(ledger) == site.counter.delivered_uj)
+    assert site.end("agent", signal.SIGTERM) == 0
     assert ledger["residual_uj"] == 0
     assert _cpu_uj(ledger, "unattributed") == 0

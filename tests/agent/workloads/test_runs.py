@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 def connect(path: Path) -> socket.socket:
     client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    client.settimeout(5)
+    client.settimeout(60)
     client.connect(str(path))
     return client
 

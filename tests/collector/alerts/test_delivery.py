@@ -114,7 +114,9 @@ def test_server_that_hangs(tmp_path: Path, alert: Alert) -> None:
     ):
         os.kill(hung.pid, signal.SIGSTOP)
         try:
-            with LiveDelivery(MadeUpBook([alert]), hung.url, sound.url, resend_s=0.05, timeout_s=0.2) as live:
+            # kill() returns before every thread has stopped, and one of them might still answer.
+            os.waitid(os.P_PID, hung.pid, os.WSTOPPED)
+            with LiveDelivery(MadeUpBook([alert]), hung.url, sound.url, resend_s=0.05, timeout_s=2.0) as live:
                 until(lambda: live.stats.sent.get(sound.url, 0) > 1)
                 assert live.stats.sent[hung.url] == 0
                 until(lambda: live.stats.failed[hung.url] > 0)
@@ -128,7 +130,7 @@ def test_refusal_is_told(tmp_path: Path, alert: Alert, caplog: pytest.LogCapture
     """What the server refuses is logged in its own words, and what it can read it has all the same."""
     book = MadeUpBook([firing({"bad-name": "x"}), alert])
     with alertmanager(tmp_path) as server, LiveDelivery(book, server.url) as live:
-        until(lambda: live.stats.failed.get(server.url, 0) == 2)
+        until(lambda: live.stats.failed.get(server.url, 0) >= 2)
         until(lambda: bool(_said(caplog)))
         assert [found["labels"]["alertname"] for found in server.alerts()] == [_NAME]
     (said,) = _said(caplog)

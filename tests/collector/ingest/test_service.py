@@ -39,7 +39,7 @@ def server() -> Iterator[IngestServer]:
 
 def _stream(server: IngestServer, requests: Iterable[Request]) -> list[Response]:
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        return list(IngestServiceStub(channel).StreamReports(iter(requests), timeout=30))
+        return list(IngestServiceStub(channel).StreamReports(iter(requests), timeout=300))
 
 
 def _node(name: str = "n1", reports: int = 1) -> tuple[SimulatedNode, bytes, list[report_pb2.Report]]:

@@ -188,6 +188,7 @@ def test_dead_server(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="no InfluxDB answers"):
             store.jobs()
         os.kill(running.pid, signal.SIGCONT)
+        store._server._timeout_s = 60.0
         deliver(store, [reports])
         assert total_uj(store) == node.measured_uj
         store.close()

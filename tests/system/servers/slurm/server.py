@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.servers.programs import free_port
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "sinfo")
 _CONFIGURATION = Path(__file__).parent
 _CGROUPFS = Path("/sys/fs/cgroup")
-_PATIENCE_S = 20.0
+_PATIENCE_S = 120.0
 
 
 class Slurm:
@@ -85,7 +87,7 @@ class Slurm:
         for daemon in reversed(self._daemons):
             daemon.terminate()
             try:
-                daemon.wait(5)
+                daemon.wait(30)
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
@@ -93,11 +95,7 @@ class Slurm:
         _remove_groups(self.node)
 
     def _configure(self) -> None:
-        ports = []
-        for _ in range(2):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                ports.append(str(probe.getsockname()[1]))
+        ports = [str(free_port()) for _ in range(2)]
         values = {
             "@DIR@": str(self._directory),
             "@HOST@": socket.gethostname().partition(".")[0],
@@ -136,7 +134,9 @@ class Slurm:
 
     def _ask(self, *command: str) -> bytes:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            done = subprocess.run(command, env=self._environment, capture_output=True, check=False, timeout=5)
+            done = subprocess.run(
+                command, env=self._environment, capture_output=True, check=False, timeout=60
+            )
             return done.stdout
         return b""
 
