@@ -12,10 +12,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from joulebook.agent.clock import boot_us
 from joulebook.agent.config import AgentConfig
+from joulebook.agent.doctor import examine
 from joulebook.agent.host import read_boot_id, read_host
 from joulebook.agent.outbox import Entry
-from joulebook.agent.reading import doctor_rows, reading
+from joulebook.agent.reading import reading
 from joulebook.agent.sampler import Emit, Sampler
 from joulebook.agent.source import Roots
 from joulebook.agent.sources import Sources, probe_sources
@@ -99,11 +101,13 @@ def once(config: AgentConfig) -> dict[str, Any]:
         return reading(report, report_pb2.Layout.FromString(layout), sampler, sources)
 
 
-def doctor(config: AgentConfig) -> list[dict[str, Any]]:
-    """Return how every source of this machine stands, and what would mend it."""
-    with _sampler(config, lambda _report, _layout: None) as (sampler, workloads, sources):
-        spool = standing.look(config.spool_path())
-        return doctor_rows([*sampler.findings(), *workloads.probe(), spool], sources)
+def doctor(config: AgentConfig) -> dict[str, Any]:
+    """Return what this machine can see of itself and what not, and what would mend it."""
+    roots = _roots(config)
+    with _probed(config) as (sources, workloads):
+        workloads.refresh(boot_us())
+        others = (*workloads.probe(), standing.look(config.spool_path()))
+        return examine(sources, others, read_host(roots), _node(config))
 
 
 def _node(config: AgentConfig) -> str:
@@ -136,9 +140,13 @@ def _boot(config: AgentConfig) -> bytes:
     return read_boot_id(Roots(procfs=Path(config.procfs))) or bytes(16)
 
 
+def _roots(config: AgentConfig) -> Roots:
+    return Roots(Path(config.procfs), Path(config.sysfs), Path(config.cgroupfs), Path(config.devfs))
+
+
 @contextmanager
-def _sampler(config: AgentConfig, emit: Emit) -> Iterator[tuple[Sampler, Workloads, Sources]]:
-    roots = Roots(Path(config.procfs), Path(config.sysfs), Path(config.cgroupfs), Path(config.devfs))
+def _probed(config: AgentConfig) -> Iterator[tuple[Sources, Workloads]]:
+    roots = _roots(config)
     sources = probe_sources(roots, config)
     workloads = Workloads(
         roots,
@@ -147,11 +155,20 @@ def _sampler(config: AgentConfig, emit: Emit) -> Iterator[tuple[Sampler, Workloa
         gpus=sources.gpus,
     )
     try:
+        yield sources, workloads
+    finally:
+        workloads.close()
+        sources.close()
+
+
+@contextmanager
+def _sampler(config: AgentConfig, emit: Emit) -> Iterator[tuple[Sampler, Workloads, Sources]]:
+    with _probed(config) as (sources, workloads):
         yield (
             Sampler(
                 _node(config),
                 _boot(config),
-                read_host(roots),
+                read_host(_roots(config)),
                 sources.probed,
                 sources.meters,
                 workloads,
@@ -162,9 +179,6 @@ def _sampler(config: AgentConfig, emit: Emit) -> Iterator[tuple[Sampler, Workloa
             workloads,
             sources,
         )
-    finally:
-        workloads.close()
-        sources.close()
 
 
 def _run_socket(path: Path) -> RunSocket | None:

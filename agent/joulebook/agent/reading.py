@@ -1,9 +1,10 @@
-"""One interval's readings as people and scripts read them: `joulebook agent --once --json` and `doctor`."""
+"""One interval's readings as people and scripts read them: `joulebook agent --once --json`."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from joulebook.agent.doctor import state_name
 from joulebook.agent.sampler import Sampler
 from joulebook.agent.source import Finding
 from joulebook.agent.sources import Sources
@@ -96,7 +97,7 @@ def reading(
             }
             for w in layout.workloads
         ],
-        "sources": doctor_rows(_statuses(report, sampler), sources),
+        "sources": _source_rows(_statuses(report, sampler), sources),
     }
 
 
@@ -122,12 +123,12 @@ def _domain(domain: report_pb2.Domain, values: dict[str, int], interval_us: int)
     }
 
 
-def doctor_rows(findings: Sequence[Finding], sources: Sources) -> list[dict[str, Any]]:
+def _source_rows(findings: Sequence[Finding], sources: Sources) -> list[dict[str, Any]]:
     """Return how sources stand, one row a finding, with how long each took to look for what is there."""
     return [
         {
             "name": f.name,
-            "state": report_pb2.SourceState.Name(f.state).removeprefix("SOURCE_STATE_").lower(),
+            "state": state_name(f.state),
             "reason": f.reason,
             "fix": f.fix,
             "duration_us": sources.probe_us.get(f.name),

@@ -56,12 +56,13 @@ class Slow(Generic[T]):
         self.fix = ""
         # How long the last answer took.
         self.took_us = 0
+        # When it was asked last.
+        self.asked_us = 0
         # The last answer, however old.
         self.newest: Answer[T] | None = None
         self._ask, self._clock, self._wall_s = ask, clock, wall_s
         self._aside = Aside(name)
         self._pending: Pending[tuple[T, int, int]] | None = None
-        self._asked_us = 0
         self._due_us = -1
         self._failures = 0
         self._error = ""
@@ -76,7 +77,7 @@ class Slow(Generic[T]):
             self._pending = None
             fresh = self._take(pending)
         if self._pending is None and now_us >= self._due_us:
-            self._asked_us = now_us
+            self.asked_us = now_us
             self._due_us = now_us + self.period_us
             self._pending = self._aside.begin(self._timed)
         return fresh
@@ -96,9 +97,9 @@ class Slow(Generic[T]):
         """
         if self.answer(now_us) is not None:
             return ""
-        if self._pending is not None and now_us - self._asked_us > self.timeout_us:
+        if self._pending is not None and now_us - self.asked_us > self.timeout_us:
             reason = (
-                f"has not come back for {_doubled_s(now_us - self._asked_us, self.timeout_us):g} s or more"
+                f"has not come back for {_doubled_s(now_us - self.asked_us, self.timeout_us):g} s or more"
             )
         elif self._error:
             reason = self._error
@@ -122,6 +123,10 @@ class Slow(Generic[T]):
         self._said = found
         return (found,)
 
+    def is_waiting(self) -> bool:
+        """Say whether the first answer is still to come, and may: it is not hanging either."""
+        return self._pending is not None and self.newest is None and not self._failures and not self._hangs()
+
     def wait(self, timeout_s: float) -> None:
         """Wait until the question that is out is answered: for who has the time, such as `doctor`."""
         if self._pending is not None:
@@ -130,6 +135,9 @@ class Slow(Generic[T]):
     def close(self) -> bool:
         """End the thread; say whether what it asked let it."""
         return self._aside.close()
+
+    def _hangs(self) -> bool:
+        return self._clock() - self.asked_us > self.timeout_us
 
     def _timed(self) -> tuple[T, int, int]:
         began_us = self._clock()
@@ -144,7 +152,7 @@ class Slow(Generic[T]):
             self._error = str(error) or repr(error)
             self.fix = BlockedError.fix if isinstance(error, BlockedError) else getattr(error, "fix", "")
             doubled_us = self.period_us << min(self._failures - 1, _MOST_DOUBLINGS)
-            self._due_us = self._asked_us + max(self.period_us, min(doubled_us, _LONGEST_WAIT_US))
+            self._due_us = self.asked_us + max(self.period_us, min(doubled_us, _LONGEST_WAIT_US))
             return None
         self._failures, self._error, self.fix = 0, "", ""
         self.took_us = ended_us - began_us

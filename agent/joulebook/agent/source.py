@@ -132,6 +132,14 @@ class TellingSource(Source, Protocol):
         """Return the findings that changed since the last call: dropped readings, stuck counters."""
 
 
+@runtime_checkable
+class Waiting(Protocol):
+    """A source that asks beside the tick and may not have its first answer yet."""
+
+    def is_waiting(self) -> bool:
+        """Say whether the first answer is still to come."""
+
+
 class Meter(TellingSource, Protocol):
     """A source of energy. For each domain, in order: energy_uj then unread_us, both never falling."""
 

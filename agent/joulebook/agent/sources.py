@@ -11,7 +11,7 @@ from joulebook.agent.meters.nvml import NvmlMeter
 from joulebook.agent.meters.pm_counters import PmCounters
 from joulebook.agent.meters.rapl import RaplMeter
 from joulebook.agent.settings import SourceSettings
-from joulebook.agent.source import Meter, Probe, Roots, Source
+from joulebook.agent.source import Domain, Meter, Probe, Roots, Source
 from joulebook.agent.usage.cpu import CpuUsage
 from joulebook.agent.usage.disks import DiskUsage
 from joulebook.agent.usage.frequency import FrequencyUsage
@@ -35,6 +35,7 @@ class Sources:
     probed: list[tuple[Source, Probe]] = field(default_factory=list)
     each: list[tuple[Source, Probe]] = field(default_factory=list)
     meters: list[Meter] = field(default_factory=list)
+    arbiter: Arbiter | None = None
     # What can tell who uses it.
     gpus: tuple[Gpu, ...] = ()
     probe_us: dict[str, int] = field(default_factory=dict)
@@ -45,9 +46,13 @@ class Sources:
 
     def add_meters(self, meters: Sequence[Meter]) -> None:
         """Look what each meter finds, the better ones first; of each domain one is booked."""
-        arbiter = Arbiter([(meter, self._look(meter)) for meter in meters])
-        self.probed.append((arbiter, arbiter.probe()))
-        self.meters = [arbiter]
+        self.arbiter = Arbiter([(meter, self._look(meter)) for meter in meters])
+        self.probed.append((self.arbiter, self.arbiter.probe()))
+        self.meters = [self.arbiter]
+
+    def offered(self) -> list[Domain]:
+        """Return what the meters could give now, each domain as often as meters offer it."""
+        return self.arbiter.offered() if self.arbiter is not None else []
 
     def close(self) -> None:
         """Give every descriptor back."""

@@ -8,7 +8,7 @@ import sys
 import click
 
 from joulebook.agent import main as program
-from joulebook.cli.options import FileOption, configuration, json_option, log_to_stderr
+from joulebook.cli.options import FileOption, configuration, json_option, log_to_stderr, roots_options
 
 
 @click.command()
@@ -21,10 +21,7 @@ from joulebook.cli.options import FileOption, configuration, json_option, log_to
     metavar="HOST:PORT[,HOST:PORT...]",
     help="The collector's gRPC address; several, the preferred one first.",
 )
-@click.option("--procfs", metavar="DIR", help="Where procfs is mounted.")
-@click.option("--sysfs", metavar="DIR", help="Where sysfs is mounted.")
-@click.option("--cgroupfs", metavar="DIR", help="Where the cgroup hierarchy is mounted.")
-@click.option("--devfs", metavar="DIR", help="Where the device files are.")
+@roots_options
 def agent(config: str | None, once: bool, as_json: bool, **flags: str | None) -> None:
     """Measure this node and stream to a collector, until SIGTERM or SIGINT."""
     found = configuration(config, {("agent", name): value for name, value in flags.items()})

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from joulebook.cli.layers import ConfigError, Configuration, Key, load
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_SERVER = "http://127.0.0.1:8460"
 
@@ -28,6 +30,18 @@ server_option = click.option(
     show_envvar=True,
     help="Where the collector's HTTP API is.",
 )
+
+
+def roots_options(command: F) -> F:
+    """Add the options that say where the kernel's file systems are, for containers and captured trees."""
+    for name, what in (
+        ("devfs", "the device files are"),
+        ("cgroupfs", "the cgroup hierarchy is mounted"),
+        ("sysfs", "sysfs is mounted"),
+        ("procfs", "procfs is mounted"),
+    ):
+        command = click.option(f"--{name}", metavar="DIR", help=f"Where {what}.")(command)
+    return command
 
 
 def configuration(file: str | None, flags: Mapping[Key, Any] | None = None) -> Configuration:

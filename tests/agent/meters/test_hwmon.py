@@ -55,7 +55,8 @@ def test_two_node_meters_are_not_booked(tmp_path: Path) -> None:
         write(roots.sysfs / f"class/hwmon/hwmon{number}/power1_average", 1)
     probe = HwmonMeter(roots).probe()
     assert probe.domains == ()
-    assert "cannot be told apart" in probe.findings[0].reason
+    assert [finding.state for finding in probe.findings] == [ABSENT, WORKING]
+    assert "cannot be told apart" in probe.findings[1].reason
 
 
 def test_chips_of_one_name_are_told_apart_by_their_device(tmp_path: Path) -> None:
@@ -104,7 +105,8 @@ def test_what_others_measure_is_left_to_them(tmp_path: Path) -> None:
 
 def test_an_unknown_sensor_is_not_booked(tmp_path: Path) -> None:
     """A battery's power is said to be not booked, at no alarm."""
-    (finding,) = HwmonMeter(build("laptop", tmp_path)).probe().findings
+    absent, finding = HwmonMeter(build("laptop", tmp_path)).probe().findings
+    assert (absent.name, absent.state) == ("hwmon", ABSENT)
     assert (finding.name, finding.state) == ("hwmon:BAT0@hwmon4", WORKING)
     assert finding.reason.startswith("not booked")
 

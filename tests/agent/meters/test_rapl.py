@@ -186,3 +186,16 @@ def test_this_machine() -> None:
 def test_parse_energy() -> None:
     """The kernel's line end is no part of the number."""
     assert parse_energy(b"123456\n") == 123456
+
+
+def test_another_way_stands_in_for_a_zone_that_cannot_be_read(tmp_path: Path) -> None:
+    """Where the zone by MSR gives no number, the same package by MMIO is read, and that is said."""
+    roots = build("xeon-2s", tmp_path)
+    write(roots.sysfs / "class/powercap/intel-rapl:0/energy_uj", "")
+    meter = RaplMeter(roots)
+    probe = meter.probe()
+    assert "cpu.0" in [domain.name for domain in probe.domains]
+    (found,) = [finding for finding in probe.findings if finding.name == "rapl:cpu.0"]
+    assert found.state == WORKING
+    assert found.reason.endswith("intel-rapl-mmio:0 is read instead")
+    meter.close()

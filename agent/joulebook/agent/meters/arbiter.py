@@ -64,10 +64,9 @@ class Arbiter:
         findings = tuple(finding for reader in self._readers for finding in reader.probe.findings)
         return replace(self._probe, findings=findings)
 
-    @property
-    def domains(self) -> tuple[Domain, ...]:
-        """Return the domains that are booked now."""
-        return self._probe.domains
+    def offered(self) -> list[Domain]:
+        """Return what each meter could give, booked or not; a domain's source names the meter."""
+        return [given.domain for given in self._given.values()]
 
     def read(self, now_us: int) -> Sequence[int]:
         """Return the values of what is booked; every meter is read once for a moment."""

@@ -70,8 +70,9 @@ class HwmonMeter:
                 findings.append(Finding(f"hwmon:{domain}", UNREADABLE, f"{sensor.path.name}: {error}", fix))
         if self._meters:
             findings.insert(0, Finding(self.name, WORKING))
-        elif not findings:
-            findings.append(Finding(self.name, ABSENT, "no power or energy sensor"))
+        else:
+            what = "whose domain is known" if findings else "of power or energy"
+            findings.insert(0, Finding(self.name, ABSENT, f"no sensor {what}"))
         return Probe(
             series=energy_series(meter.domain.name for meter in self._meters),
             domains=tuple(meter.domain for meter in self._meters),

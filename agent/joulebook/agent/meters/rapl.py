@@ -128,7 +128,7 @@ class RaplMeter:
         if not any(names.values()):
             fault = Finding(self.name, UNREADABLE, "RAPL zones are listed but hidden", FIX_MASKED)
             return Probe(findings=(fault,))
-        findings = []
+        wrong: dict[str, Finding] = {}
         taken: set[str] = set()
         for zone, name in names.items():
             domain = domain_name(name, names.get(zone.rpartition(":")[0], b""))
@@ -138,9 +138,14 @@ class RaplMeter:
                 self._open(self._powercap / zone, domain, known)
             except (OSError, ValueError) as error:
                 fix = FIX_PERMISSION if isinstance(error, PermissionError) else ""
-                findings.append(Finding(f"rapl:{domain}", UNREADABLE, f"{zone}/energy_uj: {error}", fix))
+                found = Finding(f"rapl:{domain}", UNREADABLE, f"{zone}/energy_uj: {error}", fix)
+                wrong.setdefault(domain, found)
                 continue
             taken.add(domain)
+            if domain in wrong:
+                reason = f"{wrong[domain].reason}; {zone} is read instead"
+                wrong[domain] = Finding(f"rapl:{domain}", WORKING, reason)
+        findings = list(wrong.values())
         if self._zones:
             findings.insert(0, Finding(self.name, WORKING))
         return Probe(

@@ -1,0 +1,50 @@
+"""`joulebook doctor` prints a page that fits into a ticket, of any node."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from joulebook.cli.main import main
+from tests.fixtures.trees import build
+
+SERVER = ("--server", "http://127.0.0.1:1")
+
+
+def told(directory: Path, *options: str) -> str:
+    """Return what the doctor prints of a tree; no collector answers."""
+    roots = [f"--{root}fs={directory / name}" for root, name in ROOTS]
+    result = CliRunner().invoke(main, ["doctor", *SERVER, *roots, *options])
+    assert result.exit_code == 1, result.output
+    return result.stdout
+
+
+ROOTS = (("proc", "proc"), ("sys", "sys"), ("cgroup", "cgroup"), ("dev", "dev"))
+
+
+@pytest.mark.parametrize("kind", ["cray-ex", "epyc", "grace", "laptop", "vm", "xeon-2s"])
+def test_the_page_says_what_the_json_says(tmp_path: Path, kind: str) -> None:
+    """Host, every source, every domain, every fix and the collector are on the page."""
+    build(kind, tmp_path)
+    found = json.loads(told(tmp_path, "--json"))
+    page = " ".join(told(tmp_path).split())
+    host = found["host"]
+    assert f"joulebook {host['joulebook']} on {host['node']}" in page
+    assert f"Linux {host['kernel']}" in page
+    for source in found["sources"]:
+        assert f"{source['name']} {source['state']}" in page
+        if source["fix"]:
+            assert source["fix"].split()[0] in page
+    for domain in found["domains"]:
+        assert f"{domain['domain']} {domain['source']} {domain['kind'].replace('_', ' ')}" in page
+    assert ("Modelled for lack of a sensor:" in page) == bool(found["modelled"])
+    assert "no collector answers" in page
+
+
+def test_a_bare_machine(tmp_path: Path) -> None:
+    """Where nothing can be read at all there is a page all the same, without a table of domains."""
+    page = told(tmp_path)
+    assert "given by" not in page
+    assert "absent" in page
+    assert "What mends it:" in page
