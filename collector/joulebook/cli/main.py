@@ -23,7 +23,9 @@ _COMMANDS = {
         "joulebook.cli.doctor:doctor",
         "Check what of this machine can be measured, and how to mend it.",
     ),
-    "store": ("joulebook.cli.store:store", "Prepare a store: `store setup` makes an InfluxDB's database."),
+    "store": ("joulebook.cli.store:store", "Prepare a store, bring it to this version, or check its books."),
+    "backup": ("joulebook.cli.backup:backup", "Back a collector's books up while it runs."),
+    "restore": ("joulebook.cli.backup:restore", "Restore a backup, and verify its books."),
     "config": ("joulebook.cli.configuration:config", "Check, sample or show the configuration."),
     "completion": ("joulebook.cli.completion:completion", "Print shell completion."),
 }

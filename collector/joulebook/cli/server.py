@@ -7,7 +7,7 @@ import ssl
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
-from urllib.request import HTTPSHandler, ProxyHandler, build_opener
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 import click
 
@@ -37,8 +37,16 @@ class Server:
         given = {name: value for name, value in parameters.items() if value is not None}
         query = f"?{urlencode(given)}" if given else ""
         where = "/".join(quote(part, safe="") for part in path)
+        return self._answer(Request(f"{self.url}/api/v1/{where}{query}"))
+
+    def post(self, path: str, body: Any) -> Any:
+        """Return the answer to what is sent to a path below /api/v1. Raises ServerError."""
+        headers = {"Content-Type": "application/json"}
+        return self._answer(Request(f"{self.url}/api/v1/{path}", json.dumps(body).encode(), headers))
+
+    def _answer(self, request: Request) -> Any:
         try:
-            with self._opener.open(f"{self.url}/api/v1/{where}{query}", timeout=self._timeout_s) as answer:
+            with self._opener.open(request, timeout=self._timeout_s) as answer:
                 return json.load(answer)
         except HTTPError as error:
             raise ServerError(_detail(error)) from error

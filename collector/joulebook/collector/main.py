@@ -20,6 +20,8 @@ from joulebook.collector.alerts.store import AlertStore, AlertStoreError
 from joulebook.collector.api.app import create_app
 from joulebook.collector.api.routes import wall_clock_us
 from joulebook.collector.api.service import QueryService
+from joulebook.collector.backup.files import beside
+from joulebook.collector.backup.take import take
 from joulebook.collector.config import CollectorConfig
 from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.service import IngestService
@@ -79,7 +81,11 @@ async def serve(
         )
         ingest = IngestService(committer, stats, max_future_s=config.max_future_s)
         # Both are bound before either serves: a port that is taken is told before anything began.
-        http = HttpServer(create_app(store, stats, evaluation, sent), config)
+        files = beside(alerts_path(alerts, path))
+        app = create_app(
+            store, stats, evaluation, sent, backup=lambda to: take(store, to, files, wall_clock_us())
+        )
+        http = HttpServer(app, config)
         try:
             grpc = GrpcServer(ingest, queries, config)
             addresses = Addresses(http.address, grpc.address)

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from joulebook.collector.alerts.alert import AlertBook
 from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.api import exposition
+from joulebook.collector.api.backups import TakeBackup, backups
 from joulebook.collector.api.page import FILES_PATH, install_page
 from joulebook.collector.api.problems import documented, install, problem
 from joulebook.collector.api.routes import Clock, router, wall_clock_us
@@ -33,6 +34,7 @@ def create_app(
     alerts: AlertBook,
     delivery: DeliveryStats,
     clock: Clock = wall_clock_us,
+    backup: TakeBackup | None = None,
 ) -> FastAPI:
     """Return the application. It has no page of documents: those would be fetched from elsewhere."""
     app = FastAPI(
@@ -45,6 +47,8 @@ def create_app(
     )
     install(app)
     app.include_router(router(store, alerts, clock))
+    if backup is not None:
+        app.include_router(backups(backup))
 
     @app.middleware("http")
     async def headers(request: Request, call_next: RequestResponseEndpoint) -> Response:

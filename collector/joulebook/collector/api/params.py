@@ -57,7 +57,9 @@ JobId = Annotated[str, Path(description="A job's id: run.abc, slurm.42 …")]
 def only_documented(request: Request) -> None:
     """Refuse parameters that the path does not take, or takes once and was given twice."""
     path = request.scope["route"].path_format
-    taken = [p["name"] for p in request.app.openapi()["paths"][path]["get"].get("parameters", ())]
+    taken = [
+        p["name"] for p in request.app.openapi()["paths"][path][request.method.lower()].get("parameters", ())
+    ]
     known = [name for name in taken if name not in request.path_params]
     seen = set()
     for name, value in request.query_params.multi_items():

@@ -16,6 +16,7 @@ import pyarrow as pa
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.store.duckdb.copy import copy_store
 from joulebook.collector.store.duckdb.file import connect
 from joulebook.collector.store.duckdb.ids import Ids
 from joulebook.collector.store.duckdb.migrations import migration
@@ -37,9 +38,17 @@ class DuckDBStore(Reads):
             connection.close()
             raise
         super().__init__(connection)
+        self._path = path
         self._ids = Ids(connection)
         self._next_interval = self._scalar("SELECT coalesce(max(interval_id) + 1, 0) FROM intervals")
         self._writing = threading.Lock()
+
+    def copy_to(self, directory: Path) -> None:
+        """Copy one state of the store into a directory, while it is written to. Raises StoreError."""
+        try:
+            copy_store(self._connection, self._path, directory)
+        except (duckdb.Error, OSError) as error:
+            raise StoreError(f"store {self._path}: not copied to {directory} ({error})") from error
 
     def _scalar(self, query: str) -> int:
         row = self._connection.execute(query).fetchone()

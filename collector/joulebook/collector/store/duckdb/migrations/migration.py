@@ -7,10 +7,12 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version as package_version
 from pathlib import Path
 
 import duckdb
 
+from joulebook.collector.backup.manifest import Manifest, described, write
 from joulebook.collector.store.duckdb.copy import copy_store
 from joulebook.collector.store.duckdb.migrations.steps import Step, released
 from joulebook.collector.store.protocol import StoreError
@@ -41,9 +43,15 @@ class Plan:
 
 
 def prepare(
-    connection: duckdb.DuckDBPyConnection, path: Path | str, steps: Sequence[Step] | None = None
+    connection: duckdb.DuckDBPyConnection,
+    path: Path | str,
+    steps: Sequence[Step] | None = None,
+    *,
+    backed_up: bool = False,
 ) -> Path | None:
     """Make the tables of a new file, or bring those of an old one up; return where its backup is.
+
+    backed_up: the file is a copy already, and needs no other.
 
     Raises StoreError, with the file as it was, where it is of a newer program or none of ours, where there is
     no room, and where a step fails.
@@ -54,7 +62,7 @@ def prepare(
     if not ahead:
         return None
     backup = None
-    if found:
+    if found and not backed_up:
         _check_room(path, plan(connection, path, steps, timed=False))
         backup = _back_up(connection, Path(path), found)
         _log.info(
@@ -165,6 +173,13 @@ def _back_up(connection: duckdb.DuckDBPyConnection, path: Path, version: int) ->
     try:
         partial.mkdir(mode=0o700)
         copy_store(connection, path, partial)
+        manifest = Manifest(
+            joulebook=package_version("joulebook"),
+            made_unix_us=time.time_ns() // 1000,
+            schema_version=version,
+            files=described(partial),
+        )
+        write(manifest, partial)
         partial.rename(backup)
     except (duckdb.Error, OSError) as error:
         shutil.rmtree(partial, ignore_errors=True)
