@@ -49,7 +49,7 @@ def _drop(store: DuckDBStore, at_unix_us: int) -> int:
             WHERE is_gap AND (g.end_us = d.start_us OR g.start_us = d.end_us)
         """
     )
-    for table in ("ledger", "chunks", "intervals"):
+    for table in ("ledger", "intervals"):
         connection.execute(f"DELETE FROM {table} WHERE interval_id IN (SELECT interval_id FROM gone)")
     connection.execute("DELETE FROM job_ends WHERE end_unix_us > ?", [at_unix_us])
     _drop_jobs(connection)
