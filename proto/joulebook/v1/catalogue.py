@@ -63,6 +63,7 @@ _BASE_UNITS = {
     "kHz": ("hertz", 1e3),
     "mC": ("celsius", 1e-3),
     "ppm": ("ratio", 1e-6),
+    "kHz": ("hertz", 1e3),
     "1": ("", 1.0),
 }
 

@@ -148,6 +148,34 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     METRIC_DEVICE_SERVED_COPIED: _Metric.ValueType  # 164
     METRIC_DEVICE_CAPACITY: _Metric.ValueType  # 165
     METRIC_DEVICE_CAPACITY_USED: _Metric.ValueType  # 166
+    METRIC_DEVICE_GPU_POWER_INSTANT: _Metric.ValueType  # 220
+    METRIC_DEVICE_GPU_POWER_LIMIT: _Metric.ValueType  # 221
+    METRIC_DEVICE_GPU_POWER_LIMIT_DEFAULT: _Metric.ValueType  # 222
+    METRIC_DEVICE_GPU_SM_CLOCK: _Metric.ValueType  # 223
+    METRIC_DEVICE_GPU_MEMORY_CLOCK: _Metric.ValueType  # 224
+    METRIC_DEVICE_GPU_MEMORY_TEMPERATURE: _Metric.ValueType  # 225
+    METRIC_DEVICE_GPU_ENCODER_UTILISATION: _Metric.ValueType  # 226
+    METRIC_DEVICE_GPU_DECODER_UTILISATION: _Metric.ValueType  # 227
+    METRIC_DEVICE_GPU_SM_ACTIVE: _Metric.ValueType  # 228
+    METRIC_DEVICE_GPU_SM_OCCUPANCY: _Metric.ValueType  # 229
+    METRIC_DEVICE_GPU_TENSOR_ACTIVE: _Metric.ValueType  # 230
+    METRIC_DEVICE_GPU_DRAM_ACTIVE: _Metric.ValueType  # 231
+    METRIC_DEVICE_GPU_PCIE_RECEIVED: _Metric.ValueType  # 232
+    METRIC_DEVICE_GPU_PCIE_SENT: _Metric.ValueType  # 233
+    METRIC_DEVICE_GPU_NVLINK_RECEIVED: _Metric.ValueType  # 234
+    METRIC_DEVICE_GPU_NVLINK_SENT: _Metric.ValueType  # 235
+    METRIC_DEVICE_GPU_NVLINK_ERRORS: _Metric.ValueType  # 236
+    METRIC_DEVICE_GPU_PCIE_REPLAYS: _Metric.ValueType  # 237
+    METRIC_DEVICE_GPU_PCIE_LINK_GENERATION: _Metric.ValueType  # 238
+    METRIC_DEVICE_GPU_PCIE_LINK_WIDTH: _Metric.ValueType  # 239
+    METRIC_DEVICE_GPU_ECC_CORRECTED: _Metric.ValueType  # 240
+    METRIC_DEVICE_GPU_ECC_UNCORRECTED: _Metric.ValueType  # 241
+    METRIC_DEVICE_GPU_XID_APPLICATION: _Metric.ValueType  # 242
+    METRIC_DEVICE_GPU_XID_MEMORY: _Metric.ValueType  # 243
+    METRIC_DEVICE_GPU_XID_LINK: _Metric.ValueType  # 244
+    METRIC_DEVICE_GPU_XID_DRIVER: _Metric.ValueType  # 245
+    METRIC_DEVICE_GPU_XID_OTHER: _Metric.ValueType  # 246
+    METRIC_DEVICE_GPU_XID_LAST: _Metric.ValueType  # 247
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper): ...
 
@@ -224,6 +252,34 @@ METRIC_DEVICE_SERVED_WAIT: Metric.ValueType  # 163
 METRIC_DEVICE_SERVED_COPIED: Metric.ValueType  # 164
 METRIC_DEVICE_CAPACITY: Metric.ValueType  # 165
 METRIC_DEVICE_CAPACITY_USED: Metric.ValueType  # 166
+METRIC_DEVICE_GPU_POWER_INSTANT: Metric.ValueType  # 220
+METRIC_DEVICE_GPU_POWER_LIMIT: Metric.ValueType  # 221
+METRIC_DEVICE_GPU_POWER_LIMIT_DEFAULT: Metric.ValueType  # 222
+METRIC_DEVICE_GPU_SM_CLOCK: Metric.ValueType  # 223
+METRIC_DEVICE_GPU_MEMORY_CLOCK: Metric.ValueType  # 224
+METRIC_DEVICE_GPU_MEMORY_TEMPERATURE: Metric.ValueType  # 225
+METRIC_DEVICE_GPU_ENCODER_UTILISATION: Metric.ValueType  # 226
+METRIC_DEVICE_GPU_DECODER_UTILISATION: Metric.ValueType  # 227
+METRIC_DEVICE_GPU_SM_ACTIVE: Metric.ValueType  # 228
+METRIC_DEVICE_GPU_SM_OCCUPANCY: Metric.ValueType  # 229
+METRIC_DEVICE_GPU_TENSOR_ACTIVE: Metric.ValueType  # 230
+METRIC_DEVICE_GPU_DRAM_ACTIVE: Metric.ValueType  # 231
+METRIC_DEVICE_GPU_PCIE_RECEIVED: Metric.ValueType  # 232
+METRIC_DEVICE_GPU_PCIE_SENT: Metric.ValueType  # 233
+METRIC_DEVICE_GPU_NVLINK_RECEIVED: Metric.ValueType  # 234
+METRIC_DEVICE_GPU_NVLINK_SENT: Metric.ValueType  # 235
+METRIC_DEVICE_GPU_NVLINK_ERRORS: Metric.ValueType  # 236
+METRIC_DEVICE_GPU_PCIE_REPLAYS: Metric.ValueType  # 237
+METRIC_DEVICE_GPU_PCIE_LINK_GENERATION: Metric.ValueType  # 238
+METRIC_DEVICE_GPU_PCIE_LINK_WIDTH: Metric.ValueType  # 239
+METRIC_DEVICE_GPU_ECC_CORRECTED: Metric.ValueType  # 240
+METRIC_DEVICE_GPU_ECC_UNCORRECTED: Metric.ValueType  # 241
+METRIC_DEVICE_GPU_XID_APPLICATION: Metric.ValueType  # 242
+METRIC_DEVICE_GPU_XID_MEMORY: Metric.ValueType  # 243
+METRIC_DEVICE_GPU_XID_LINK: Metric.ValueType  # 244
+METRIC_DEVICE_GPU_XID_DRIVER: Metric.ValueType  # 245
+METRIC_DEVICE_GPU_XID_OTHER: Metric.ValueType  # 246
+METRIC_DEVICE_GPU_XID_LAST: Metric.ValueType  # 247
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final
@@ -241,7 +297,9 @@ class MetricInfo(_message.Message):
     name: _builtins.str
     """The field's name wherever the metric is stored; ends in the unit's symbol."""
     unit: _builtins.str
-    """uJ, mW, us, By, By/s, kHz, 1 (a count), mC, ppm."""
+    """uJ, mW, us, By, By/s, kHz, 1 (a count), mC, ppm.
+    uJ, mW, us, By, 1 (a count), mC, ppm, kHz.
+    """
     kind: Global___MetricKind.ValueType
     subject: Global___MetricSubject.ValueType
     help: _builtins.str

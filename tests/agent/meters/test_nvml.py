@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,41 +11,19 @@ from typing import Any
 import pytest
 
 from joulebook.agent.aside import BlockedError
-from joulebook.agent.meters import nvml
 from joulebook.agent.meters.hwmon import HwmonMeter
-from joulebook.agent.meters.nvml import NvmlMeter, load
+from joulebook.agent.meters.nvml import load
 from joulebook.agent.meters.nvml_codes import GpuLostError, NvmlError, UnsupportedError
-from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Series
+from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
+from tests.fixtures.nvml.machine import Machine
 from tests.fixtures.nvml.standin import GPU_IS_LOST, NO_PERMISSION, UNKNOWN, Standin, uuid_of
-from tests.fixtures.trees import build, roots_of
+from tests.fixtures.trees import build
 
 REPOSITORY = Path(__file__).parents[3]
 S = 1_000_000
 JOULEBOOK = [sys.executable, "-m", "joulebook.cli.main"]
-
-
-class Machine:
-    """Two GPUs and their meter."""
-
-    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch, gpus: int = 2) -> None:
-        self.standin = Standin(directory, gpus)
-        self.standin.install(monkeypatch)
-        self.meter = NvmlMeter(roots_of(directory))
-        self.series: tuple[Series, ...] = ()
-
-    def read(self, now_us: int) -> dict[str, int]:
-        """Return domain:metric and device:metric by name."""
-        self.series = self.series or self.meter.probe().series
-        values = self.meter.read(now_us)
-        names = [f"{s.domain or s.device}:{metrics.Metric.Name(s.metric)}" for s in self.series]
-        return dict(zip(names, values, strict=True))
-
-    def energy(self, now_us: int) -> list[int]:
-        """Return energy_uj and unread_us of each GPU."""
-        self.read(now_us)
-        return list(self.meter.read(now_us))[: 2 * len(self.meter.gpus)]
 
 
 @pytest.fixture
@@ -227,30 +204,33 @@ def test_samples_of_processes_stand_for_a_while(machine: Machine) -> None:
     assert gpu.processes(9 * S) == {11: 0, 12: 0, 13: 0}
 
 
-def test_a_driver_that_hangs_holds_up_nobody(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("function", ["TotalEnergyConsumption", "UtilizationRates"])
+def test_a_driver_that_hangs_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
     """A GPU whose driver does not come back misses readings, is told of, and is read again when it does."""
-    machine.read(0)
-    # It comes back when it is told to: were it waited for, no read would return.
-    machine.standin.set(0, hang=1)
-    machine.standin.set(1, energy=2_000_500)
-    with monkeypatch.context() as patch:
-        patch.setattr(nvml, "_WAIT_S", 0.25)
-        values = machine.meter.read(S)
-        while values[2] != 2_000_500_000:  # the other GPU, however late a busy machine has its answer
-            values = machine.meter.read(S)
-        assert values[0] == 1_000_000_000
-        with pytest.raises(BlockedError, match="not answered"):
-            machine.meter.gpus[0].processes(2 * S)
-    found = {finding.name: finding for finding in machine.meter.findings()}
-    assert found["nvml:gpu.0"].state == UNREADABLE
-    assert "not answered" in found["nvml:gpu.0"].reason
-    machine.standin.set(0, hang=None, energy=1_000_300)
-    deadline_s = time.monotonic() + 300
-    while machine.meter.read(3 * S)[0] != 1_000_300_000:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
-    assert {f.name: f.state for f in machine.meter.findings()}["nvml:gpu.0"] == WORKING
-    machine.meter.close()
+    machine = Machine(tmp_path, monkeypatch, gpus=3)
+    meter = machine.meter
+    meter.probe()
+    now = iter(range(0, 10**12, 1000))
+    meter.read(next(now))
+    machine.settle()
+    meter.wait_s = 0.1
+    machine.standin.put({f"1.hang.nvmlDeviceGet{function}": 1, "2.energy": 3_000_500, "0.energy": 1_000_500})
+
+    def read() -> list[int]:
+        return list(meter.read(next(now)))
+
+    machine.until(lambda: bool(read()) and "nvml:gpu.1" in machine.states())
+    assert "not answered" in machine.states()["nvml:gpu.1"].reason
+    machine.until(lambda: read()[4] == 3_000_500_000)
+    machine.until(lambda: read()[0] == 1_000_500_000)
+    with pytest.raises(BlockedError, match="not answered"):
+        meter.gpus[1].processes(next(now))
+    machine.standin.put({f"1.hang.nvmlDeviceGet{function}": 0, "1.energy": 2_000_300})
+    machine.until(lambda: read()[2] == 2_000_300_000)
+    machine.until(lambda: bool(read()) and all(f.state == WORKING for f in machine.states().values()))
+    meter.close()
 
 
 def test_a_counter_that_stands_still_is_suspect(machine: Machine) -> None:

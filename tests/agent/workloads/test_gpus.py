@@ -43,7 +43,7 @@ class Node:
         self.fake = FakeCgroups(directory, version)
         self.standin = Standin(directory, gpus=2)
         self.standin.install(monkeypatch)
-        self.meter = NvmlMeter(self.fake.roots)
+        self.meter = NvmlMeter(self.fake.roots, wait_s=60)
         self.meter.probe()
         self.now_us = 0
         self._workloads: Workloads | None = None
@@ -223,7 +223,7 @@ def test_slow_drivers_are_asked_less_often(tmp_path: Path, monkeypatch: pytest.M
     """The pause after a look is a multiple of what it took, up to a bound; a command's begin ends it."""
     standin = Standin(tmp_path, gpus=1)
     standin.install(monkeypatch)
-    meter = NvmlMeter(Roots())
+    meter = NvmlMeter(Roots(), wait_s=60)
     meter.probe()
     clock = iter(range(0, 10**12, 20_000_000))  # each look takes 20 ms
     gpus = Gpus(tmp_path, meter.gpus, lambda: next(clock))

@@ -26,6 +26,7 @@ class Health:
     fix: str = ""
     suspicion: str = ""
     off_ppm: int = 0
+    suspicion_fix: str = ""
     _dropped: int = 0
     _said: Finding = field(init=False)
 
@@ -49,7 +50,7 @@ class Health:
         if counter.missing:
             return Finding(self.name, UNREADABLE, self.error or "no believable reading", self.fix)
         if self.suspicion:
-            return Finding(self.name, SUSPECT, self.suspicion, off_ppm=self.off_ppm)
+            return Finding(self.name, SUSPECT, self.suspicion, self.suspicion_fix, off_ppm=self.off_ppm)
         still_us = counter.now_us - counter.changed_us
         if (
             isinstance(counter, EnergyCounter)

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from joulebook.agent.aside import BlockedError, Pending
-from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
-from joulebook.agent.meters.crosscheck import CrossCheck
-from joulebook.agent.meters.health import Health
-from joulebook.agent.meters.nvml_codes import GpuLostError, NvmlError, UnsupportedError
+from joulebook.agent.host import read_host
+from joulebook.agent.meters.nvml_codes import NvmlError, StaleError
+from joulebook.agent.meters.nvml_events import Xids
 from joulebook.agent.meters.nvml_gauges import Gauges
 from joulebook.agent.meters.nvml_gpu import Library, NvmlGpu
+from joulebook.agent.meters.nvml_metered import Metered, MeteredGpu, tells_module
+from joulebook.agent.meters.nvml_row import Rows
 from joulebook.agent.meters.series import energy_series
-from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Device, Domain, Finding, Probe, Roots, Series
+from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Device, Finding, Probe, Roots, Series
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import report_pb2
-from joulebook.v1.metrics_pb2 import METRIC_DEVICE_GPU_POWER
 
 _FIX_BINDINGS = "pip install 'joulebook[gpu]'"
-# The counter moves in steps of about 100 ms; the gauge is a mean of a second, or momentary on old GPUs.
-_COUNTER_PERIOD_US = 100_000
-_POWER_PERIOD_US = 1_000_000
-_COUNTER_RESOLUTION_UJ = 1000
-# Within 5 % in steady state. A100 and H100 look at 25 ms of every 100: a load that keeps step with that may
-# be off by far more (Yang, Adamek, Armour: Part-time Power Measurements, 2023).
-_ACCURACY_PPM = 50_000
-# A GPU passes its power limit for moments only; old ones state none.
-_LEAST_LIMIT_MW = 1_000_000
-# Gauges come in a fixed order, power first where there is any.
-_POWER_PLACE = 0
 # A tick may not wait longer than this for all GPUs together.
 _WAIT_S = 0.25
+# When no GPU answers the driver may have been loaded again: NVML is begun again, and no sooner than this.
+_AGAIN_US = 5_000_000
+# A GPU that was lost and then reset shows up only when NVML is begun again. The others miss a reading then.
+_LOST_US = 600_000_000
+
+FACTS = SourceFacts(
+    name="nvml",
+    what=(
+        "energy of NVIDIA's GPUs (`gpu.N`); as devices of the same name power, limits, utilisation, "
+        "profiling ratios, clocks, throttling, memory, temperatures, PCIe, NVLink, ECC and XID errors "
+        "([gpus.md](gpus.md))"
+    ),
+    where="NVIDIA's driver through `nvidia-ml-py`",
+    unit="mJ counter, else mW",
+    period="100 ms; without a counter a mean of 1 s",
+    accuracy="±5 % in steady state; A100 and H100 look at 25 of every 100 ms",
+    privilege="read and write on `/dev/nvidia*`",
+    cost="8 stand-in GPUs with 38 series each: the tick waits 0.3 ms; 0.9 ms of CPU a tick, all threads",
+    documentation="NVML API Reference Guide; Yang, Adamek, Armour, arXiv 2312.02741",
+)
 
 
 def load() -> Library:
@@ -45,60 +52,30 @@ def load() -> Library:
     return Library(pynvml)
 
 
-@dataclass(slots=True)
-class _Meter:
-    gpu: NvmlGpu
-    domain: Domain
-    counter: EnergyCounter | PowerIntegral
-    health: Health
-    gauges: Gauges
-    gauges_last: Sequence[int]
-    check: CrossCheck | None = None
-
-    def ask(self, now_us: int) -> tuple[int | NvmlError, Sequence[int]]:
-        """Ask the driver for the meter's reading, or what stands in its way, and the gauges."""
-        try:
-            is_counter = isinstance(self.counter, EnergyCounter)
-            raw: int | NvmlError = self.gpu.energy_uj() if is_counter else self.gpu.power_mw()
-        except GpuLostError as error:
-            return error, self.gauges_last
-        except NvmlError as error:
-            raw = error
-        return raw, self.gauges.read(now_us)
-
-
-def _begin(meter: _Meter, now_us: int) -> Pending[tuple[int | NvmlError, Sequence[int]]] | BlockedError:
-    try:
-        return meter.gpu.aside.begin(lambda: meter.ask(now_us))
-    except BlockedError as error:
-        return error
-
-
-FACTS = SourceFacts(
-    name="nvml",
-    what=(
-        "energy of NVIDIA's GPUs (`gpu.N`); as devices of the same name their power, utilisation, "
-        "memory, temperature and throttling"
-    ),
-    where="NVIDIA's driver through `nvidia-ml-py`",
-    unit="mJ counter, else mW",
-    period="100 ms; without a counter a mean of 1 s",
-    accuracy="±5 % in steady state; A100 and H100 look at 25 of every 100 ms",
-    privilege="read and write on `/dev/nvidia*`",
-    cost="beside the tick, waited for at most 250 ms",
-    documentation="NVML API Reference Guide; Yang, Adamek, Armour, arXiv 2312.02741",
-)
+def _nothing() -> None:
+    """Do nothing ahead of a reading."""
 
 
 class NvmlMeter:
-    """Read every NVIDIA GPU. One that is lost, or lacks something, takes nothing from the others."""
+    """Read every NVIDIA GPU. One that is lost, or lacks something, takes nothing from the others.
+
+    A tick waits for the energy of all GPUs, for wait_s at most (twice, where a GPU begins to hang); how they
+    fare is asked for after it and comes with the next tick.
+    """
 
     name = "nvml"
 
-    def __init__(self, roots: Roots) -> None:
+    def __init__(self, roots: Roots, wait_s: float = _WAIT_S) -> None:
+        self.wait_s = wait_s
+        self._roots = roots
         self._hardware = (roots.procfs / "driver/nvidia", roots.devfs / "nvidiactl")
         self._library: Library | None = None
-        self._meters: list[_Meter] = []
+        self._xids: Xids | None = None
+        self._meters: list[MeteredGpu] = []
+        self._rows: Rows[MeteredGpu] = Rows(self.name, (), _nothing)
+        self._again_us = self._due_us = 0
+        self._looked: dict[MeteredGpu, dict[int, int] | NvmlError] = {}
+        self._looked_us = -1
 
     @property
     def gpus(self) -> tuple[NvmlGpu, ...]:
@@ -107,32 +84,42 @@ class NvmlMeter:
 
     def probe(self) -> Probe:
         """Find every GPU, and what each can tell."""
-        known = {meter.gpu.uuid: meter.counter for meter in self._meters}
+        known = {
+            (meter.gpu.uuid, each.domain.name): each.counter for meter in self._meters for each in meter.all()
+        }
         self.close()
         try:
             self._library = load()
-            count = self._library.count()
+            gpus, findings = self._find(self._library)
         except NvmlError as error:
             return Probe(findings=(self._absent(error),))
-        findings = []
-        for index in range(count):
+        xids = self._xids = Xids(self._library.nvml)
+        telling = xids.watch((gpu.uuid, gpu.handle) for gpu in gpus)
+        has_modules = self._has_modules(gpus, findings)
+        for gpu in gpus:
+            before = {name: counter for (uuid, name), counter in known.items() if uuid == gpu.uuid}
+            gauges = Gauges(gpu, xids, has_xids=gpu.uuid in telling)
             try:
-                gpu = NvmlGpu(self._library.nvml, index)
-                self._meters.append(self._meter(gpu, known))
+                meter = MeteredGpu(gpu, gauges, before, has_module=has_modules)
             except NvmlError as error:
-                findings.append(Finding(f"nvml:gpu.{index}", UNREADABLE, str(error), error.fix))
+                gauges.close()
+                findings.append(Finding(f"nvml:{gpu.domain}", UNREADABLE, str(error), error.fix))
+                continue
+            self._meters.append(meter)
+            gpu.look = partial(self._look, meter)
+        self._rows = Rows(self.name, self._meters, xids.look_quietly)
         if self._meters:
             findings.insert(0, Finding(self.name, WORKING))
         elif not findings:
             findings.append(Finding(self.name, ABSENT, "the NVIDIA driver has no GPU"))
         return Probe(
-            series=energy_series(meter.domain.name for meter in self._meters)
+            series=energy_series(each.domain.name for each in self._metered)
             + tuple(
                 Series(metric, device=meter.domain.name)
                 for meter in self._meters
                 for metric in meter.gauges.metrics
             ),
-            domains=tuple(meter.domain for meter in self._meters),
+            domains=tuple(each.domain for each in self._metered),
             devices=tuple(
                 Device(
                     meter.domain.name,
@@ -146,82 +133,137 @@ class NvmlMeter:
         )
 
     def read(self, now_us: int) -> Sequence[int]:
-        """Return energy_uj and unread_us of each GPU, then the gauges of each.
+        """Return energy_uj and unread_us of each GPU and module, then the gauges of each GPU.
 
-        All GPUs are asked at once; one that does not answer in time misses this reading.
+        One that does not answer in time misses this reading.
         """
-        answers = [_begin(meter, now_us) for meter in self._meters]
-        until_s = time.monotonic() + _WAIT_S
+        for each in self._metered:
+            each.answer = None
+        self._rows.ask(MeteredGpu.ask, self.wait_s)
         values: list[int] = []
         gauges: list[int] = []
-        for meter, answer in zip(self._meters, answers, strict=True):
-            counter, health = meter.counter, meter.health
-            try:
-                if isinstance(answer, BlockedError):
-                    raise answer
-                raw, meter.gauges_last = answer.result(max(0.0, until_s - time.monotonic()))
-                if isinstance(raw, NvmlError):
-                    raise raw
-                counter.update(raw, now_us)
-                if meter.check is not None:
-                    meter.check.update(meter.gauges_last[_POWER_PLACE], now_us)
-                    health.suspicion, health.off_ppm = meter.check.suspicion, meter.check.off_ppm
-            except (NvmlError, BlockedError) as error:
-                health.error, health.fix = str(error), error.fix
-                counter.miss(now_us)
-                if meter.check is not None:
-                    meter.check.miss()
-            values += (counter.energy_uj, counter.unread_us)
-            gauges += meter.gauges_last
+        for meter in self._meters:
+            for each in meter.all():
+                answer = self._rows.blocked(meter) if each.answer is None else each.answer
+                each.take(answer, now_us, meter.power_mw)
+                values += (each.counter.energy_uj, each.counter.unread_us)
+            self._note_xid(meter)
+            gauges += meter.gauges.last
+        if self._is_stale(now_us):
+            self._rows.follow(self._renewal())
+        self._rows.follow(lambda meter: meter.gauges.read(now_us))
         return values + gauges
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what changed since the last call."""
-        return tuple(finding for meter in self._meters for finding in meter.health.finding())
+        return tuple(finding for each in self._metered for finding in each.health.finding())
 
     def offsets_uj(self) -> tuple[int, ...]:
         """Return each domain's series value less its hardware counter."""
-        return tuple(meter.counter.offset_uj for meter in self._meters)
+        return tuple(each.counter.offset_uj for each in self._metered)
 
     def close(self) -> None:
         """Give NVML back."""
-        ended = [meter.gpu.aside.close() for meter in self._meters]
-        self._meters = []
         # Where the driver hangs, so would this.
-        if self._library is not None and all(ended):
+        if self._rows.close() and self._library is not None:
+            for meter in self._meters:
+                meter.gauges.close()
+            if self._xids is not None:
+                self._xids.close()
             with contextlib.suppress(NvmlError):
                 self._library.close()
-        self._library = None
+        self._meters = []
+        self._rows = Rows(self.name, (), _nothing)
+        self._library = self._xids = None
+
+    @property
+    def _metered(self) -> list[Metered]:
+        return [each for meter in self._meters for each in meter.all()]
+
+    def _note_xid(self, meter: MeteredGpu) -> None:
+        """Tell of a GPU that answers though it has had an error which does not pass."""
+        grave, fix = self._xids.grave(meter.gpu.uuid) if self._xids is not None else ("", "")
+        if grave and not meter.counter.missing:
+            meter.health.suspicion, meter.health.suspicion_fix = grave, fix
+
+    def _has_modules(self, gpus: Sequence[NvmlGpu], findings: list[Finding]) -> bool:
+        """Say whether each GPU is alone on a module with a CPU, so that both have one number."""
+        telling = [gpu for gpu in gpus if tells_module(gpu)]
+        packages = read_host(self._roots).packages
+        if not telling or (len(telling) == len(gpus) == packages):
+            return bool(telling)
+        reason = (
+            f"not booked: which of {packages} CPUs each of {len(gpus)} GPUs shares a module with is not known"
+        )
+        findings.append(Finding("nvml:module", WORKING, reason))
+        return False
+
+    def _is_stale(self, now_us: int) -> bool:
+        """Say whether NVML should be begun again: no GPU answers, or one has been lost for long."""
+        errors = [meter.answer for meter in self._meters if isinstance(meter.answer, NvmlError)]
+        if not errors or self._rows.away or not self._due_us:
+            self._due_us = now_us + _LOST_US
+            return False
+        everything = len(errors) == len(self._meters) or any(isinstance(e, StaleError) for e in errors)
+        if now_us < (self._again_us if everything else self._due_us):
+            return False
+        self._again_us, self._due_us = now_us + _AGAIN_US, now_us + _LOST_US
+        return True
+
+    def _renewal(self) -> Callable[[MeteredGpu], None]:
+        """Return what begins NVML again with the first GPU that it is called for."""
+        meters, library, xids = list(self._meters), self._library, self._xids
+
+        def renew(_: MeteredGpu) -> None:
+            if not meters or library is None or xids is None:
+                return
+            every, meters[:] = list(meters), []
+            for meter in every:
+                meter.gauges.close()
+            xids.close()
+            with contextlib.suppress(NvmlError):
+                library.again()
+            found = []
+            for meter in every:
+                with contextlib.suppress(NvmlError):
+                    meter.gpu.renew()
+                    meter.gauges.renew()
+                    found.append(meter.gpu)
+            xids.watch((gpu.uuid, gpu.handle) for gpu in found)
+
+        return renew
+
+    def _look(self, meter: MeteredGpu, now_us: int) -> dict[int, int]:
+        """Return a GPU's processes; the others' are asked for with it, and kept until they are asked for."""
+        looked = self._looked
+        if now_us != self._looked_us or meter not in looked:
+            looked.clear()
+
+            def ask(member: MeteredGpu) -> None:
+                try:
+                    looked[member] = member.gpu.running(now_us)
+                except NvmlError as error:
+                    looked[member] = error
+
+            self._looked_us = now_us
+            self._rows.ask(ask, self.wait_s, hurry=False)
+        answer = looked.pop(meter, None)
+        if answer is None:
+            raise self._rows.blocked(meter)
+        if isinstance(answer, NvmlError):
+            raise answer
+        return answer
 
     def _absent(self, error: NvmlError) -> Finding:
         if any(path.exists() for path in self._hardware):
             return Finding(self.name, UNREADABLE, f"there is an NVIDIA driver, but {error}", error.fix)
         return Finding(self.name, ABSENT, "no NVIDIA driver")
 
-    def _meter(self, gpu: NvmlGpu, known: dict[str, EnergyCounter | PowerIntegral]) -> _Meter:
-        limit_mw = max(2 * gpu.limit_mw, _LEAST_LIMIT_MW)
-        try:
-            gpu.energy_uj()
-            is_counter = True
-        except UnsupportedError:
-            gpu.power_mw()
-            is_counter = False
-        period_us = _COUNTER_PERIOD_US if is_counter else _POWER_PERIOD_US
-        counter = known.get(gpu.uuid)
-        if counter is None or isinstance(counter, EnergyCounter) != is_counter:
-            counter = EnergyCounter(limit_mw=limit_mw) if is_counter else PowerIntegral(limit_mw)
-        domain = Domain(
-            name=gpu.domain,
-            source=self.name,
-            kind=report_pb2.SOURCE_KIND_COUNTER if is_counter else report_pb2.SOURCE_KIND_INSTANT_POWER,
-            # A gauge's step of 1 mW, held for a period.
-            resolution_uj=_COUNTER_RESOLUTION_UJ if is_counter else period_us // 1000,
-            period_us=period_us,
-            accuracy_ppm=_ACCURACY_PPM,
-            limit_mw=limit_mw,
-        )
-        health, gauges = Health(f"nvml:{gpu.domain}", gpu.domain, counter), Gauges(gpu)
-        meter = _Meter(gpu, domain, counter, health, gauges, gauges.last.copy())
-        if isinstance(counter, EnergyCounter) and gauges.metrics[:1] == (METRIC_DEVICE_GPU_POWER,):
-            meter.check = CrossCheck(counter)
-        return meter
+    def _find(self, library: Library) -> tuple[list[NvmlGpu], list[Finding]]:
+        gpus, findings = [], []
+        for index in range(library.count()):
+            try:
+                gpus.append(NvmlGpu(library.nvml, index))
+            except NvmlError as error:
+                findings.append(Finding(f"nvml:gpu.{index}", UNREADABLE, str(error), error.fix))
+        return gpus, findings

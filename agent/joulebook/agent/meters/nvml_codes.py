@@ -26,24 +26,58 @@ class GpuLostError(NvmlError):
     """The GPU does not answer any more."""
 
 
-_FIX_LOG = "look for NVRM and Xid lines in the kernel's log"
+class StaleError(NvmlError):
+    """The driver that NVML was begun with is gone; it must be begun again."""
+
+
+FIX_LOG = "look for NVRM and Xid lines in the kernel's log"
+_FIX_DRIVER = "modprobe nvidia; look into the kernel's log"
+_FIX_UPDATE = "install a newer NVIDIA driver"
+_FIX_RESTART = "restart the agent; if it stays, install nvidia-ml-py and driver of one release"
 # By the codes of nvml.h (nvmlReturn_t), so that the table needs no import.
 _FAULTS: dict[int, tuple[type[NvmlError], str, str]] = {
     0: (UnsupportedError, "nothing to tell", ""),  # the bindings raise success where a list is empty
-    1: (NvmlError, "NVML was shut down", "restart the agent"),
+    1: (StaleError, "NVML is not begun, or the driver was loaded again", "nothing: it is begun again"),
+    2: (NvmlError, "NVML refused an argument", _FIX_RESTART),
     3: (UnsupportedError, "not supported by this GPU", ""),
     4: (NvmlError, "no permission", "give the agent access to /dev/nvidia*, or run it as root"),
+    5: (NvmlError, "NVML was begun already", _FIX_RESTART),
     6: (UnsupportedError, "nothing found", ""),
-    9: (NvmlError, "the NVIDIA driver is not loaded", "modprobe nvidia; look into the kernel's log"),
-    10: (NvmlError, "the driver did not answer in time", _FIX_LOG),
+    7: (NvmlError, "the list grew while it was read", "nothing: it is read again"),
+    8: (NvmlError, "the GPU has not enough power", "connect the GPU's power cables"),
+    9: (StaleError, "the NVIDIA driver is not loaded", _FIX_DRIVER),
+    10: (NvmlError, "the driver did not answer in time", FIX_LOG),
+    11: (
+        NvmlError,
+        "the GPU's interrupt does not work",
+        f"{FIX_LOG}; check the BIOS's and kernel's IRQ options",
+    ),
     12: (NvmlError, "libnvidia-ml.so.1 was not found", "install the NVIDIA driver's user libraries"),
-    13: (UnsupportedError, "not known to this driver", "install a newer NVIDIA driver"),
-    15: (GpuLostError, "the GPU is lost: it fell off the bus", f"{_FIX_LOG}, then reset it or reboot"),
+    13: (UnsupportedError, "not known to this driver", _FIX_UPDATE),
+    14: (NvmlError, "the GPU's infoROM is damaged", "have the GPU serviced"),
+    15: (GpuLostError, "the GPU is lost: it fell off the bus", f"{FIX_LOG}, then reset it or reboot"),
     16: (GpuLostError, "the GPU needs a reset", "nvidia-smi --gpu-reset, with nothing running on it"),
-    18: (NvmlError, "library and driver are of different versions", "reboot, or reload the NVIDIA driver"),
+    17: (NvmlError, "the operating system refused", "give the agent's service access to /dev/nvidia*"),
+    18: (StaleError, "library and driver are of different versions", "reboot, or reload the NVIDIA driver"),
+    19: (NvmlError, "the GPU is in use", "nothing: it is asked again"),
+    20: (NvmlError, "no memory", "free memory on the node"),
     21: (UnsupportedError, "no data", ""),
-    999: (NvmlError, "unknown error of the driver", _FIX_LOG),
+    22: (UnsupportedError, "not with a virtual GPU that has ECC", ""),
+    23: (NvmlError, "a resource of the GPU is used up", "nothing: it is asked again"),
+    24: (UnsupportedError, "this clock is not supported", ""),
+    25: (UnsupportedError, "the driver knows another form of this question", _FIX_UPDATE),
+    26: (UnsupportedError, "not served any more by this driver", "install a newer nvidia-ml-py"),
+    27: (NvmlError, "the GPU is not ready yet", "nothing: it is asked again"),
+    28: (GpuLostError, "the GPU was not found", f"{FIX_LOG}, then reset it or reboot"),
+    29: (NvmlError, "the GPU is in a state that does not allow this", FIX_LOG),
+    999: (NvmlError, "unknown error of the driver", FIX_LOG),
 }
+
+
+def error_of(code: int) -> NvmlError:
+    """Return the error that a code stands for."""
+    kind, reason, fix = _FAULTS.get(code, (NvmlError, f"NVML code {code}", FIX_LOG))
+    return kind(reason, fix)
 
 
 def translated(
@@ -56,7 +90,6 @@ def translated(
         try:
             return call(self, *args, **kwargs)
         except self.nvml.NVMLError as error:
-            kind, reason, fix = _FAULTS.get(error.value, (NvmlError, f"NVML code {error.value}", _FIX_LOG))
-            raise kind(reason, fix) from error
+            raise error_of(error.value) from error
 
     return translate

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from joulebook.agent.aside import Aside
 from joulebook.agent.meters.nvml_codes import NvmlError, UnsupportedError, translated
 
 # A value that is not there: all bits of its width, or all but the sign.
@@ -18,18 +17,22 @@ _SENTINELS = frozenset((2**32 - 1, 2**31 - 1, 2**64 - 1, 2**63 - 1))
 _WHOLE_PERCENT = 100
 _PPM_A_PERCENT = 10_000
 _SAMPLE_KEPT_US = 3_000_000
-# A question takes microseconds to some milliseconds; a driver that hangs, for ever.
-_WAIT_S = 0.25
+_FUNCTION_NOT_FOUND = 13
+# nvmlClockType_t.
+_SM_CLOCK, _MEMORY_CLOCK = 1, 2
+# nvmlPcieUtilCounter_t, in KB a second.
+_PCIE_SENT, _PCIE_RECEIVED = 0, 1
 
 
-def _there(value: int) -> int:
+def there(value: int) -> int:
+    """Return a value, or raise UnsupportedError where it stands for none."""
     if value in _SENTINELS:
         raise UnsupportedError("a value that stands for none")
     return value
 
 
 def _share_ppm(percent: int) -> int:
-    return min(_there(percent), _WHOLE_PERCENT) * _PPM_A_PERCENT
+    return min(there(percent), _WHOLE_PERCENT) * _PPM_A_PERCENT
 
 
 class Library:
@@ -48,6 +51,12 @@ class Library:
         """Return how many GPUs there are, those that do not answer included."""
         return int(self.nvml.nvmlDeviceGetCount())
 
+    def again(self) -> None:
+        """End it and begin it again: after the driver was loaded again older handles are good for nothing."""
+        with contextlib.suppress(NvmlError):
+            self.close()
+        self._begin()
+
     @translated
     def close(self) -> None:
         """End it."""
@@ -57,7 +66,7 @@ class Library:
 class NvmlGpu:
     """A GPU by its index. Every question goes to the driver; each may raise NvmlError.
 
-    aside runs what may not hold up the caller.
+    look asks the driver for processes in a thread that may hang; who owns the thread puts it there.
     """
 
     _last_sample = 0
@@ -67,55 +76,121 @@ class NvmlGpu:
         self.nvml = nvml
         self.domain = f"gpu.{index}"
         self.index = index
-        self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        self.uuid = str(nvml.nvmlDeviceGetUUID(self._handle))
-        self.model = str(nvml.nvmlDeviceGetName(self._handle))
+        self.handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        self.uuid = str(nvml.nvmlDeviceGetUUID(self.handle))
+        self.model = str(nvml.nvmlDeviceGetName(self.handle))
         self.minor = self._or_default(self._minor, index)
         self.size_bytes = self._or_default(self._size_bytes, 0)
         self.limit_mw = self._or_default(self._limit_mw, 0)
-        self.aside = Aside(self.domain)
+        self.look: Callable[[int], dict[int, int]] = self.running
         self._sampled_us = 0
         self._sampled_ppm: dict[int, int] = {}
 
     @translated
+    def renew(self) -> None:
+        """Take a new handle, after NVML was begun again."""
+        self.handle = self.nvml.nvmlDeviceGetHandleByUUID(self.uuid.encode())
+
+    @translated
     def energy_uj(self) -> int:
         """Return the energy since the driver was loaded."""
-        return _there(int(self.nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))) * 1000
+        return there(int(self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle))) * 1000
 
     @translated
     def power_mw(self) -> int:
         """Return the power: averaged over a second on most GPUs."""
-        return _there(int(self.nvml.nvmlDeviceGetPowerUsage(self._handle)))
+        return there(int(self.nvml.nvmlDeviceGetPowerUsage(self.handle)))
+
+    @translated
+    def limit_enforced_mw(self) -> int:
+        """Return the power limit in force, after all limiters."""
+        return there(int(self.nvml.nvmlDeviceGetEnforcedPowerLimit(self.handle)))
+
+    @translated
+    def limit_default_mw(self) -> int:
+        """Return the power limit after a reset."""
+        return there(int(self.nvml.nvmlDeviceGetPowerManagementDefaultLimit(self.handle)))
 
     @translated
     def utilisation_ppm(self) -> tuple[int, int]:
         """Return the shares of the last sample period in which kernels ran and memory was accessed."""
-        rates = self.nvml.nvmlDeviceGetUtilizationRates(self._handle)
+        rates = self.nvml.nvmlDeviceGetUtilizationRates(self.handle)
         return _share_ppm(int(rates.gpu)), _share_ppm(int(rates.memory))
+
+    @translated
+    def encoder_ppm(self) -> int:
+        """Return the share of the last sample period in which the encoder was busy."""
+        return _share_ppm(int(self.nvml.nvmlDeviceGetEncoderUtilization(self.handle)[0]))
+
+    @translated
+    def decoder_ppm(self) -> int:
+        """Return the share of the last sample period in which the decoder was busy."""
+        return _share_ppm(int(self.nvml.nvmlDeviceGetDecoderUtilization(self.handle)[0]))
+
+    @translated
+    def clocks_khz(self) -> tuple[int, int]:
+        """Return the clocks of the multiprocessors and of the memory; the driver tells MHz."""
+        ask = self.nvml.nvmlDeviceGetClockInfo
+        return (
+            there(int(ask(self.handle, _SM_CLOCK))) * 1000,
+            there(int(ask(self.handle, _MEMORY_CLOCK))) * 1000,
+        )
 
     @translated
     def memory_used_bytes(self) -> int:
         """Return the memory that is allocated."""
-        return _there(int(self.nvml.nvmlDeviceGetMemoryInfo(self._handle).used))
+        return there(int(self.nvml.nvmlDeviceGetMemoryInfo(self.handle).used))
 
     @translated
     def temperature_mc(self) -> int:
         """Return the die's temperature."""
-        return _there(int(self.nvml.nvmlDeviceGetTemperature(self._handle, 0))) * 1000
+        return there(int(self.nvml.nvmlDeviceGetTemperature(self.handle, 0))) * 1000
 
     @translated
     def throttle_reasons(self) -> int:
         """Return nvmlClocksThrottleReasons as a set of bits."""
-        return int(self.nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle))
+        return int(self.nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self.handle))
+
+    @translated
+    def ecc_corrected(self) -> int:
+        """Return the memory errors that were corrected since the driver was loaded."""
+        return there(int(self.nvml.nvmlDeviceGetTotalEccErrors(self.handle, 0, 0)))
+
+    @translated
+    def ecc_uncorrected(self) -> int:
+        """Return the memory errors that could not be corrected since the driver was loaded."""
+        return there(int(self.nvml.nvmlDeviceGetTotalEccErrors(self.handle, 1, 0)))
+
+    @translated
+    def pcie_replays(self) -> int:
+        """Return the packets that were sent again."""
+        return there(int(self.nvml.nvmlDeviceGetPcieReplayCounter(self.handle)))
+
+    @translated
+    def pcie_link(self) -> tuple[int, int]:
+        """Return the link's generation and its lanes, as they are now."""
+        nvml = self.nvml
+        generation = there(int(nvml.nvmlDeviceGetCurrPcieLinkGeneration(self.handle)))
+        return generation, there(int(nvml.nvmlDeviceGetCurrPcieLinkWidth(self.handle)))
+
+    @translated
+    def pcie_bytes_a_second(self) -> tuple[int, int]:
+        """Return what was received and sent in the last 20 ms. It takes the driver 40 ms."""
+        ask = self.nvml.nvmlDeviceGetPcieThroughput
+        return (
+            there(int(ask(self.handle, _PCIE_RECEIVED))) * 1000,
+            there(int(ask(self.handle, _PCIE_SENT))) * 1000,
+        )
 
     def processes(self, now_us: int) -> dict[int, int]:
         """Return the processes with a context on the GPU and their shares of its multiprocessors in ppm.
 
         A share that is not told is 0. BlockedError: the driver takes too long.
         """
-        return self.aside.begin(lambda: self._processes(now_us)).result(_WAIT_S)
+        return self.look(now_us)
 
-    def _processes(self, now_us: int) -> dict[int, int]:
+    def running(self, now_us: int) -> dict[int, int]:
+        """Return the same, in this thread."""
         pids = self._compute_pids()
         with contextlib.suppress(UnsupportedError):
             pids |= self._graphics_pids()
@@ -135,17 +210,30 @@ class NvmlGpu:
 
     @translated
     def _compute_pids(self) -> frozenset[int]:
-        return frozenset(int(p.pid) for p in self.nvml.nvmlDeviceGetComputeRunningProcesses(self._handle))
+        return frozenset(int(p.pid) for p in self._versioned("nvmlDeviceGetComputeRunningProcesses"))
 
     @translated
     def _graphics_pids(self) -> frozenset[int]:
-        return frozenset(int(p.pid) for p in self.nvml.nvmlDeviceGetGraphicsRunningProcesses(self._handle))
+        return frozenset(int(p.pid) for p in self._versioned("nvmlDeviceGetGraphicsRunningProcesses"))
+
+    def _versioned(self, name: str) -> Any:
+        """Ask in the newest form that bindings and driver both know."""
+        for version in ("_v3", "_v2"):
+            ask = getattr(self.nvml, name + version, None)
+            if ask is None:
+                continue
+            try:
+                return ask(self.handle)
+            except self.nvml.NVMLError as error:
+                if error.value != _FUNCTION_NOT_FOUND:
+                    raise
+        raise UnsupportedError("the driver knows another form of this question")
 
     @translated
     def _samples(self) -> dict[int, int]:
         shares: defaultdict[int, list[int]] = defaultdict(list)
         last = self._last_sample
-        for sample in self.nvml.nvmlDeviceGetProcessUtilization(self._handle, last):
+        for sample in self.nvml.nvmlDeviceGetProcessUtilization(self.handle, last):
             # Some drivers fill the list up with what they showed before, or with nothing.
             if sample.pid and sample.timeStamp > last and sample.smUtil <= _WHOLE_PERCENT:
                 shares[int(sample.pid)].append(int(sample.smUtil))
@@ -154,15 +242,15 @@ class NvmlGpu:
 
     @translated
     def _minor(self) -> int:
-        return _there(int(self.nvml.nvmlDeviceGetMinorNumber(self._handle)))
+        return there(int(self.nvml.nvmlDeviceGetMinorNumber(self.handle)))
 
     @translated
     def _size_bytes(self) -> int:
-        return _there(int(self.nvml.nvmlDeviceGetMemoryInfo(self._handle).total))
+        return there(int(self.nvml.nvmlDeviceGetMemoryInfo(self.handle).total))
 
     @translated
     def _limit_mw(self) -> int:
-        return _there(int(self.nvml.nvmlDeviceGetPowerManagementLimitConstraints(self._handle)[1]))
+        return there(int(self.nvml.nvmlDeviceGetPowerManagementLimitConstraints(self.handle)[1]))
 
     @staticmethod
     def _or_default(ask: Callable[[], int], default: int) -> int:

@@ -1,0 +1,164 @@
+"""GPUs that one thread asks, one after another: who reads them waits so long and no longer.
+
+A thread a GPU would cost its waking up and going to sleep at every tick.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+from joulebook.agent.aside import BlockedError
+
+_log = logging.getLogger(__name__)
+
+K = TypeVar("K")
+
+_JOIN_S = 1.0
+
+
+class Job(Generic[K]):
+    """A question to every GPU of a row. What each gave, or raised, is kept by the one who asks."""
+
+    def __init__(self, ask: Callable[[K], None], *, may_break_off: bool = False) -> None:
+        self.ask = ask
+        self.may_break_off = may_break_off
+        self.done = threading.Event()
+
+
+class Row(Generic[K]):
+    """One thread and the GPUs that it asks. A GPU that hangs is left to the thread: see parted()."""
+
+    def __init__(self, name: str, members: Sequence[K], before: Callable[[], None] = lambda: None) -> None:
+        """Keep members in the order in which they are asked. before() is called ahead of each reading."""
+        self.members = tuple(members)
+        self._name = name
+        self._before = before
+        self._jobs: SimpleQueue[Job[K] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._last: Job[K] | None = None
+        # Whom the thread asks, and since when; in a hurry somebody waits who may not wait for gauges.
+        self._asked: K | None = None
+        self._asked_s = 0.0
+        self._hurry = False
+
+    @property
+    def away(self) -> bool:
+        """Say whether the thread has not come back from what it was asked last."""
+        return self._last is not None and not self._last.done.is_set()
+
+    def blocked(self) -> BlockedError:
+        """Return the error that says how long the driver has been away."""
+        return BlockedError(f"the driver has not answered for {time.monotonic() - self._asked_s:.1f} s")
+
+    def begin(self, ask: Callable[[K], None], *, hurry: bool) -> Job[K]:
+        """Begin to ask every member; in a hurry what nobody waits for breaks off."""
+        self._hurry = self._hurry or hurry
+        job = Job(ask)
+        self._put(job)
+        self._last = job
+        return job
+
+    def follow(self, ask: Callable[[K], None]) -> Job[K]:
+        """Have every member asked after all that was begun; nobody waits for it."""
+        job = Job(ask, may_break_off=True)
+        self._put(job)
+        return job
+
+    def parted(self) -> Row[K] | None:
+        """Leave the thread with the GPU that it waits for; return a row of the others, if there are any."""
+        asked = self._asked
+        if asked is None or len(self.members) < 2:
+            return None
+        others = tuple(member for member in self.members if member is not asked)
+        self.members = (asked,)
+        before, self._before = self._before, lambda: None
+        return Row(self._name, others, before)
+
+    def close(self) -> bool:
+        """End the thread; say whether the driver let it."""
+        if self._thread is None:
+            return True
+        self._hurry = True
+        self._put(None)
+        self._thread.join(_JOIN_S)
+        return not self._thread.is_alive()
+
+    def _put(self, job: Job[K] | None) -> None:
+        if self._thread is None:
+            # A daemon: a driver that hangs must not keep the agent from ending.
+            self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
+            self._thread.start()
+        self._jobs.put(job)
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if not job.may_break_off:
+                self._hurry = False
+            else:
+                self._asked_s = time.monotonic()
+                self._before()
+            for member in self.members:
+                # While it waited for one of them the others were parted from it.
+                if member not in self.members:
+                    continue
+                if job.may_break_off and self._hurry:
+                    break
+                self._asked_s = time.monotonic()
+                self._asked = member
+                try:
+                    job.ask(member)
+                except Exception:
+                    # Whatever the bindings do, the other GPUs are asked on.
+                    _log.exception("%s: a question failed in a way that is not known", self._name)
+            self._asked = None
+            job.done.set()
+
+
+class Rows(Generic[K]):
+    """All GPUs: one row while all answer; whoever hangs is asked alone from then on."""
+
+    def __init__(self, name: str, members: Sequence[K], before: Callable[[], None]) -> None:
+        self._rows = [Row(name, members, before)] if members else []
+
+    @property
+    def away(self) -> bool:
+        """Say whether any thread has not come back."""
+        return any(row.away for row in self._rows)
+
+    def ask(self, ask: Callable[[K], None], wait_s: float, *, hurry: bool = True) -> None:
+        """Have every GPU asked at once, and wait so long for all of them together."""
+        # What a thread still waits for it is not asked again.
+        asked = [row for row in self._rows if not (row.away and len(row.members) == 1)]
+        parted = self._wait(asked, ask, wait_s, hurry=hurry)
+        self._rows += parted
+        # The others may not go short of this reading for the one that hangs.
+        self._rows += self._wait(parted, ask, wait_s, hurry=hurry)
+
+    def _wait(
+        self, rows: Sequence[Row[K]], ask: Callable[[K], None], wait_s: float, *, hurry: bool
+    ) -> list[Row[K]]:
+        """Have rows asked; return rows of those that wait behind one that hangs."""
+        jobs = [(row, row.begin(ask, hurry=hurry)) for row in rows]
+        until_s = time.monotonic() + wait_s
+        late = [row for row, job in jobs if not job.done.wait(max(0.0, until_s - time.monotonic()))]
+        return [others for row in late if (others := row.parted()) is not None]
+
+    def blocked(self, member: K) -> BlockedError:
+        """Return what says how long a GPU that has not answered has been away."""
+        return next(row for row in self._rows if member in row.members).blocked()
+
+    def follow(self, ask: Callable[[K], None]) -> None:
+        """Have every GPU asked that is not away; nobody waits for it."""
+        for row in self._rows:
+            if not row.away:
+                row.follow(ask)
+
+    def close(self) -> bool:
+        """End the threads; say whether the driver let them."""
+        ended = [row.close() for row in self._rows]
+        return all(ended)
