@@ -63,7 +63,6 @@ _BASE_UNITS = {
     "kHz": ("hertz", 1e3),
     "mC": ("celsius", 1e-3),
     "ppm": ("ratio", 1e-6),
-    "kHz": ("hertz", 1e3),
     "1": ("", 1.0),
 }
 
