@@ -1,0 +1,1 @@
+"""How right the books are: simulated machines of known truth, the real ledger, and the peers' formulas beside it."""

@@ -1,0 +1,85 @@
+"""A scenario: a kind of machine, the jobs on it, and how well it is watched. One TOML file each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+SCENARIOS = Path(__file__).with_name("scenarios")
+Span = tuple[float, float]
+
+
+class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The physics of a node; powers in W."""
+
+    packages: int = 2
+    cores_per_package: int = 32
+    threads_per_core: int = 2
+    # A package with nothing to do, and with every thread busy at intensity 1, beyond that.
+    package_idle_w: float = 60.0
+    package_active_w: float = 180.0
+    # Below 1 the next core is cheaper than the first: clocks fall as more cores are busy.
+    droop: float = 0.85
+    # What a core's second thread adds, of its first.
+    smt_yield: float = 0.3
+    memory_gib: float = 256.0
+    memory_idle_w: float = 12.0
+    memory_w_per_gb_s: float = 0.35
+    # Relative noise of each tick's energy.
+    noise: float = 0.02
+    # A meter of the whole node: what it reads beyond the parts, its lag, and its steps. 0 W: there is none.
+    node_fans_w: float = 0.0
+    node_loss: float = 0.06
+    node_lag_s: float = 3.0
+    node_step_w: float = 4.0
+
+
+class Jobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Ranges that jobs are drawn from."""
+
+    count: tuple[int, int] = (2, 6)
+    length_s: Span = (600.0, 1200.0)
+    # Logical CPUs that a job holds, how busy it keeps them, and what a busy one draws beside the mean.
+    cpus: tuple[int, int] = (4, 24)
+    busy: Span = (0.5, 1.0)
+    intensity: Span = (0.6, 1.6)
+    # Phases change how busy a job is and how hard it drives cores and memory; 0: it is steady.
+    phase_s: Span = (30.0, 300.0)
+    phase_depth: float = 0.6
+    memory_gib: Span = (4.0, 32.0)
+    bandwidth_gb_s: Span = (0.0, 20.0)
+
+
+class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the node is watched."""
+
+    tick_s: float = 1.0
+    # Ticks at the very moments when jobs begin and end.
+    edges: bool = False
+    lost_reports: float = 0.0
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One file."""
+
+    name: str
+    help: str
+    mixes: int = 20
+    duration_s: float = 1800.0
+    machine: Machine = Machine()
+    jobs: Jobs = Jobs()
+    watch: Watch = Watch()
+
+
+def load(directory: Path = SCENARIOS) -> list[Scenario]:
+    """Read every scenario of a directory. ValueError names the file and what is wrong in it."""
+    found = []
+    for path in sorted(directory.glob("*.toml")):
+        try:
+            found.append(msgspec.toml.decode(path.read_bytes(), type=Scenario))
+        except msgspec.DecodeError as error:
+            raise ValueError(f"scenario {path}: {error}") from error
+    if not found:
+        raise ValueError(f"scenarios {directory}: expected at least one .toml file")
+    return found
