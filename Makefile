@@ -1,7 +1,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: env run test check format stubs dashboards packages bench simulate clean
+.PHONY: env run test check format stubs dashboards packages bench accuracy simulate clean
 
 # Everything needed to run and to work on joulebook, in .venv.
 env: .venv/.done
@@ -53,6 +53,10 @@ dashboards: env
 # Costs and rates beside the peers', measured in one run; writes build/bench.json.
 bench: env packages
 	python -m tests.bench
+
+# Everybody's error per job, on simulated machines of known truth; writes build/accuracy.json.
+accuracy: env
+	python -m tests.accuracy
 
 # Agents, network, collectors and stores under seeded faults: SEEDS=10000 FROM=0 JOBS=2, or SEED=123 with its trace.
 simulate: env

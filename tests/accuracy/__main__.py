@@ -9,8 +9,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tests.accuracy.peers import FORMULAS
 from tests.accuracy.scenario import SCENARIOS, Scenario, load
@@ -62,7 +64,7 @@ def rows(scenario: Scenario, scores: list[Score]) -> list[Row]:
     return found
 
 
-def _joined(parts: list[np.ndarray]) -> np.ndarray:  # type: ignore[type-arg]  # of floats and of bools
+def _joined(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return np.concatenate(parts)
 
 

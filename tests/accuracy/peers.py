@@ -1,7 +1,8 @@
 """What others would say that a job cost: their published formulas on the same ticks.
 
-T is CPU time, M memory, u a job, E energy in an interval. Each returns J by job. Some mean all energy, with a part
-of the idle machine's; some only what is active: FORMULAS says which, and each is judged by the truth it means.
+T is CPU time, M memory, u a job, E energy in an interval. Each returns J by job. Some mean all energy, with a
+part of the idle machine's; some only what is active: FORMULAS says which, and each is judged by the truth it
+means.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """What a machine draws for a mix, and who truly caused it.
 
-A package with busy threads c_j of intensities w_j draws, beyond its idle power, F(c) = w̄ g(S), where S = Σ c_j,
-w̄ = Σ w_j c_j / S, and g is concave: a core's second thread adds less than its first, and clocks fall as more
-cores are busy. Who caused how much is then a matter of fairness: nobody came first. The Aumann–Shapley rule
-lets all come in together, from nothing to what they are, and charges each the cost of its own growth:
+A package with busy threads c_j of intensities w_j draws, beyond its idle power, F(c) = w̄ g(S), where
+S = Σ c_j, w̄ = Σ w_j c_j / S, and g is concave: a core's second thread adds less than its first, and clocks
+fall as more cores are busy. Who caused how much is then a matter of fairness: nobody came first. The
+Aumann–Shapley rule lets all come in together, from nothing to what they are, and charges each the cost of its
+own growth:
 ∫₀¹ c_j ∂F/∂c_j(t c) dt. With φ(S) = g(S)/S and Φ(S) = ∫₀¹ φ(tS) dt this is
 
     c_j w_j Φ(S) + c_j w̄ (φ(S) − Φ(S)),
@@ -28,7 +29,7 @@ _GRID = 512
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Powers in W. caused arrays are (steps, jobs + 1), package_w is (packages, steps), the others (steps)."""
+    """Powers in W: caused ones by (steps, jobs + 1), package_w by (packages, steps), the others by step."""
 
     package_w: Floats
     memory_w: Floats

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +106,7 @@ def readings(scenario: Scenario, mix: Mix, ticks: Ticks, seed: int) -> list[Read
     rng = np.random.default_rng([seed, 2])
     changes = sorted({0, len(ticks.steps) - 1, *(tick for span in ticks.seen for tick in span)})
     found = []
-    for begin, end in zip(changes, changes[1:], strict=False):
+    for begin, end in pairwise(changes):
         present = [job for job, (first, last) in enumerate(ticks.seen) if first <= begin and end <= last]
         names, serialized = _layout(scenario, mix, present, list(ticks.energy_uj))
         layout = decode_layout(serialized)
