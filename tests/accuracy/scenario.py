@@ -57,6 +57,8 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     tick_s: float = 1.0
     # Ticks at the very moments when jobs begin and end.
     edges: bool = False
+    # Jobs have cpusets, which tell the packages that they are on.
+    cpusets: bool = True
     lost_reports: float = 0.0
 
 

@@ -42,6 +42,7 @@ class Ticks:
     energy_uj: dict[str, Ints]
     floor_mw: dict[str, Ints]
     busy_us: Ints
+    package_busy_us: Ints
     cpu_us: Ints
     memory_bytes: Ints
     memory_used_bytes: Ints
@@ -80,11 +81,20 @@ def watch(scenario: Scenario, mix: Mix, run: Run) -> Ticks:
         energy_uj=energy,
         floor_mw={name: _floor(steps * _STEP_US, counter) for name, counter in energy.items()},
         busy_us=cpu.sum(axis=0),
+        package_busy_us=np.stack(
+            [_busy(mix, cpu, package, len(run.package_w)) for package in range(len(run.package_w))]
+        ),
         cpu_us=cpu,
         memory_bytes=memory,
         memory_used_bytes=memory.sum(axis=0),
         seen=list(zip(first.tolist(), last.tolist(), strict=True)),
     )
+
+
+def _busy(mix: Mix, cpu_us: Ints, package: int, packages: int) -> Ints:
+    """Return the CPU time of a package: of the jobs on it, and its part of the system's."""
+    busy: Ints = cpu_us[:-1][mix.package == package].sum(axis=0) + cpu_us[-1] // packages
+    return busy
 
 
 def _counted(rate: Floats, steps: Ints) -> Ints:
@@ -164,6 +174,7 @@ def _layout(scenario: Scenario, mix: Mix, present: list[int], domains: list[str]
             source="slurm",
             reserved_millicpus=int(mix.held[job]) * 1000,
             reserved_memory_bytes=round(float(mix.memory_bytes[:, job].max())),
+            cpu_domain=[domains.index(f"cpu.{mix.package[job]}") + 1] if scenario.watch.cpusets else [],
         )
     keys = [(m.METRIC_NODE_CPU_BUSY, 0, 0), (m.METRIC_NODE_MEMORY_USED, 0, 0)]
     for place in range(1, len(domains) + 1):
@@ -171,10 +182,14 @@ def _layout(scenario: Scenario, mix: Mix, present: list[int], domains: list[str]
         keys += [(metric, place, 0) for metric in of]
     for place in range(1, len(message.workloads) + 1):
         keys += [(m.METRIC_WORKLOAD_CPU, 0, place), (m.METRIC_WORKLOAD_MEMORY, 0, place)]
-    for metric, domain, workload in keys:
+    for package in range(machine.packages):
+        message.devices.add(name=f"cpu.{package}", kind=report_pb2.DEVICE_KIND_PACKAGE)
+    rows = [(metric, domain, 0, workload) for metric, domain, workload in keys]
+    rows += [(m.METRIC_DEVICE_CPUS_BUSY, 0, place, 0) for place in range(1, machine.packages + 1)]
+    for metric, domain, device, workload in rows:
         message.series_metric.append(metric)
         message.series_domain.append(domain)
-        message.series_device.append(0)
+        message.series_device.append(device)
         message.series_workload.append(workload)
     return domains, message.SerializeToString(deterministic=True)
 
@@ -186,4 +201,5 @@ def _rows(ticks: Ticks, present: list[int], domains: list[str]) -> Ints:
         rows += [ticks.energy_uj[name], np.zeros_like(ticks.busy_us), ticks.floor_mw[name]]
     for column in (-1, *present):
         rows += [ticks.cpu_us[column], ticks.memory_bytes[column]]
+    rows += list(ticks.package_busy_us)
     return np.stack(rows)

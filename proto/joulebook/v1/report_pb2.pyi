@@ -263,6 +263,7 @@ class Workload(_message.Message):
     RESERVED_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     START_UNIX_US_FIELD_NUMBER: _builtins.int
     GPU_FIELD_NUMBER: _builtins.int
+    CPU_DOMAIN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique on the node, the same on every node of one job: slurm.42, docker.3f2a…, unit.sshd.service."""
     kind: Global___WorkloadKind.ValueType
@@ -281,6 +282,10 @@ class Workload(_message.Message):
     def gpu(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Places in Layout.domains, from 1, of the GPUs that it holds whether it uses them or not."""
 
+    @_builtins.property
+    def cpu_domain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Places in Layout.domains, from 1, of the CPU packages that its cpuset lets it run on; empty: all."""
+
     def __init__(
         self,
         *,
@@ -294,10 +299,11 @@ class Workload(_message.Message):
         reserved_memory_bytes: _builtins.int = ...,
         start_unix_us: _builtins.int = ...,
         gpu: _abc.Iterable[_builtins.int] | None = ...,
+        cpu_domain: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpu", b"gpu", "id", b"id", "kind", b"kind", "name", b"name", "parent", b"parent", "reserved_memory_bytes", b"reserved_memory_bytes", "reserved_millicpus", b"reserved_millicpus", "source", b"source", "start_unix_us", b"start_unix_us", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_domain", b"cpu_domain", "gpu", b"gpu", "id", b"id", "kind", b"kind", "name", b"name", "parent", b"parent", "reserved_memory_bytes", b"reserved_memory_bytes", "reserved_millicpus", b"reserved_millicpus", "source", b"source", "start_unix_us", b"start_unix_us", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from joulebook.collector.ingest.refusal import RefusalError, invalid
-from joulebook.collector.ledger.domains import GPU, UnknownDomainError, class_of, kind_of
+from joulebook.collector.ledger.domains import CPU, GPU, UnknownDomainError, class_of, kind_of
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.ledger.stack import Readings
 from joulebook.v1 import metrics_pb2, report_pb2
@@ -34,6 +34,7 @@ _MAX_AMOUNT = 1 << 50
 _MAX_OFFSET_UJ = 1 << 62
 _MAX_CLOCK_US = 1 << 52
 _KINDS = ("domain", "device", "workload")
+_EXPECTED = {CPU: "CPU package", GPU: "GPU"}
 
 
 def _needs() -> Ints:
@@ -139,15 +140,19 @@ def _check_workloads(message: report_pb2.Layout) -> None:
         if len(set(workload.gpu)) != len(workload.gpu):
             raise invalid(f"workload {workload.id!r}: holds a GPU twice")
         for gpu in workload.gpu:
-            _check_gpu(message, f"workload {workload.id!r}: holds", gpu)
+            _check_domain(message, f"workload {workload.id!r}: holds", gpu, GPU)
+        if len(set(workload.cpu_domain)) != len(workload.cpu_domain):
+            raise invalid(f"workload {workload.id!r}: may run on a CPU package twice")
+        for package in workload.cpu_domain:
+            _check_domain(message, f"workload {workload.id!r}: may run on", package, CPU)
         _check_ancestry(message, place)
 
 
-def _check_gpu(message: report_pb2.Layout, what: str, place: int) -> None:
+def _check_domain(message: report_pb2.Layout, what: str, place: int, class_: int) -> None:
     if not 0 < place <= len(message.domains):
         raise invalid(f"{what} domain {place}, which does not exist")
-    if class_of(name := message.domains[place - 1].name) != GPU:
-        raise invalid(f"{what} domain {name!r}: expected a GPU")
+    if class_of(name := message.domains[place - 1].name) != class_:
+        raise invalid(f"{what} domain {name!r}: expected a {_EXPECTED[class_]}")
 
 
 def _check_ancestry(message: report_pb2.Layout, place: int) -> None:
@@ -181,7 +186,7 @@ def _check_series(message: report_pb2.Layout) -> None:
             entry = _metric(metric[unlike.argmax()])
             raise invalid(f"series of {entry.name}: expected {_expected_subject(entry)}")
     for row in np.flatnonzero(metric == metrics_pb2.METRIC_WORKLOAD_GPU_UTILISATION).tolist():
-        _check_gpu(message, f"series of {_metric(metric[row]).name}: of", int(places[0][row]))
+        _check_domain(message, f"series of {_metric(metric[row]).name}: of", int(places[0][row]), GPU)
     name = metric
     for place, size in zip(places, sizes, strict=True):
         name = name * (size + 1) + place

@@ -14,6 +14,7 @@ from joulebook.collector.ledger.errors import errors_of
 from joulebook.collector.ledger.gpus import gpu_use_of
 from joulebook.collector.ledger.idle import static_part_uj
 from joulebook.collector.ledger.layout import IDLE, NOBODY
+from joulebook.collector.ledger.packages import package_use_of
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.shares import active_weights, static_weights
 from joulebook.collector.ledger.split import split
@@ -122,10 +123,11 @@ def _book_group(readings: list[Readings], policy: Policy) -> Books:
     pool_active = add_up(own, domain_pool, len(pool_class)) - pool_static
 
     use, gpus = use_of(stack, accounts), gpu_use_of(stack, accounts)
+    packages = package_use_of(stack, use)
     nobody = np.array([NOBODY[c] for c in pool_class.tolist()], dtype=np.int64)
-    active = split(pool_active, active_weights(use, gpus, pool_class, pool_report), nobody)
+    active = split(pool_active, active_weights(use, packages, gpus, pool_class, pool_report), nobody)
     idle_account = np.full(len(pool_class), IDLE, dtype=np.int64)
-    weight = static_weights(use, gpus, policy, pool_class, pool_report)
+    weight = static_weights(use, packages, gpus, policy, pool_class, pool_report)
     static_shares = split(pool_static, weight, idle_account)
 
     # What every account got of every pool; the last pools are the Reports' platforms.

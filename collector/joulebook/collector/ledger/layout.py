@@ -101,17 +101,18 @@ class NodeLayout:
         # A domain without energy is not in the books, whatever it is called.
         self.domain_booked = _share((self.domain_class >= 0) & (self.energy_row >= 0))
 
-        # A pool is energy that is split by the same weights: one a class, and each GPU by itself.
+        # A pool is energy that is split by the same weights: one a class, each CPU package and GPU by itself.
         leaf = self.domain_booked & (self.domain_class != PLATFORM)
-        is_gpu = leaf & (self.domain_class == GPU)
+        by_itself = leaf & np.isin(self.domain_class, (CPU, GPU))
         keys = [
-            (c, i if g else -1)
-            for i, (c, g) in enumerate(zip(self.domain_class.tolist(), is_gpu.tolist(), strict=True))
+            (c, i if alone else -1)
+            for i, (c, alone) in enumerate(zip(self.domain_class.tolist(), by_itself.tolist(), strict=True))
         ]
         pools = sorted({key for key, booked in zip(keys, leaf.tolist(), strict=True) if booked})
         pool_of = {key: i for i, key in enumerate(pools)}
         self.pool_class = shared_ints([c for c, _ in pools])
-        self.pool_gpu = shared_ints([gpu for _, gpu in pools])
+        self.pool_gpu = shared_ints([domain if c == GPU else -1 for c, domain in pools])
+        self.pool_package = shared_ints([domain if c == CPU else -1 for c, domain in pools])
         places = [pool_of[k] if b else -1 for k, b in zip(keys, leaf.tolist(), strict=True)]
         self.domain_pool = shared_ints(places)
         self.has_containers = bool((self.domain_booked & (self.domain_class == PLATFORM)).any())
@@ -122,6 +123,7 @@ class NodeLayout:
         self.disk_io_rows = shared_ints(np.flatnonzero(np.isin(self._metric, moved)))
         self._place_workloads(message.workloads)
         self._place_gpus(message.workloads)
+        self._place_packages(message)
         self.logical_cpus = message.host.logical_cpus
         self.memory_bytes = message.host.memory_bytes
 
@@ -192,6 +194,26 @@ class NodeLayout:
         holders = [holder for holder in holders if self.domain_pool[holder[0]] >= 0]
         self.gpu_holder_pool = shared_ints([int(self.domain_pool[d]) for d, _ in holders])
         self.gpu_holder_account = shared_ints([int(self.workload_account[w]) for _, w in holders])
+
+    def _place_packages(self, message: report_pb2.Layout) -> None:
+        """Note the packages' CPU time, and which workload may run where on a node that has cpusets."""
+        packages = [d for d in self.pool_package.tolist() if d >= 0]
+        device = {name.name: i for i, name in enumerate(message.devices, start=1)}
+        busy = dict(self._places(metrics.METRIC_DEVICE_CPUS_BUSY, self._device))
+        self.package_busy_row = shared_ints(
+            [busy.get(device.get(self.domain_names[d], 0), -1) for d in packages]
+        )
+        place = {domain: i for i, domain in enumerate(packages)}
+        everywhere = list(place.values())
+        may = [
+            [place[d - 1] for d in workload.cpu_domain if d - 1 in place] or everywhere
+            for workload in message.workloads
+        ]
+        # No cpuset, no pairs: then the node's CPU time says all that is known.
+        confined = len(packages) > 1 and any(len(on) < len(packages) for on in may)
+        pairs = [(w, package) for w, on in enumerate(may) for package in on] if confined else []
+        self.confined_workload = shared_ints([w for w, _ in pairs])
+        self.confined_package = shared_ints([package for _, package in pairs])
 
     def _places(self, metric: int, subject: Ints) -> Iterator[tuple[int, int]]:
         """Give the place of its subject and the row of each series of a metric."""

@@ -5,29 +5,33 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from joulebook.collector.ledger.domains import CPU, MEMORY, NETWORK, STORAGE
+from joulebook.collector.ledger.domains import MEMORY, NETWORK, STORAGE
 from joulebook.collector.ledger.gpus import GpuUse, gpu_active_weights, gpu_static_weights
+from joulebook.collector.ledger.packages import PackageUse
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.use import Use
 
 Ints = npt.NDArray[np.int64]
 
 
-def active_weights(use: Use, gpus: GpuUse, pool_class: Ints, pool_report: Ints) -> Ints:
+def active_weights(use: Use, packages: PackageUse, gpus: GpuUse, pool_class: Ints, pool_report: Ints) -> Ints:
     """Return who caused each pool's active energy, (pools, accounts, ticks).
 
     Networks, and GPUs without a user, have no weights: the fallback decides.
     """
     _, accounts, ticks = use.cpu_us.shape
     weight = np.zeros((len(pool_class), accounts, ticks), dtype=np.int64)
-    for class_, used in ((CPU, use.cpu_us), (MEMORY, use.memory_bytes), (STORAGE, use.io_bytes)):
+    for class_, used in ((MEMORY, use.memory_bytes), (STORAGE, use.io_bytes)):
         pools = pool_class == class_
         weight[pools] = used[pool_report[pools]]
+    weight[packages.pools] = packages.cpu_us
     weight[gpus.pools] = gpu_active_weights(gpus)
     return weight
 
 
-def static_weights(use: Use, gpus: GpuUse, policy: Policy, pool_class: Ints, pool_report: Ints) -> Ints:
+def static_weights(
+    use: Use, packages: PackageUse, gpus: GpuUse, policy: Policy, pool_class: Ints, pool_report: Ints
+) -> Ints:
     """Return who pays for each pool's idle floor, (pools, accounts, ticks).
 
     Disks and networks belong to the node's capacity, which is held by its CPUs. A GPU that nobody holds or
@@ -40,8 +44,9 @@ def static_weights(use: Use, gpus: GpuUse, policy: Policy, pool_class: Ints, poo
     reserved = policy is Policy.RESERVED
     cpu = use.cpu_held_us if reserved else use.cpu_us
     memory = use.memory_held_bytes if reserved else use.memory_bytes
-    for class_, paying in ((CPU, cpu), (MEMORY, memory), (STORAGE, cpu), (NETWORK, cpu)):
+    for class_, paying in ((MEMORY, memory), (STORAGE, cpu), (NETWORK, cpu)):
         pools = pool_class == class_
         weight[pools] = paying[pool_report[pools]]
+    weight[packages.pools] = packages.held_us if reserved else packages.cpu_us
     weight[gpus.pools] = gpu_static_weights(gpus, policy)
     return weight
