@@ -92,6 +92,7 @@ def reading(
                 "user": w.user,
                 "parent": layout.workloads[w.parent - 1].id if w.parent else None,
                 **subjects["workload"][w.id],
+                "cpu_packages": [layout.domains[place - 1].name for place in w.cpu_domain],
                 "gpus_held": [layout.domains[place - 1].name for place in w.gpu],
                 "gpu_utilisation_ppm": gpu_ppm[w.id],
             }

@@ -10,6 +10,7 @@ from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Finding
 from joulebook.agent.workloads import figures, slurm
 from joulebook.agent.workloads.classify import classify
 from joulebook.agent.workloads.column import CPU, IO, MEMORY, FileColumn, Member, Past
+from joulebook.agent.workloads.cpusets import Cpusets
 from joulebook.agent.workloads.hierarchy import Controller, Hierarchies
 from joulebook.agent.workloads.inotify import Inotify
 from joulebook.agent.workloads.slurm_facts import SlurmFacts
@@ -21,6 +22,9 @@ _CPU_STAT_BYTES = 64  # the first line is enough
 _IO_BYTES = 65536
 # A job that nobody can tell more of is asked about no longer.
 _ASKED_TICKS = 60
+# A manager sets a group's cpuset just after making it; later changes are found within so many ticks.
+_SETTLING_TICKS = 3
+_CPUSET_TICKS = 60
 
 _Opener = tuple[Metric, Controller, Callable[[bytes], int], int]
 
@@ -108,6 +112,10 @@ class Cgroups:
         # Slurm jobs whose name is not known yet, and for how many ticks they will be asked about.
         self._nameless: dict[str, int] = {}
         self._young: set[str] = set()
+        self._cpusets = Cpusets(roots, hierarchies)
+        # How many ticks longer a new group's cpuset is looked at.
+        self._settling: dict[str, int] = {}
+        self._ticks = 0
         self._ids: set[str] = set()
         self.members: dict[str, Member] = {}
 
@@ -141,8 +149,11 @@ class Cgroups:
             elif (member := self.members.pop(path, None)) is not None:
                 self._ids.discard(member.workload.id)
                 self._nameless.pop(path, None)
+                self._settling.pop(path, None)
                 gone.append(member)
         changed |= self._ask()
+        if self._cpusets.worth_asking:
+            changed |= self._look_at_cpusets()
         return changed or bool(gone), gone
 
     def close(self) -> None:
@@ -163,6 +174,7 @@ class Cgroups:
             return False
         self.members[path] = member
         self._ids.add(member.workload.id)
+        self._settling[path] = _SETTLING_TICKS
         if member.workload.source == slurm.SOURCE and not member.workload.name:
             self._nameless.setdefault(path, _ASKED_TICKS)
         return True
@@ -179,6 +191,19 @@ class Cgroups:
                 del self._nameless[path]
             else:
                 self._nameless[path] = ticks - 1
+        return changed
+
+    def _look_at_cpusets(self) -> bool:
+        """Look where new groups may run, and others in turn; say whether that changed anything."""
+        turn = list(self.members)[self._ticks % _CPUSET_TICKS :: _CPUSET_TICKS]
+        self._ticks += 1
+        changed = False
+        for path in {*turn, *self._settling}:
+            member = self.members[path]
+            packages = self._cpusets.packages_of(path)
+            if packages != member.workload.packages:
+                member.workload, changed = replace(member.workload, packages=packages), True
+        self._settling = {path: left - 1 for path, left in self._settling.items() if left > 1}
         return changed
 
     def _free_id(self, wanted: str) -> str:

@@ -19,7 +19,8 @@ AGENT = report_pb2.WORKLOAD_KIND_AGENT
 class Workload:
     """Something whose use is counted as one, as in the contract.
 
-    parent is the id of what contains it, gpus the domains of the GPUs that it holds.
+    parent is the id of what contains it, gpus the domains of the GPUs that it holds, packages the CPU
+    packages that its cpuset lets it run on (none: all).
     """
 
     id: str
@@ -32,6 +33,7 @@ class Workload:
     reserved_memory_bytes: int = 0
     start_unix_us: int = 0
     gpus: tuple[str, ...] = ()
+    packages: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

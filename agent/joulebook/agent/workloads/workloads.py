@@ -245,6 +245,12 @@ class Workloads:
             if outer_run in runs:
                 parent = outer_run
             workloads.append(replace(member.workload, parent=parent))
+        packages = {each.id: each.packages for each in workloads}
+        # Outermost first: what has no cpuset of its own has that of what contains it.
+        for place, each in enumerate(workloads):
+            if each.parent and not each.packages:
+                packages[each.id] = packages.get(each.parent, ())
+                workloads[place] = replace(each, packages=packages[each.id])
         held = self._gpus.held(workloads)
         return tuple(replace(each, gpus=held[each.id]) if each.id in held else each for each in workloads)
 

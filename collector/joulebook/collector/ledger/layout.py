@@ -101,9 +101,12 @@ class NodeLayout:
         # A domain without energy is not in the books, whatever it is called.
         self.domain_booked = _share((self.domain_class >= 0) & (self.energy_row >= 0))
 
-        # A pool is energy that is split by the same weights: one a class, each CPU package and GPU by itself.
+        # A pool is energy that is split by the same weights: one a class, each GPU by itself, and each CPU
+        # package where cpusets tell who runs on it.
         leaf = self.domain_booked & (self.domain_class != PLATFORM)
-        by_itself = leaf & np.isin(self.domain_class, (CPU, GPU))
+        packages = np.flatnonzero(leaf & (self.domain_class == CPU)).tolist()
+        may_run_on = _cpusets(message.workloads, packages)
+        by_itself = leaf & np.isin(self.domain_class, (CPU, GPU) if may_run_on else (GPU,))
         keys = [
             (c, i if alone else -1)
             for i, (c, alone) in enumerate(zip(self.domain_class.tolist(), by_itself.tolist(), strict=True))
@@ -112,7 +115,6 @@ class NodeLayout:
         pool_of = {key: i for i, key in enumerate(pools)}
         self.pool_class = shared_ints([c for c, _ in pools])
         self.pool_gpu = shared_ints([domain if c == GPU else -1 for c, domain in pools])
-        self.pool_package = shared_ints([domain if c == CPU else -1 for c, domain in pools])
         places = [pool_of[k] if b else -1 for k, b in zip(keys, leaf.tolist(), strict=True)]
         self.domain_pool = shared_ints(places)
         self.has_containers = bool((self.domain_booked & (self.domain_class == PLATFORM)).any())
@@ -123,7 +125,7 @@ class NodeLayout:
         self.disk_io_rows = shared_ints(np.flatnonzero(np.isin(self._metric, moved)))
         self._place_workloads(message.workloads)
         self._place_gpus(message.workloads)
-        self._place_packages(message)
+        self._place_packages(message, packages, may_run_on)
         self.logical_cpus = message.host.logical_cpus
         self.memory_bytes = message.host.memory_bytes
 
@@ -195,23 +197,21 @@ class NodeLayout:
         self.gpu_holder_pool = shared_ints([int(self.domain_pool[d]) for d, _ in holders])
         self.gpu_holder_account = shared_ints([int(self.workload_account[w]) for _, w in holders])
 
-    def _place_packages(self, message: report_pb2.Layout) -> None:
-        """Note the packages' CPU time, and which workload may run where on a node that has cpusets."""
-        packages = [d for d in self.pool_package.tolist() if d >= 0]
+    def _place_packages(
+        self, message: report_pb2.Layout, packages: Sequence[int], may_run_on: Sequence[Sequence[int]]
+    ) -> None:
+        """Note the CPU time of the pools that are packages, and which workload may run on which of them.
+
+        A node without cpusets has one pool for all packages, and no such pairs.
+        """
+        if not may_run_on:
+            packages = [-1] if packages else []
         device = {name.name: i for i, name in enumerate(message.devices, start=1)}
         busy = dict(self._places(metrics.METRIC_DEVICE_CPUS_BUSY, self._device))
         self.package_busy_row = shared_ints(
-            [busy.get(device.get(self.domain_names[d], 0), -1) for d in packages]
+            [busy.get(device.get(self.domain_names[d], 0), -1) if d >= 0 else -1 for d in packages]
         )
-        place = {domain: i for i, domain in enumerate(packages)}
-        everywhere = list(place.values())
-        may = [
-            [place[d - 1] for d in workload.cpu_domain if d - 1 in place] or everywhere
-            for workload in message.workloads
-        ]
-        # No cpuset, no pairs: then the node's CPU time says all that is known.
-        confined = len(packages) > 1 and any(len(on) < len(packages) for on in may)
-        pairs = [(w, package) for w, on in enumerate(may) for package in on] if confined else []
+        pairs = [(w, package) for w, on in enumerate(may_run_on) for package in on]
         self.confined_workload = shared_ints([w for w, _ in pairs])
         self.confined_package = shared_ints([package for _, package in pairs])
 
@@ -235,6 +235,14 @@ class NodeLayout:
     def _node_row(self, metric: int) -> Ints:
         """Return the one row of a metric of the node."""
         return shared_ints([next((row for _, row in self._places(metric, self._domain)), -1)])
+
+
+def _cpusets(workloads: Sequence[report_pb2.Workload], packages: Sequence[int]) -> list[list[int]]:
+    """Return for each workload the packages that it may run on; nothing where no cpuset tells any apart."""
+    place = {domain: i for i, domain in enumerate(packages)}
+    everywhere = list(place.values())
+    may = [[place[d - 1] for d in w.cpu_domain if d - 1 in place] or everywhere for w in workloads]
+    return may if any(len(on) < len(packages) for on in may) else []
 
 
 # Where a class's active energy goes when nobody's use of it is known.

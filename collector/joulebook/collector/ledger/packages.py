@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from joulebook.collector.ledger.domains import CPU
 from joulebook.collector.ledger.layout import SYSTEM
 from joulebook.collector.ledger.stack import Stack, add_up
 from joulebook.collector.ledger.use import Use, exclusive, hold
@@ -22,9 +23,9 @@ Floats = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True)
 class PackageUse:
-    """CPU time that every account used and held of each package, µs, (packages, accounts, ticks).
+    """CPU time that every account used and held of each CPU pool, µs, (pools, accounts, ticks).
 
-    pools are the packages' places among the pools.
+    pools are their places among all pools.
     """
 
     pools: Ints
@@ -35,8 +36,7 @@ class PackageUse:
 def package_use_of(stack: Stack, use: Use) -> PackageUse:
     """Work out who used and held each package, given who used the node."""
     pools = stack.counts(lambda y: len(y.pool_class))
-    of_pool = stack.join(lambda y: y.pool_package)
-    found = np.flatnonzero(of_pool >= 0)
+    found = np.flatnonzero(stack.join(lambda y: y.pool_class) == CPU)
     report = np.repeat(np.arange(len(pools)), pools)[found]
     cpu_us, held_us = use.cpu_us[report], use.cpu_held_us[report]
     if any(len(y.confined_workload) for y in stack.layouts):
