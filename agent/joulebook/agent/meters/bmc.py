@@ -1,0 +1,85 @@
+"""What every way to a node's power has in common: what it tells, and how it fails."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# Nothing that runs an agent draws less, and no node more: 0 W and 65535 W are what a BMC says that knows nothing.
+_LEAST_MW = 1000
+_MOST_MW = 60_000_000
+# A user and a password, and nothing like a key or a whole file.
+_MOST_BYTES = 16_384
+
+
+class AskError(OSError):
+    """A question that was not answered believably; fix says what mends it."""
+
+    def __init__(self, reason: str, fix: str = "") -> None:
+        super().__init__(reason)
+        self.fix = fix
+
+
+@dataclass(frozen=True, slots=True)
+class NodePower:
+    """The node's power: its step, over how long it is averaged (0: momentary), and the energy since whenever.
+
+    energy_uj is -1 where no counter is told; energy_step_uj is the counter's smallest step.
+    """
+
+    power_mw: int
+    step_mw: int = 1000
+    window_us: int = 0
+    energy_uj: int = -1
+    energy_step_uj: int = 0
+    way: str = ""
+
+
+def believable(power_mw: int, who: str) -> int:
+    """Return a node's power, or raise AskError where no node that runs can draw it."""
+    if not _LEAST_MW <= power_mw <= _MOST_MW:
+        reason = f"{who} says {power_mw / 1000:g} W: no running node draws that"
+        raise AskError(reason, "look at the power in the BMC's own page; update or restart the BMC")
+    return power_mw
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A user's name and password."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        """Keep the password out of logs."""
+        return f"Credentials({self.username!r})"
+
+
+def parse_credentials(text: str) -> Credentials:
+    """Parse lines of `username NAME` and `password WORD`, as freeipmi.conf(5) has them; others are passed over."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.strip().partition(" ")
+        if key in ("username", "password") and value.strip():
+            found[key] = value.strip()
+    missing = [key for key in ("username", "password") if key not in found]
+    if missing:
+        raise ValueError(f"no line `{missing[0]} …`: expected `username NAME` and `password WORD`")
+    return Credentials(found["username"], found["password"])
+
+
+def read_credentials(path: Path, setting: str) -> Credentials:
+    """Read a file of credentials. AskError: it cannot be read, lacks something, or others may read it."""
+    fix = f"set {setting} to a file of two lines, `username NAME` and `password WORD`, mode 0600, of the agent's user"
+    try:
+        with path.open("rb") as file:
+            mode = path.stat().st_mode
+            data = file.read(_MOST_BYTES)
+    except OSError as error:
+        raise AskError(f"{path}: {error.strerror}", fix) from error
+    if mode & 0o077 & ~0o040 or mode & 0o020:
+        raise AskError(
+            f"{path} has mode {mode & 0o777:04o}: others may read the password", f"chmod 600 {path}"
+        )
+    try:
+        return parse_credentials(data.decode())
+    except ValueError as error:
+        raise AskError(f"{path}: {error}", fix) from error
