@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-# Nothing that runs an agent draws less, and no node more: 0 W and 65535 W are what a BMC says that knows nothing.
+# No node that runs draws less, and none more: 0 W and 65535 W are what a BMC says that knows nothing.
 _LEAST_MW = 1000
 _MOST_MW = 60_000_000
 # A user and a password, and nothing like a key or a whole file.
@@ -54,7 +54,7 @@ class Credentials:
 
 
 def parse_credentials(text: str) -> Credentials:
-    """Parse lines of `username NAME` and `password WORD`, as freeipmi.conf(5) has them; others are passed over."""
+    """Parse lines of `username NAME` and `password WORD`, as in freeipmi.conf(5); pass others over."""
     found: dict[str, str] = {}
     for line in text.splitlines():
         key, _, value = line.strip().partition(" ")
@@ -68,16 +68,19 @@ def parse_credentials(text: str) -> Credentials:
 
 def read_credentials(path: Path, setting: str) -> Credentials:
     """Read a file of credentials. AskError: it cannot be read, lacks something, or others may read it."""
-    fix = f"set {setting} to a file of two lines, `username NAME` and `password WORD`, mode 0600, of the agent's user"
+    fix = (
+        f"set {setting} to a file of two lines, `username NAME` and `password WORD`, that the agent may read"
+    )
     try:
         with path.open("rb") as file:
             mode = path.stat().st_mode
             data = file.read(_MOST_BYTES)
     except OSError as error:
         raise AskError(f"{path}: {error.strerror}", fix) from error
-    if mode & 0o077 & ~0o040 or mode & 0o020:
+    # The agent's group may read what root owns.
+    if mode & 0o037:
         raise AskError(
-            f"{path} has mode {mode & 0o777:04o}: others may read the password", f"chmod 600 {path}"
+            f"{path} has mode {mode & 0o777:04o}: others may read the password", f"chmod 640 {path}"
         )
     try:
         return parse_credentials(data.decode())

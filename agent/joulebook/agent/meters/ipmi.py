@@ -131,8 +131,12 @@ class Ipmi:
         self._programs.close()
 
     def _sum(self) -> NodePower:
-        sensors = parse_sensors(self._programs.sensors(self._records))
+        records, self._records = self._records, ()
+        sensors = parse_sensors(self._programs.sensors(records))
+        # Should it fail here, a BMC that only now began is asked for everything again.
+        self._by_sensors = bool(self._named)
         chosen = choose_sensors(sensors, self._named)
+        self._by_sensors = True
         self._records = tuple(sensor.record for sensor in chosen)
         silent = [sensor.name for sensor in chosen if sensor.power_mw < 0]
         if silent:

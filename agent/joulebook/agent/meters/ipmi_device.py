@@ -83,7 +83,7 @@ class IpmiDevice:
         self._number = 0
 
     def ask(self, netfn: int, command: int, data: bytes) -> bytes:
-        """Send a command to the BMC and return its answer from the completion code on. AskError: none came."""
+        """Send the BMC a command; return its answer from the completion code on. AskError: none came."""
         try:
             if self._fd < 0:
                 self._fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from joulebook.agent.meters.bmc import AskError
 
 _RAW = re.compile(r"rcvd: ((?:[0-9A-F]{2} ?)+)\s*")
-# Sensors that measure the whole node, as Dell, HPE, Lenovo, Supermicro, Intel, Fujitsu and Gigabyte name them.
+# Sensors that measure the whole node, as Dell, HPE, Lenovo, Supermicro, Intel and Fujitsu name them.
 _WHOLE = re.compile(
-    r"(?i)(pwr|pw) consumption|(sys|system|total|server|node|chassis)[ _.]*(input[ _.]*)?(pwr|power)([ _.]?total)?"
+    r"(?i)(pwr|pw) consumption|(sys|system|total|server|node|chassis)[ _.]*(input[ _.]*)?(pwr|power)"
     r"|(power|pwr)[ _.]*meter|(total|avg|average)[ _.]*(pwr|power)|input[ _]power|power[ _]consumption"
 )
 # The input of one power supply; what it gives out, and what parts draw, is less than the node draws.
@@ -22,8 +22,8 @@ _FIXES = (
     ("username invalid", "correct the user in agent.ipmi_credentials"),
     (
         "privilege level cannot be obtained",
-        "give the BMC's user the privilege ADMIN; where it has it, add the line `workaround-flags opensesspriv` "
-        "to agent.ipmi_credentials",
+        "give the BMC's user the privilege ADMIN; where it has it, add the line "
+        "`workaround-flags opensesspriv` to agent.ipmi_credentials",
     ),
     ("connection timeout", "check that the BMC answers (agent.ipmi) and has IPMI over LAN switched on"),
     ("session timeout", "check that the BMC answers (agent.ipmi); restart it if it hangs"),
@@ -61,7 +61,7 @@ def parse_raw(text: str) -> bytes:
 
 
 def parse_sensors(text: str) -> list[WattSensor]:
-    """Parse ipmi-sensors' comma separated lines: record, name, type, reading, units, event; keep the watts."""
+    """Parse ipmi-sensors' lines of record, name, type, reading, units, event; keep the watts."""
     sensors = []
     for row in csv.reader(text.splitlines()):
         if len(row) < 5 or row[4].strip() not in ("Watts", "W") or not row[0].strip().isdigit():
@@ -75,7 +75,7 @@ def parse_sensors(text: str) -> list[WattSensor]:
 
 
 def choose_sensors(sensors: Sequence[WattSensor], named: Sequence[str] = ()) -> list[WattSensor]:
-    """Choose the sensors whose sum is the node: those named, else the one of the whole, else all supplies' inputs."""
+    """Choose the sensors whose sum is the node: those named, else the whole's, else all supplies' inputs."""
     names = [sensor.name for sensor in sensors]
     if named:
         missing = [name for name in named if name not in names]

@@ -1,0 +1,174 @@
+"""A BMC over LAN: OpenIPMI's simulator, up, lying, hung and gone."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from joulebook.agent.meters.bmc import AskError
+from joulebook.agent.meters.ipmi import FIX_PROGRAMS, Ipmi
+from tests.servers.ipmi_sim import Bmc, ipmi_sim
+
+_LONG_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def bmc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bmc]:
+    """Run a BMC with DCMI."""
+    with ipmi_sim(tmp_path_factory.mktemp("bmc") / "sim") as bmc:
+        yield bmc
+
+
+def _ipmi(bmc: Bmc, *sensors: str) -> Ipmi:
+    return Ipmi(Path("/dev"), bmc.address, bmc.credentials, sensors)
+
+
+def test_dcmi_tells_the_nodes_power(bmc: Bmc) -> None:
+    """Each question gets the power of the moment."""
+    ipmi = _ipmi(bmc)
+    for watts in (213, 1, 1874, 60_000):
+        bmc.dcmi_w(watts)
+        answer = ipmi()
+        assert (answer.power_mw, answer.way) == (watts * 1000, "DCMI")
+    ipmi.close()
+
+
+@pytest.mark.parametrize("watts", [0, 65535])
+def test_lies_are_no_power(bmc: Bmc, watts: int) -> None:
+    """0 W and 65535 W are refused by name, and the next true answer counts."""
+    ipmi = _ipmi(bmc)
+    bmc.dcmi_w(watts)
+    with pytest.raises(AskError, match=f"DCMI says {watts} W"):
+        ipmi()
+    bmc.dcmi_w(300)
+    assert ipmi().power_mw == 300_000
+    ipmi.close()
+
+
+def test_named_sensors_are_summed(bmc: Bmc) -> None:
+    """What the administrator names is taken in DCMI's place."""
+    ipmi = _ipmi(bmc, "Pwr Consumption", "PSU1 Input")
+    bmc.sensors_w(168, 100)
+    deadline = time.monotonic() + _LONG_S
+    while ipmi().power_mw != 268_000:
+        assert time.monotonic() < deadline, "the simulator polls its sensors twice a second"
+    assert ipmi().way == "SDR"
+    ipmi.close()
+
+
+def test_a_sensor_that_is_not_there_is_named(bmc: Bmc) -> None:
+    """A wrong name is told with those that there are."""
+    ipmi = _ipmi(bmc, "System Level")
+    with pytest.raises(AskError, match="no watt sensor 'System Level'; it has Pwr Consumption, PSU1 Input"):
+        ipmi()
+    ipmi.close()
+
+
+def test_a_hung_bmc_is_left_after_a_while_and_found_again(bmc: Bmc) -> None:
+    """A BMC that takes packets and answers none costs its own thread some seconds, and no more."""
+    ipmi = _ipmi(bmc)
+    bmc.dcmi_w(213)
+    bmc.hang()
+    try:
+        with pytest.raises(AskError, match="timeout") as caught:
+            ipmi()
+        assert "agent.ipmi" in caught.value.fix
+    finally:
+        bmc.go_on()
+    deadline = time.monotonic() + _LONG_S
+    while True:
+        try:
+            assert ipmi().power_mw == 213_000
+            break
+        except AskError:
+            assert time.monotonic() < deadline
+    ipmi.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "reason", "fix"),
+    [
+        (
+            "username admin\npassword wrong\nworkaround-flags opensesspriv\n",
+            0o600,
+            "password invalid",
+            "password",
+        ),
+        (
+            "username nobody\npassword secret\nworkaround-flags opensesspriv\n",
+            0o600,
+            "username invalid",
+            "user",
+        ),
+        ("username admin\npassword secret\n", 0o600, "privilege level", "opensesspriv"),
+        ("username admin\npassword secret\nkey word\n", 0o600, "Config File Error", "freeipmi.conf"),
+        ("username admin\n", 0o600, "no line `password …`", "password WORD"),
+        ("username admin\npassword secret\n", 0o644, "others may read the password", "chmod 640"),
+        (None, 0, "No such file", "agent.ipmi_credentials"),
+    ],
+)
+def test_credentials_that_do_not_do_are_told(
+    bmc: Bmc, tmp_path: Path, text: str | None, mode: int, reason: str, fix: str
+) -> None:
+    """Each fault of the credentials has its reason and its fix, and no reason holds a password."""
+    path = tmp_path / "credentials"
+    if text is not None:
+        path.write_text(text)
+        path.chmod(mode)
+    ipmi = Ipmi(Path("/dev"), bmc.address, path)
+    with pytest.raises(AskError, match=reason) as caught:
+        ipmi()
+    assert fix in caught.value.fix
+    assert "secret" not in str(caught.value) + caught.value.fix
+    ipmi.close()
+
+
+def test_a_bmc_without_dcmi_is_asked_by_its_sensors(tmp_path: Path) -> None:
+    """Where the command is not known, the sensor of the whole node takes its place."""
+    with ipmi_sim(tmp_path / "sim", dcmi=False) as bmc:
+        ipmi = _ipmi(bmc)
+        deadline = time.monotonic() + _LONG_S
+        while True:
+            try:
+                answer = ipmi()
+            except AskError:
+                assert time.monotonic() < deadline
+                continue
+            if answer.power_mw == 168_000:
+                break
+            assert time.monotonic() < deadline
+        assert answer.way == "SDR"
+        ipmi.close()
+    # The BMC is gone now.
+    ipmi = _ipmi(bmc)
+    with pytest.raises(AskError, match=r"timeout|refused|closed"):
+        ipmi()
+    ipmi.close()
+
+
+def test_without_the_programs_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node without FreeIPMI is told what to install."""
+    monkeypatch.setattr("joulebook.agent.meters.ipmi.shutil.which", lambda *_, **__: None)
+    with pytest.raises(AskError, match="ipmi-raw is not installed") as caught:
+        Ipmi(tmp_path, "127.0.0.1:1")()
+    assert caught.value.fix == FIX_PROGRAMS
+
+
+def test_the_password_is_in_no_command_line(bmc: Bmc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `ps` shows of a question holds no password, and neither does the environment."""
+    import subprocess  # noqa: PLC0415
+
+    real, seen = subprocess.run, []
+
+    def run(command: list[str], **options: object) -> object:
+        seen.append(" ".join(map(str, command)) + str(options.get("env")))
+        return real(command, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "run", run)
+    bmc.dcmi_w(200)
+    ipmi = _ipmi(bmc)
+    ipmi()
+    ipmi.close()
+    assert seen
+    assert all("secret" not in line for line in seen)
