@@ -105,7 +105,7 @@ def test_a_hung_bmc_is_left_after_a_while_and_found_again(bmc: Bmc) -> None:
         ("username admin\npassword secret\nkey word\n", 0o600, "Config File Error", "freeipmi.conf"),
         ("username admin\n", 0o600, "no line `password …`", "password WORD"),
         ("username admin\npassword secret\n", 0o644, "others may read the password", "chmod 640"),
-        (None, 0, "No such file", "agent.ipmi_credentials"),
+        (None, 0, "No such file", "agent.ipmi.credentials"),
     ],
 )
 def test_credentials_that_do_not_do_are_told(

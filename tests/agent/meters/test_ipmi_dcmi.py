@@ -31,7 +31,7 @@ def test_an_unsupported_command_is_told_apart(code: int) -> None:
     """A BMC without DCMI may be asked by its sensors, and the reason names the completion code."""
     with pytest.raises(UnsupportedError, match=f"completion code {code:#04x}") as caught:
         parse_power_reading(bytes((code,)))
-    assert "agent.ipmi_sensors" in caught.value.fix
+    assert "agent.ipmi.sensors" in caught.value.fix
 
 
 @pytest.mark.parametrize(

@@ -74,13 +74,13 @@ def test_what_cannot_be_told_is_not_guessed(there: list[str], named: list[str], 
     """Where no sensor or several could be the node, the setting that decides is named."""
     with pytest.raises(AskError, match=reason) as caught:
         choose_sensors(_watts(*there), named)
-    assert "agent.ipmi_sensors" in caught.value.fix
+    assert "agent.ipmi.sensors" in caught.value.fix
 
 
 @pytest.mark.parametrize(
     ("complaint", "fix"),
     [
-        ("ipmi-raw: password invalid\n", "agent.ipmi_credentials"),
+        ("ipmi-raw: password invalid\n", "agent.ipmi.credentials"),
         ("ipmi-raw: connection timeout\n", "IPMI over LAN"),
         ("ipmi-raw: privilege level cannot be obtained for this user\n", "opensesspriv"),
         ("ipmi-raw: permission denied\n", "as root"),

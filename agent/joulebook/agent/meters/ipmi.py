@@ -77,7 +77,7 @@ class FreeIpmi:
             raise AskError(f"{program} is not installed", FIX_PROGRAMS)
         command = [path, f"--session-timeout={_SESSION_MS}", f"--retransmission-timeout={_RESEND_MS}"]
         if self._credentials is not None:
-            read_credentials(self._credentials, "agent.ipmi_credentials")
+            read_credentials(self._credentials, "agent.ipmi.credentials")
             command.append(f"--config-file={self._credentials}")
         command += [f"--hostname={self._address}", "--driver-type=LAN_2_0"] if self._address else []
         try:

@@ -30,7 +30,7 @@ def check_completion(code: int) -> None:
     if code in _UNSUPPORTED:
         raise UnsupportedError(
             f"the BMC does not have DCMI's power reading (completion code {code:#04x})",
-            "name its watt sensors in agent.ipmi_sensors, or use Redfish (agent.redfish)",
+            "name its watt sensors in agent.ipmi.sensors, or use Redfish (agent.redfish.url)",
         )
     if code:
         reason = _CODES.get(code, "the BMC refuses")

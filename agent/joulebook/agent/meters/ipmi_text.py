@@ -18,27 +18,30 @@ _SUPPLY = re.compile(r"(?i)(psu?|pws|power supply|pwr supply)[ _.#]*\d+.*")
 _NOT_INPUT = re.compile(r"(?i)out|pout|temp|fan|status")
 
 _FIXES = (
-    ("password invalid", "correct the password in agent.ipmi_credentials"),
-    ("username invalid", "correct the user in agent.ipmi_credentials"),
+    ("password invalid", "correct the password in agent.ipmi.credentials"),
+    ("username invalid", "correct the user in agent.ipmi.credentials"),
     (
         "privilege level cannot be obtained",
         "give the BMC's user the privilege ADMIN; where it has it, add the line "
-        "`workaround-flags opensesspriv` to agent.ipmi_credentials",
+        "`workaround-flags opensesspriv` to agent.ipmi.credentials",
     ),
-    ("connection timeout", "check that the BMC answers (agent.ipmi) and has IPMI over LAN switched on"),
-    ("session timeout", "check that the BMC answers (agent.ipmi); restart it if it hangs"),
-    ("invalid hostname", "correct the BMC's name in agent.ipmi"),
+    (
+        "connection timeout",
+        "check that the BMC answers (agent.ipmi.address) and has IPMI over LAN switched on",
+    ),
+    ("session timeout", "check that the BMC answers (agent.ipmi.address); restart it if it hangs"),
+    ("invalid hostname", "correct the BMC's name in agent.ipmi.address"),
     (
         "Config File Error",
-        "correct agent.ipmi_credentials: lines of freeipmi.conf(5), such as `username NAME`",
+        "correct agent.ipmi.credentials: lines of freeipmi.conf(5), such as `username NAME`",
     ),
     (
         "cipher suite",
-        "allow cipher suite 3 or 17 on the BMC, or add `cipher-suite-id N` to agent.ipmi_credentials",
+        "allow cipher suite 3 or 17 on the BMC, or add `cipher-suite-id N` to the file",
     ),
     (
         "permission denied",
-        "FreeIPMI asks for root in band; run the agent as root, or set agent.ipmi to the BMC's address",
+        "FreeIPMI asks for root in band: run the agent as root, or ask over LAN (agent.ipmi.address)",
     ),
 )
 
@@ -82,7 +85,7 @@ def choose_sensors(sensors: Sequence[WattSensor], named: Sequence[str] = ()) -> 
         if missing:
             there = ", ".join(names) or "none"
             raise AskError(
-                f"the BMC has no watt sensor {missing[0]!r}; it has {there}", "correct agent.ipmi_sensors"
+                f"the BMC has no watt sensor {missing[0]!r}; it has {there}", "correct agent.ipmi.sensors"
             )
         return [sensor for sensor in sensors if sensor.name in named]
     whole = [sensor for sensor in sensors if _WHOLE.fullmatch(sensor.name)]
@@ -94,7 +97,7 @@ def choose_sensors(sensors: Sequence[WattSensor], named: Sequence[str] = ()) -> 
     there = ", ".join(names) or "none"
     raise AskError(
         f"which of the BMC's watt sensors is the node cannot be told: {there}",
-        "name those to be summed in agent.ipmi_sensors, or use Redfish (agent.redfish)",
+        "name those to be summed in agent.ipmi.sensors, or use Redfish (agent.redfish.url)",
     )
 
 
