@@ -29,7 +29,7 @@ def test_dcmi_tells_the_nodes_power(bmc: Bmc) -> None:
     ipmi = _ipmi(bmc)
     for watts in (213, 1, 1874, 60_000):
         bmc.dcmi_w(watts)
-        answer = ipmi()
+        answer = ipmi.read()
         assert (answer.power_mw, answer.way) == (watts * 1000, "DCMI")
     ipmi.close()
 
@@ -40,9 +40,9 @@ def test_lies_are_no_power(bmc: Bmc, watts: int) -> None:
     ipmi = _ipmi(bmc)
     bmc.dcmi_w(watts)
     with pytest.raises(AskError, match=f"DCMI says {watts} W"):
-        ipmi()
+        ipmi.read()
     bmc.dcmi_w(300)
-    assert ipmi().power_mw == 300_000
+    assert ipmi.read().power_mw == 300_000
     ipmi.close()
 
 
@@ -51,9 +51,9 @@ def test_named_sensors_are_summed(bmc: Bmc) -> None:
     ipmi = _ipmi(bmc, "Pwr Consumption", "PSU1 Input")
     bmc.sensors_w(168, 100)
     deadline = time.monotonic() + _LONG_S
-    while ipmi().power_mw != 268_000:
+    while ipmi.read().power_mw != 268_000:
         assert time.monotonic() < deadline, "the simulator polls its sensors twice a second"
-    assert ipmi().way == "SDR"
+    assert ipmi.read().way == "SDR"
     ipmi.close()
 
 
@@ -61,7 +61,7 @@ def test_a_sensor_that_is_not_there_is_named(bmc: Bmc) -> None:
     """A wrong name is told with those that there are."""
     ipmi = _ipmi(bmc, "System Level")
     with pytest.raises(AskError, match="no watt sensor 'System Level'; it has Pwr Consumption, PSU1 Input"):
-        ipmi()
+        ipmi.read()
     ipmi.close()
 
 
@@ -72,14 +72,14 @@ def test_a_hung_bmc_is_left_after_a_while_and_found_again(bmc: Bmc) -> None:
     bmc.hang()
     try:
         with pytest.raises(AskError, match="timeout") as caught:
-            ipmi()
+            ipmi.read()
         assert "agent.ipmi" in caught.value.fix
     finally:
         bmc.go_on()
     deadline = time.monotonic() + _LONG_S
     while True:
         try:
-            assert ipmi().power_mw == 213_000
+            assert ipmi.read().power_mw == 213_000
             break
         except AskError:
             assert time.monotonic() < deadline
@@ -118,7 +118,7 @@ def test_credentials_that_do_not_do_are_told(
         path.chmod(mode)
     ipmi = Ipmi(Path("/dev"), bmc.address, path)
     with pytest.raises(AskError, match=reason) as caught:
-        ipmi()
+        ipmi.read()
     assert fix in caught.value.fix
     assert "secret" not in str(caught.value) + caught.value.fix
     ipmi.close()
@@ -131,7 +131,7 @@ def test_a_bmc_without_dcmi_is_asked_by_its_sensors(tmp_path: Path) -> None:
         deadline = time.monotonic() + _LONG_S
         while True:
             try:
-                answer = ipmi()
+                answer = ipmi.read()
             except AskError:
                 assert time.monotonic() < deadline
                 continue
@@ -143,7 +143,7 @@ def test_a_bmc_without_dcmi_is_asked_by_its_sensors(tmp_path: Path) -> None:
     # The BMC is gone now.
     ipmi = _ipmi(bmc)
     with pytest.raises(AskError, match=r"timeout|refused|closed"):
-        ipmi()
+        ipmi.read()
     ipmi.close()
 
 
@@ -151,7 +151,7 @@ def test_without_the_programs_the_package_is_named(tmp_path: Path, monkeypatch: 
     """A node without FreeIPMI is told what to install."""
     monkeypatch.setattr("joulebook.agent.meters.ipmi.shutil.which", lambda *_, **__: None)
     with pytest.raises(AskError, match="ipmi-raw is not installed") as caught:
-        Ipmi(tmp_path, "127.0.0.1:1")()
+        Ipmi(tmp_path, "127.0.0.1:1").read()
     assert caught.value.fix == FIX_PROGRAMS
 
 
@@ -168,7 +168,7 @@ def test_the_password_is_in_no_command_line(bmc: Bmc, monkeypatch: pytest.Monkey
     monkeypatch.setattr(subprocess, "run", run)
     bmc.dcmi_w(200)
     ipmi = _ipmi(bmc)
-    ipmi()
+    ipmi.read()
     ipmi.close()
     assert seen
     assert all("secret" not in line for line in seen)

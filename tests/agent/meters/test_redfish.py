@@ -40,7 +40,7 @@ def _refused(service: Service, reason: str, host: HostIdentity = _RACK, *chassis
     """Ask once, where no power can be told, and return the error."""
     ask = _ask(service, host, *chassis)
     with pytest.raises(AskError, match=reason) as caught:
-        ask()
+        ask.read()
     ask.close()
     return caught.value
 
@@ -48,11 +48,11 @@ def _refused(service: Service, reason: str, host: HostIdentity = _RACK, *chassis
 def test_the_power_of_a_rack_server(rack: Service) -> None:
     """Both members of the whole are summed; after the first answer one question does, in one session."""
     ask = _ask(rack)
-    answer = ask()
+    answer = ask.read()
     assert (answer.power_mw, answer.way) == (685_500, "Power")
     rack.documents[_POWER]["PowerControl"][0]["PowerConsumedWatts"] = 400
     rack.asked.clear()
-    assert ask().power_mw == 741_500
+    assert ask.read().power_mw == 741_500
     assert rack.asked == [f"GET {_POWER}"]
     ask.close()
     assert rack.asked[-1].startswith("DELETE /redfish/v1/SessionService/Sessions/")
@@ -65,7 +65,7 @@ def test_a_blade_is_found_by_its_identity(tmp_path: Path, blade: int) -> None:
     uuid = f"{0x11223300 + blade:08x}-0a0b-4c0d-8e0f-0123456789ab"
     with redfish(tmp_path, "blades") as service:
         ask = _ask(service, HostIdentity(uuid))
-        answer = ask()
+        answer = ask.read()
         assert answer.power_mw == 712_250 + 1000 * blade
         assert (answer.way, answer.window_us) == ("EnvironmentMetrics", 2_000_000)
         assert answer.energy_uj == (198_443_302 + blade) * 1_000_000
@@ -78,7 +78,7 @@ def test_a_host_that_is_none_of_the_systems_reads_no_neighbour(tmp_path: Path) -
         error = _refused(service, r"none of the BMC's systems is this host.*Blade2")
         assert "agent.redfish.chassis" in error.fix
         ask = _ask(service, _RACK, "Blade1", "/redfish/v1/Chassis/Blade2")
-        assert ask().power_mw == 713_250 + 714_250
+        assert ask.read().power_mw == 713_250 + 714_250
         ask.close()
         _refused(service, "Blade9: not there", _RACK, "Blade9")
 
@@ -87,7 +87,7 @@ def test_supplies_inputs_are_the_last_way(tmp_path: Path) -> None:
     """A chassis without a reading of its own is the sum of what its supplies take in."""
     with redfish(tmp_path, "supplies") as service:
         ask = _ask(service, HostIdentity())
-        assert (ask().power_mw, ask().way) == (364_000, "PowerSupplies")
+        assert (ask.read().power_mw, ask.read().way) == (364_000, "PowerSupplies")
         ask.close()
 
 
@@ -95,16 +95,16 @@ def test_a_service_without_sessions_is_asked_with_basic(rack: Service) -> None:
     """Where the session service is not there, each question carries user and password."""
     rack.sessions = False
     ask = _ask(rack)
-    assert ask().power_mw == 685_500
+    assert ask.read().power_mw == 685_500
     ask.close()
 
 
 def test_a_session_that_ended_is_begun_anew(rack: Service) -> None:
     """A BMC that restarted has forgotten its sessions; the next question does not fail for it."""
     ask = _ask(rack)
-    ask()
+    ask.read()
     rack.tokens.clear()
-    assert ask().power_mw == 685_500
+    assert ask.read().power_mw == 685_500
     ask.close()
 
 
@@ -138,7 +138,7 @@ def test_a_wrong_certificate_is_told_with_its_fix(rack: Service, tmp_path: Path)
             service.close()
         assert rack.asked == other.asked == []
         named = _ask(other, name="bmc7.example.org")
-        assert named().power_mw == 685_500
+        assert named.read().power_mw == 685_500
         named.close()
 
 
@@ -152,10 +152,10 @@ def test_redirections_stay_on_the_host(rack: Service, tmp_path: Path) -> None:
     rack.documents["/moved"] = rack.documents[_POWER]
     rack.answer(_POWER, b"", 308, Location="/moved")
     ask = _ask(rack)
-    assert ask().power_mw == 685_500
+    assert ask.read().power_mw == 685_500
     rack.answer("/moved", b"", 301, Location=_POWER)
     with pytest.raises(AskError, match="redirected more than"):
-        ask()
+        ask.read()
     ask.close()
 
 
@@ -181,19 +181,19 @@ def test_redirections_stay_on_the_host(rack: Service, tmp_path: Path) -> None:
 def test_garbage_and_lies_are_no_power(rack: Service, body: bytes, status: int, reason: str) -> None:
     """Whatever the BMC sends is a believable power or a reason, and the next true answer counts."""
     ask = _ask(rack)
-    ask()
+    ask.read()
     rack.answer(_POWER, body, status)
     with pytest.raises(AskError, match=reason):
-        ask()
+        ask.read()
     rack.faults.clear()
-    assert ask().power_mw == 685_500
+    assert ask.read().power_mw == 685_500
     ask.close()
 
 
 def test_an_answer_without_end_is_cut_off(rack: Service) -> None:
     """A BMC that sends gigabytes is left after a mebibyte."""
     ask = _ask(rack)
-    ask()
+    ask.read()
     sent = 0
 
     def flood(handler: BaseHTTPRequestHandler) -> None:
@@ -208,7 +208,7 @@ def test_an_answer_without_end_is_cut_off(rack: Service) -> None:
 
     rack.faults[_POWER] = flood
     with pytest.raises(AskError, match="larger than"):
-        ask()
+        ask.read()
     assert sent < 1 << 30
     ask.close()
 
@@ -216,16 +216,16 @@ def test_an_answer_without_end_is_cut_off(rack: Service) -> None:
 def test_a_bmc_that_hangs_is_left_in_time(rack: Service) -> None:
     """A question that is never answered ends by its time-out, and the service is found again."""
     ask = _ask(rack)
-    ask()
+    ask.read()
     ask.close()
     slow = _ask(rack, timeout_s=_SHORT_S)
     rack.hang(_POWER)
     with pytest.raises(AskError, match=r"no answer within 0.5 s"):
-        slow()
+        slow.read()
     slow.close()
     rack.faults.clear()
     again = _ask(rack)
-    assert again().power_mw == 685_500
+    assert again.read().power_mw == 685_500
     again.close()
 
 
@@ -260,9 +260,9 @@ def test_a_service_that_is_gone_is_told(tmp_path: Path) -> None:
     """Nobody at the address is a reason with a fix; the kept connection's end is no failure of its own."""
     with redfish(tmp_path, "rackmount") as service:
         ask = _ask(service)
-        ask()
+        ask.read()
     with pytest.raises(AskError, match=r"refused|closed|reset") as caught:
-        ask()
+        ask.read()
     assert caught.value.fix
     ask.close()
 

@@ -37,7 +37,7 @@ def believable(power_mw: int, who: str) -> int:
     """Return a node's power, or raise AskError where no node that runs can draw it."""
     if not _LEAST_MW <= power_mw <= _MOST_MW:
         reason = f"{who} says {power_mw / 1000:g} W: no running node draws that"
-        raise AskError(reason, "look at the power in the BMC's own page; update or restart the BMC")
+        raise AskError(reason, "look at what the device's own page shows; update or restart it")
     return power_mw
 
 
@@ -53,36 +53,38 @@ class Credentials:
         return f"Credentials({self.username!r})"
 
 
-def parse_credentials(text: str) -> Credentials:
-    """Parse lines of `username NAME` and `password WORD`, as in freeipmi.conf(5); pass others over."""
-    found: dict[str, str] = {}
+def parse_lines(text: str) -> dict[str, str]:
+    """Parse lines of a key, a space and a value, as in freeipmi.conf(5); # begins a comment."""
+    found = {}
     for line in text.splitlines():
         key, _, value = line.strip().partition(" ")
-        if key in ("username", "password") and value.strip():
+        if key and not key.startswith("#") and value.strip():
             found[key] = value.strip()
-    missing = [key for key in ("username", "password") if key not in found]
-    if missing:
-        raise ValueError(f"no line `{missing[0]} …`: expected `username NAME` and `password WORD`")
-    return Credentials(found["username"], found["password"])
+    return found
 
 
-def read_credentials(path: Path, setting: str) -> Credentials:
-    """Read a file of credentials. AskError: it cannot be read, lacks something, or others may read it."""
-    fix = (
-        f"set {setting} to a file of two lines, `username NAME` and `password WORD`, that the agent may read"
-    )
+def read_lines(path: Path, setting: str) -> dict[str, str]:
+    """Read a file of secrets. AskError: it cannot be read, or others may read it too."""
     try:
         with path.open("rb") as file:
             mode = path.stat().st_mode
             data = file.read(_MOST_BYTES)
     except OSError as error:
+        fix = f"set {setting} to a file that the agent may read: chown root:joulebook, chmod 640"
         raise AskError(f"{path}: {error.strerror}", fix) from error
     # The agent's group may read what root owns.
     if mode & 0o037:
         raise AskError(
             f"{path} has mode {mode & 0o777:04o}: others may read the password", f"chmod 640 {path}"
         )
-    try:
-        return parse_credentials(data.decode())
-    except ValueError as error:
-        raise AskError(f"{path}: {error}", fix) from error
+    return parse_lines(data.decode(errors="replace"))
+
+
+def read_credentials(path: Path, setting: str) -> Credentials:
+    """Read a file of `username NAME` and `password WORD`. AskError: it cannot be had, or lacks one."""
+    lines = read_lines(path, setting)
+    for key in ("username", "password"):
+        if key not in lines:
+            fix = f"write two lines into {path}, `username NAME` and `password WORD`"
+            raise AskError(f"{path}: no line `{key} …`", fix)
+    return Credentials(lines["username"], lines["password"])

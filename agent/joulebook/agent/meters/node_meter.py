@@ -1,0 +1,130 @@
+"""The node's power by a way that takes long, as a meter: its gauge integrated, or the counter beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from joulebook.agent.clock import boot_us
+from joulebook.agent.meters.bmc import NodePower
+from joulebook.agent.meters.held import HeldPower
+from joulebook.agent.meters.held_counter import HeldCounter
+from joulebook.agent.meters.node_way import Asker
+from joulebook.agent.meters.series import energy_series
+from joulebook.agent.slow import Answer
+from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Domain, Finding, Probe, Series
+from joulebook.v1 import report_pb2
+
+# A BMC's power is a mean of a second where it tells nothing of that.
+_WINDOW_US = 1_000_000
+# A counter of coarser steps stands still for many ticks at a time; it is left to the gauge beside it.
+_MOST_STEP_UJ = 100_000_000
+
+
+class NodeMeter:
+    """A node's power. There is no domain until the first answer that gives it; then there always is."""
+
+    def __init__(self, asker: Asker, *, by_counter: bool = False, first_wait_s: float = 0.0) -> None:
+        self.name = f"{asker.way.name}_energy" if by_counter else asker.way.name
+        self._asker = asker
+        self._first_wait_s = first_wait_s
+        hold_us = asker.slow.stale_us
+        self._held = HeldPower(hold_us)
+        self._counted = HeldCounter(hold_us) if by_counter else None
+        self._domain: Domain | None = None
+        self._described: tuple[str, int] | None = None
+        self._told: Domain | None = None
+        self._said = Finding(f"{self.name}:node", WORKING)
+        self._is_absent = False
+        self._now_us = -1
+
+    def probe(self) -> Probe:
+        """Begin to ask, and wait a moment for the answer."""
+        finding = self._asker.way.probe()
+        self._is_absent = finding.state == ABSENT
+        if self._is_absent:
+            return Probe(findings=(finding,) if self._counted is None else ())
+        self._asker.begin(self._first_wait_s)
+        if (newest := self._asker.slow.newest) is not None:
+            self._take(newest)
+        self._told = self._domain
+        self._said = self._judge(boot_us())
+        told = (self._said,) if self._counted is None or self._told is not None else ()
+        return Probe(self._series(), self._domains(), findings=told)
+
+    def read(self, now_us: int) -> Sequence[int]:
+        """Return energy_uj and unread_us, once there was an answer."""
+        if now_us != self._now_us and not self._is_absent:
+            self._now_us = now_us
+            if (answer := self._asker.poll(now_us)) is not None:
+                self._take(answer)
+            (self._counted or self._held).advance(now_us)
+        if self._told is None:
+            return ()
+        booked = self._counted or self._held
+        return booked.energy_uj, booked.unread_us
+
+    def changed(self) -> Probe | None:
+        """Return the domain, where it came with an answer or is measured otherwise than before."""
+        if self._domain == self._told:
+            return None
+        self._told = self._domain
+        return Probe(self._series(), self._domains())
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return how the way stands, where that changed since the last call."""
+        if self._is_absent or (self._counted is not None and self._told is None):
+            return ()
+        found = self._judge(self._now_us)
+        if found == self._said:
+            return ()
+        self._said = found
+        return (found,)
+
+    def offsets_uj(self) -> tuple[int, ...]:
+        """Return 0: the energy begins at 0 with the first answer."""
+        return (0,) * len(self._domains())
+
+    def close(self) -> None:
+        """End the asking."""
+        self._asker.close()
+
+    def _take(self, answer: Answer[NodePower]) -> None:
+        power = answer.value
+        if self._counted is None:
+            self._held.take(power.power_mw, answer.taken_us)
+        elif power.energy_uj >= 0 and 0 < power.energy_step_uj <= _MOST_STEP_UJ:
+            self._counted.take(power.energy_uj, power.power_mw, answer.taken_us)
+        else:
+            return
+        # Not what changes with every answer, such as the number of digits.
+        if self._described != (power.way, power.window_us):
+            self._described = (power.way, power.window_us)
+            self._domain = self._describe(power)
+
+    def _judge(self, now_us: int) -> Finding:
+        slow, name = self._asker.slow, f"{self.name}:node"
+        if trouble := slow.trouble(now_us):
+            return Finding(name, UNREADABLE, trouble, slow.fix)
+        if self._counted is not None and self._counted.suspicion:
+            return Finding(name, SUSPECT, self._counted.suspicion)
+        return Finding(name, WORKING, "" if slow.newest is not None else "asked; no answer yet")
+
+    def _describe(self, power: NodePower) -> Domain:
+        period_us = self._asker.way.period_us
+        # A step of the gauge, held for a period.
+        step_uj = max(1, power.step_mw * period_us // 1000)
+        return Domain(
+            name="node",
+            source=self.name,
+            kind=report_pb2.SOURCE_KIND_AVERAGE_POWER,
+            resolution_uj=step_uj if self._counted is None else power.energy_step_uj,
+            period_us=max(period_us, power.window_us or _WINDOW_US),
+            accuracy_ppm=self._asker.way.accuracy_ppm,
+            limit_mw=self._held.limit_mw,
+        )
+
+    def _series(self) -> tuple[Series, ...]:
+        return energy_series(domain.name for domain in self._domains())
+
+    def _domains(self) -> tuple[Domain, ...]:
+        return (self._told,) if self._told is not None else ()
