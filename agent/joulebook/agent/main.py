@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 # How long a stop waits for the last Reports to be acknowledged.
 _FLUSH_S = 5.0
+# How long slow sources are waited for at first: the agent has them join later, a look at the node has not.
+_START_S, _LOOK_S, _EXAMINE_S = 0.3, 5.0, 25.0
 
 
 def main(config: AgentConfig) -> int:
@@ -92,7 +94,11 @@ def main(config: AgentConfig) -> int:
 def once(config: AgentConfig) -> dict[str, Any]:
     """Return one interval's readings, with no network."""
     reports: list[tuple[report_pb2.Report, bytes]] = []
-    with _sampler(config, lambda report, layout: reports.append((report, layout))) as (sampler, _, sources):
+    with _sampler(config, lambda report, layout: reports.append((report, layout)), _LOOK_S) as (
+        sampler,
+        _,
+        sources,
+    ):
         sampler.start()
         time.sleep(config.tick_s)
         sampler.tick()
@@ -104,7 +110,7 @@ def once(config: AgentConfig) -> dict[str, Any]:
 def doctor(config: AgentConfig) -> dict[str, Any]:
     """Return what this machine can see of itself and what not, and what would mend it."""
     roots = _roots(config)
-    with _probed(config) as (sources, workloads):
+    with _probed(config, _EXAMINE_S) as (sources, workloads):
         workloads.refresh(boot_us())
         others = (*workloads.probe(), standing.look(config.spool_path()))
         return examine(sources, others, read_host(roots), _node(config))
@@ -145,9 +151,9 @@ def _roots(config: AgentConfig) -> Roots:
 
 
 @contextmanager
-def _probed(config: AgentConfig) -> Iterator[tuple[Sources, Workloads]]:
+def _probed(config: AgentConfig, patience_s: float) -> Iterator[tuple[Sources, Workloads]]:
     roots = _roots(config)
-    sources = probe_sources(roots, config)
+    sources = probe_sources(roots, config, patience_s=patience_s)
     workloads = Workloads(
         roots,
         WorkloadsConfig(job_cgroups=tuple(config.job_cgroups)),
@@ -162,8 +168,10 @@ def _probed(config: AgentConfig) -> Iterator[tuple[Sources, Workloads]]:
 
 
 @contextmanager
-def _sampler(config: AgentConfig, emit: Emit) -> Iterator[tuple[Sampler, Workloads, Sources]]:
-    with _probed(config) as (sources, workloads):
+def _sampler(
+    config: AgentConfig, emit: Emit, patience_s: float = _START_S
+) -> Iterator[tuple[Sampler, Workloads, Sources]]:
+    with _probed(config, patience_s) as (sources, workloads):
         yield (
             Sampler(
                 _node(config),

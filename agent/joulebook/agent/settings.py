@@ -7,9 +7,13 @@ A new source adds its struct as one line here; file, environment (JOULEBOOK__AGE
 import msgspec
 
 from joulebook.agent.meters.gauges import GaugesConfig
+from joulebook.agent.meters.node_config import IpmiConfig, PduConfig, RedfishConfig
 
 
 class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The sections of all sources, in the order of their names."""
 
     gauges: GaugesConfig = msgspec.field(default_factory=GaugesConfig)
+    ipmi: IpmiConfig = msgspec.field(default_factory=IpmiConfig)
+    pdu: PduConfig = msgspec.field(default_factory=PduConfig)
+    redfish: RedfishConfig = msgspec.field(default_factory=RedfishConfig)

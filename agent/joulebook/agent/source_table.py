@@ -1,6 +1,6 @@
 """The facts of every source of the agent, in the order of docs/sources.md."""
 
-from joulebook.agent.meters import hwmon, model, nvml, pm_counters, rapl
+from joulebook.agent.meters import battery, hwmon, ipmi, model, nvml, pdu, pm_counters, rapl, redfish
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage import (
     cpu,
@@ -18,7 +18,11 @@ from joulebook.agent.usage import (
 METERS: tuple[SourceFacts, ...] = (
     rapl.FACTS,
     pm_counters.FACTS,
+    redfish.FACTS,
+    ipmi.FACTS,
     hwmon.FACTS,
+    pdu.FACTS,
+    battery.FACTS,
     nvml.FACTS,
     model.FACTS,
 )

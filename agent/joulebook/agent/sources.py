@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from joulebook.agent.meters.arbiter import Arbiter
+from joulebook.agent.meters.battery import BatteryMeter
 from joulebook.agent.meters.hwmon import HwmonMeter
 from joulebook.agent.meters.model import ModelMeter
+from joulebook.agent.meters.node_ways import node_ways
 from joulebook.agent.meters.nvml import NvmlMeter
 from joulebook.agent.meters.pm_counters import PmCounters
 from joulebook.agent.meters.rapl import RaplMeter
@@ -67,8 +69,13 @@ class Sources:
         return probe
 
 
-def probe_sources(roots: Roots, settings: SourceSettings | None = None) -> Sources:
-    """Build every source and look what is there; settings: each source's own section of the configuration."""
+def probe_sources(
+    roots: Roots, settings: SourceSettings | None = None, *, patience_s: float = 0.0
+) -> Sources:
+    """Build every source and look what is there; settings: each source's own section of the configuration.
+
+    What takes long to answer is waited for, all together, no longer than patience_s; it joins later else.
+    """
     settings = settings or SourceSettings()
     sources = Sources()
     cpu, memory, disks = CpuUsage(roots), MemoryUsage(roots), DiskUsage(roots)
@@ -88,6 +95,7 @@ def probe_sources(roots: Roots, settings: SourceSettings | None = None) -> Sourc
     for usage in usages:
         sources.add(usage)
     nvml = NvmlMeter(roots)
+    ways = node_ways(roots, settings.ipmi, settings.redfish, settings.pdu, patience_s)
     # The better ones first. Each offers all that it can measure, and the arbiter chooses; the model fills in
     # the rest, from what the usage sources read just before it.
     sources.add_meters(
@@ -95,7 +103,10 @@ def probe_sources(roots: Roots, settings: SourceSettings | None = None) -> Sourc
             RaplMeter(roots),
             nvml,
             PmCounters(roots),
+            *ways.bmc,
             HwmonMeter(roots),
+            ways.pdu,
+            BatteryMeter(roots),
             ModelMeter(roots, cpu, memory, disks),
         )
     )

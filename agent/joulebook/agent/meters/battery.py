@@ -12,7 +12,7 @@ from pathlib import Path
 from joulebook.agent.meters.counter import PowerIntegral
 from joulebook.agent.meters.health import Health
 from joulebook.agent.meters.series import energy_series
-from joulebook.agent.source import ABSENT, WORKING, Domain, Finding, Probe, Roots
+from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Domain, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import report_pb2
 
@@ -78,8 +78,10 @@ class BatteryMeter:
             self._batteries = [p for p in sorted(self._directory.iterdir()) if _is_system_battery(p)]
         if not self._batteries:
             return Probe(findings=(Finding(self.name, ABSENT, "no battery feeds this machine"),))
-        with contextlib.suppress(OSError, ValueError):
+        try:
             self._feeds = self._told = self._power_mw() is not None
+        except (OSError, ValueError) as error:
+            return Probe(findings=(Finding("battery:node", UNREADABLE, str(error)),))
         return self._probe()
 
     def read(self, now_us: int) -> Sequence[int]:

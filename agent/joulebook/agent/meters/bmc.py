@@ -5,7 +5,7 @@ from pathlib import Path
 
 # No node that runs draws less, and none more: 0 W and 65535 W are what a BMC says that knows nothing.
 _LEAST_MW = 1000
-_MOST_MW = 60_000_000
+MOST_MW = 60_000_000
 # A user and a password, and nothing like a key or a whole file.
 _MOST_BYTES = 16_384
 
@@ -35,7 +35,7 @@ class NodePower:
 
 def believable(power_mw: int, who: str) -> int:
     """Return a node's power, or raise AskError where no node that runs can draw it."""
-    if not _LEAST_MW <= power_mw <= _MOST_MW:
+    if not _LEAST_MW <= power_mw <= MOST_MW:
         reason = f"{who} says {power_mw / 1000:g} W: no running node draws that"
         raise AskError(reason, "look at what the device's own page shows; update or restart it")
     return power_mw

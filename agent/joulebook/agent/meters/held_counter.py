@@ -35,6 +35,11 @@ class HeldCounter:
         """Say how far counter and power went apart; "": they agree."""
         return self._check.suspicion
 
+    @property
+    def off_ppm(self) -> int:
+        """Return that in parts of what the counter showed."""
+        return self._check.off_ppm
+
     def take(self, energy_uj: int, power_mw: int, taken_us: int) -> None:
         """Take an answer, with the time at which it held; advance() shows it."""
         self._counter.update(energy_uj, taken_us)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from joulebook.agent.clock import boot_us
-from joulebook.agent.meters.bmc import NodePower
+from joulebook.agent.meters.bmc import MOST_MW, NodePower
 from joulebook.agent.meters.held import HeldPower
 from joulebook.agent.meters.held_counter import HeldCounter
 from joulebook.agent.meters.node_way import Asker
 from joulebook.agent.meters.series import energy_series
-from joulebook.agent.slow import Answer
-from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Domain, Finding, Probe, Series
+from joulebook.agent.source import SUSPECT, UNREADABLE, WORKING, Domain, Finding, Probe, Series
 from joulebook.v1 import report_pb2
 
 # A BMC's power is a mean of a second where it tells nothing of that.
@@ -23,40 +21,37 @@ _MOST_STEP_UJ = 100_000_000
 class NodeMeter:
     """A node's power. There is no domain until the first answer that gives it; then there always is."""
 
-    def __init__(self, asker: Asker, *, by_counter: bool = False, first_wait_s: float = 0.0) -> None:
+    def __init__(self, asker: Asker, *, by_counter: bool = False) -> None:
         self.name = f"{asker.way.name}_energy" if by_counter else asker.way.name
         self._asker = asker
-        self._first_wait_s = first_wait_s
         hold_us = asker.slow.stale_us
-        self._held = HeldPower(hold_us)
-        self._counted = HeldCounter(hold_us) if by_counter else None
+        self._held = HeldPower(hold_us, MOST_MW)
+        self._counted = HeldCounter(hold_us, MOST_MW) if by_counter else None
+        self._taken_us = -1
         self._domain: Domain | None = None
         self._described: tuple[str, int] | None = None
         self._told: Domain | None = None
         self._said = Finding(f"{self.name}:node", WORKING)
-        self._is_absent = False
         self._now_us = -1
 
     def probe(self) -> Probe:
-        """Begin to ask, and wait a moment for the answer."""
-        finding = self._asker.way.probe()
-        self._is_absent = finding.state == ABSENT
-        if self._is_absent:
-            return Probe(findings=(finding,) if self._counted is None else ())
-        self._asker.begin(self._first_wait_s)
-        if (newest := self._asker.slow.newest) is not None:
-            self._take(newest)
+        """Begin to ask, where that was not begun, and see whether there was an answer already."""
+        asker = self._asker
+        if asker.is_absent:
+            return Probe(findings=(asker.standing,) if self._counted is None else ())
+        asker.poll(asker.clock())
+        self._take()
         self._told = self._domain
-        self._said = self._judge(boot_us())
+        self._said = self._judge(asker.clock())
         told = (self._said,) if self._counted is None or self._told is not None else ()
         return Probe(self._series(), self._domains(), findings=told)
 
     def read(self, now_us: int) -> Sequence[int]:
         """Return energy_uj and unread_us, once there was an answer."""
-        if now_us != self._now_us and not self._is_absent:
+        if now_us != self._now_us and not self._asker.is_absent:
             self._now_us = now_us
-            if (answer := self._asker.poll(now_us)) is not None:
-                self._take(answer)
+            self._asker.poll(now_us)
+            self._take()
             (self._counted or self._held).advance(now_us)
         if self._told is None:
             return ()
@@ -72,7 +67,7 @@ class NodeMeter:
 
     def findings(self) -> tuple[Finding, ...]:
         """Return how the way stands, where that changed since the last call."""
-        if self._is_absent or (self._counted is not None and self._told is None):
+        if self._asker.is_absent or (self._counted is not None and self._told is None):
             return ()
         found = self._judge(self._now_us)
         if found == self._said:
@@ -88,7 +83,12 @@ class NodeMeter:
         """End the asking."""
         self._asker.close()
 
-    def _take(self, answer: Answer[NodePower]) -> None:
+    def _take(self) -> None:
+        """Take the newest answer, where it is news."""
+        answer = self._asker.slow.newest
+        if answer is None or answer.taken_us <= self._taken_us:
+            return
+        self._taken_us = answer.taken_us
         power = answer.value
         if self._counted is None:
             self._held.take(power.power_mw, answer.taken_us)
@@ -106,7 +106,7 @@ class NodeMeter:
         if trouble := slow.trouble(now_us):
             return Finding(name, UNREADABLE, trouble, slow.fix)
         if self._counted is not None and self._counted.suspicion:
-            return Finding(name, SUSPECT, self._counted.suspicion)
+            return Finding(name, SUSPECT, self._counted.suspicion, off_ppm=self._counted.off_ppm)
         return Finding(name, WORKING, "" if slow.newest is not None else "asked; no answer yet")
 
     def _describe(self, power: NodePower) -> Domain:

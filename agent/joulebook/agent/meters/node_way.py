@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from joulebook.agent.clock import boot_us
-from joulebook.agent.meters.bmc import NodePower
-from joulebook.agent.slow import Answer, Slow
-from joulebook.agent.source import Finding
+from joulebook.agent.meters.bmc import AskError, NodePower
+from joulebook.agent.slow import Slow
+from joulebook.agent.source import ABSENT, Finding
 
 # Every way keeps to time-outs of its own; this is when one is said to hang.
 _TIMEOUT_US = 20_000_000
@@ -30,30 +32,45 @@ class NodeWay(Protocol):
         """Give back what is held."""
 
 
-class Asker:
-    """Asks a way every period, once for all meters that use its answers."""
+class NoWay:
+    """A way that the configuration does not have."""
 
-    def __init__(self, way: NodeWay) -> None:
+    accuracy_ppm = 0
+    period_us = 1_000_000
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self._reason = reason
+
+    def probe(self) -> Finding:
+        """Say why there is nothing to ask."""
+        return Finding(self.name, ABSENT, self._reason)
+
+    def read(self) -> NodePower:
+        """Raise AskError: there is nothing to ask."""
+        raise AskError(self._reason)
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+class Asker:
+    """Asks a way every period, once for all meters that use its answers; never where there is none to ask."""
+
+    def __init__(self, way: NodeWay, clock: Callable[[], int] = boot_us) -> None:
         self.way = way
+        self.clock = clock
+        self.standing = way.probe()
+        self.is_absent = self.standing.state == ABSENT
         self.slow: Slow[NodePower] = Slow(
-            f"{way.name}:node", way.read, period_us=way.period_us, timeout_us=_TIMEOUT_US
+            f"{way.name}:node", way.read, period_us=way.period_us, timeout_us=_TIMEOUT_US, clock=clock
         )
-        self._polled_us = -1
-        self._fresh: Answer[NodePower] | None = None
         self._is_closed = False
 
-    def begin(self, wait_s: float) -> None:
-        """Ask for the first time, and wait a little for the answer."""
-        self.poll(boot_us())
-        self.slow.wait(wait_s)
-        self.poll(boot_us())
-
-    def poll(self, now_us: int) -> Answer[NodePower] | None:
-        """Return the answer that came since the tick before; every meter sees it in the tick of now_us."""
-        if now_us != self._polled_us:
-            self._polled_us = now_us
-            self._fresh = self.slow.poll(now_us)
-        return self._fresh
+    def poll(self, now_us: int) -> None:
+        """Take what came and ask again where that is due; slow.newest has it, for every meter."""
+        if not self.is_absent:
+            self.slow.poll(now_us)
 
     def close(self) -> None:
         """End the asking, and what it holds unless it hangs."""
@@ -61,3 +78,13 @@ class Asker:
             self._is_closed = True
             if self.slow.close():
                 self.way.close()
+
+
+def begin(askers: Sequence[Asker], patience_s: float) -> None:
+    """Have all ask at once, and wait for their answers, all together no longer than patience_s."""
+    until_s = time.monotonic() + patience_s
+    for asker in askers:
+        asker.poll(asker.clock())
+    for asker in askers:
+        asker.slow.wait(max(0.0, until_s - time.monotonic()))
+        asker.poll(asker.clock())

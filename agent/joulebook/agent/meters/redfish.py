@@ -20,7 +20,7 @@ from joulebook.agent.meters.redfish_documents import (
     supply_power,
 )
 from joulebook.agent.meters.redfish_http import GoneError, RedfishService
-from joulebook.agent.source import ABSENT, WORKING, Finding
+from joulebook.agent.source import WORKING, Finding
 from joulebook.agent.source_facts import SourceFacts
 
 FACTS = SourceFacts(
@@ -71,26 +71,19 @@ class Redfish:
 
     def __init__(
         self,
-        service: RedfishService | None,
+        service: RedfishService,
         host: HostIdentity,
         chassis: Sequence[str] = (),
         period_us: int = 10_000_000,
     ) -> None:
         self.period_us = period_us
-        self._there = service
+        self._service = service
         self._host = host
         self._named = tuple(chassis)
         self._places: list[_Place] = []
 
-    @property
-    def _service(self) -> RedfishService:
-        assert self._there is not None, "probe() says that there is nothing to ask"
-        return self._there
-
     def probe(self) -> Finding:
-        """Say whether there is a service to ask."""
-        if self._there is None:
-            return Finding(self.name, ABSENT, "no agent.redfish.url")
+        """Say that there is a service to ask: the configuration names it."""
         return Finding(self.name, WORKING)
 
     def read(self) -> NodePower:
@@ -111,8 +104,7 @@ class Redfish:
 
     def close(self) -> None:
         """End session and connection."""
-        if self._there is not None:
-            self._there.close()
+        self._service.close()
 
     def _power(self, place: _Place) -> NodePower:
         documents = [self._service.get(path) for path in place.paths]
