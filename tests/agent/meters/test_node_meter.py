@@ -72,7 +72,7 @@ def test_power_is_integrated_from_the_first_answer(bmc: Bmc) -> None:
     (node,) = probe.domains
     assert (node.name, node.source, node.kind) == ("node", "bmc", report_pb2.SOURCE_KIND_AVERAGE_POWER)
     assert (node.period_us, node.accuracy_ppm, node.resolution_uj) == (5 * S, 50_000, 5 * J)
-    assert probe.findings == (Finding("bmc:node", WORKING),)
+    assert probe.findings == (Finding("bmc", WORKING),)
     first = list(meter.read(bmc.now_us))
     for _ in range(20):
         bmc.tick(meter)
@@ -90,7 +90,8 @@ def test_a_late_answer_joins(bmc: Bmc) -> None:
     meter = NodeMeter(bmc.asker)
     probe = meter.probe()
     assert (probe.domains, probe.series) == ((), ())
-    assert probe.findings == (Finding("bmc:node", WORKING, "asked; no answer yet"),)
+    assert probe.findings == (Finding("bmc", WORKING, "asked; no answer yet"),)
+    assert meter.is_waiting()
     for _ in range(3):
         bmc.tick(meter)
         assert (meter.read(bmc.now_us), meter.changed()) == ((), None)
@@ -100,6 +101,8 @@ def test_a_late_answer_joins(bmc: Bmc) -> None:
     joined = meter.changed()
     assert joined is not None
     assert [domain.name for domain in joined.domains] == ["node"]
+    assert joined.findings == (Finding("bmc", WORKING),)
+    assert not meter.is_waiting()
     values = list(meter.read(bmc.now_us))
     assert len(values) == len(joined.series)
     bmc.tick(meter)
@@ -233,3 +236,22 @@ def test_the_way_is_closed_once(bmc: Bmc) -> None:
     for meter in (NodeMeter(bmc.asker), NodeMeter(bmc.asker, by_counter=True)):
         meter.close()
     assert bmc.closed == 1
+
+
+def test_a_way_that_never_answered_is_told_by_its_own_name(bmc: Bmc) -> None:
+    """Before there is a domain the way is unreadable with reason and fix; when it answers, it works."""
+    bmc.answer = AskError("the password is wrong", "correct it")
+    begin([bmc.asker], _LONG_S)
+    meter = NodeMeter(bmc.asker)
+    probe = meter.probe()
+    assert probe.findings == (Finding("bmc", UNREADABLE, "the password is wrong", "correct it"),)
+    assert not meter.is_waiting()
+    bmc.tick(meter)
+    assert meter.findings() == ()
+    bmc.answer = NodePower(300_000)
+    for _ in range(7):
+        bmc.tick(meter)
+    joined = meter.changed()
+    assert joined is not None
+    assert joined.findings == (Finding("bmc", WORKING),)
+    assert meter.findings() == ()

@@ -31,7 +31,8 @@ class NodeMeter:
         self._domain: Domain | None = None
         self._described: tuple[str, int] | None = None
         self._told: Domain | None = None
-        self._said = Finding(f"{self.name}:node", WORKING)
+        # Of the way while it has no domain, of the domain then.
+        self._said = Finding(self.name, WORKING)
         self._now_us = -1
 
     def probe(self) -> Probe:
@@ -42,9 +43,10 @@ class NodeMeter:
         asker.poll(asker.clock())
         self._take()
         self._told = self._domain
+        if self._told is not None:
+            return self._joined()
         self._said = self._judge(asker.clock())
-        told = (self._said,) if self._counted is None or self._told is not None else ()
-        return Probe(self._series(), self._domains(), findings=told)
+        return Probe(findings=(self._said,) if self._counted is None else ())
 
     def read(self, now_us: int) -> Sequence[int]:
         """Return energy_uj and unread_us, once there was an answer."""
@@ -62,8 +64,13 @@ class NodeMeter:
         """Return the domain, where it came with an answer or is measured otherwise than before."""
         if self._domain == self._told:
             return None
-        self._told = self._domain
-        return Probe(self._series(), self._domains())
+        is_new, self._told = self._told is None, self._domain
+        return self._joined() if is_new else Probe(self._series(), self._domains())
+
+    def is_waiting(self) -> bool:
+        """Say whether the first answer is still to come."""
+        slow = self._asker.slow
+        return not self._asker.is_absent and slow.newest is None and not slow.trouble(self._asker.clock())
 
     def findings(self) -> tuple[Finding, ...]:
         """Return how the way stands, where that changed since the last call."""
@@ -82,6 +89,10 @@ class NodeMeter:
     def close(self) -> None:
         """End the asking."""
         self._asker.close()
+
+    def _joined(self) -> Probe:
+        self._said = Finding(f"{self.name}:node", WORKING)
+        return Probe(self._series(), self._domains(), findings=(Finding(self.name, WORKING),))
 
     def _take(self) -> None:
         """Take the newest answer, where it is news."""
@@ -102,7 +113,7 @@ class NodeMeter:
             self._domain = self._describe(power)
 
     def _judge(self, now_us: int) -> Finding:
-        slow, name = self._asker.slow, f"{self.name}:node"
+        slow, name = self._asker.slow, self._said.name
         if trouble := slow.trouble(now_us):
             return Finding(name, UNREADABLE, trouble, slow.fix)
         if self._counted is not None and self._counted.suspicion:

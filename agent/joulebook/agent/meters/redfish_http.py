@@ -53,7 +53,7 @@ class RedfishService:
         credentials: Path | None = None,
         ca: Path | None = None,
         certificate_name: str = "",
-        timeout_s: float = 10.0,
+        timeout_s: float = 8.0,
     ) -> None:
         parts = urlsplit(url)
         self._origin = (
