@@ -50,9 +50,9 @@ stubs: env
 dashboards: env
 	python -m deploy.grafana.generator
 
-# Costs and rates beside the peers', measured in one run; writes build/bench.json.
+# Costs and rates beside the peers', measured in one run; PARTS="ticks gauges" for some; writes build/bench.json.
 bench: env packages
-	python -m tests.bench
+	python -m tests.bench $(PARTS)
 
 # Everybody's error per job, on simulated machines of known truth; writes build/accuracy.json.
 accuracy: env

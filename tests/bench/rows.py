@@ -42,7 +42,7 @@ def row(
 
     A target is the most that a figure may be, or with at_least the least.
     """
-    ratio = None if peer_value is None else ours / peer_value
+    ratio = ours / peer_value if peer_value else None
     judged = ratio if of_ratio else ours
     met = None
     if target is not None and judged is not None:

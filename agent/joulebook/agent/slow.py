@@ -98,9 +98,7 @@ class Slow(Generic[T]):
         if self.answer(now_us) is not None:
             return ""
         if self._pending is not None and now_us - self.asked_us > self.timeout_us:
-            reason = (
-                f"has not come back for {_doubled_s(now_us - self.asked_us, self.timeout_us):g} s or more"
-            )
+            reason = f"has not come back for {doubled_s(now_us - self.asked_us, self.timeout_us):g} s or more"
         elif self._error:
             reason = self._error
         elif self.newest is None:
@@ -160,6 +158,6 @@ class Slow(Generic[T]):
         return self.newest
 
 
-def _doubled_s(elapsed_us: int, unit_us: int) -> float:
+def doubled_s(elapsed_us: int, unit_us: int) -> float:
     """Return the largest of 1, 2, 4, … units that has passed, in seconds."""
     return (unit_us << ((elapsed_us // max(unit_us, 1)).bit_length() - 1)) / 1e6

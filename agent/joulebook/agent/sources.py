@@ -104,7 +104,7 @@ def probe_sources(
             nvml,
             PmCounters(roots),
             *ways.bmc,
-            HwmonMeter(roots),
+            HwmonMeter(roots, reads_per_s=settings.gauges.reads_per_s),
             ways.pdu,
             BatteryMeter(roots),
             ModelMeter(roots, cpu, memory, disks),

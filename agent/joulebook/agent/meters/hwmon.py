@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
+from joulebook.agent.meters.gauges import Gauge, GaugeReader
 from joulebook.agent.meters.health import FIX_PERMISSION, Health
+from joulebook.agent.meters.held import HeldPower
 from joulebook.agent.meters.hwmon_sensors import Sensor, choose, memory_held, parse_accuracy_ppm, text
 from joulebook.agent.meters.series import energy_series
+from joulebook.agent.slow import doubled_s
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Domain, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import report_pb2
@@ -15,6 +18,9 @@ from joulebook.v1 import report_pb2
 # Documentation/hwmon/amd_energy.rst and the GPU drivers keep 64-bit counters updated each millisecond.
 _COUNTER_PERIOD_US = 1000
 _POWER_PERIOD_US = 1_000_000
+_TICK_US = 1_000_000
+_HANG_UNIT_US = 1_000_000
+_UW_A_MW = 1000
 
 
 @dataclass(slots=True)
@@ -22,10 +28,12 @@ class _Meter:
     sensor: Sensor
     domain: Domain
     fd: int
-    counter: EnergyCounter | PowerIntegral
+    counter: EnergyCounter | HeldPower | PowerIntegral
     health: Health
     # A counter takes µJ as they come; a gauge's µW are taken as mW.
     divisor: int
+    # Where it is read between ticks.
+    gauge: Gauge | None = None
 
 
 FACTS = SourceFacts(
@@ -36,7 +44,7 @@ FACTS = SourceFacts(
     ),
     where="`/sys/class/hwmon/*/{energy,power}*_{input,average}`",
     unit="µJ, or µW integrated",
-    period="counters 1 ms; averages `power*_average_interval`, else 1 s",
+    period="counters 1 ms; averages over `power*_average_interval`, else 1 s; read 10 times a second",
     accuracy="`power*_accuracy` where stated, else ±5 %",
     privilege="none; `CAP_DAC_READ_SEARCH` for amd_energy",
     cost="1.4 µs a sensor (files of a fixture); an ACPI meter as long as its firmware takes",
@@ -48,14 +56,22 @@ FACTS = SourceFacts(
 
 
 class HwmonMeter:
-    """Read the sensors whose domain is known; covered ones are left to others."""
+    """Read the sensors whose domain is known; covered ones are left to others.
+
+    Gauges are read between ticks, reads_per_s times a second, each at least twice in its averaging window;
+    counters at ticks, and gauges too where reads_per_s is 0.
+    """
 
     name = "hwmon"
 
-    def __init__(self, roots: Roots, covered: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, roots: Roots, covered: frozenset[str] = frozenset(), *, reads_per_s: float = 0.0
+    ) -> None:
         self._directory = roots.sysfs / "class/hwmon"
         self._covered = covered
+        self._reads_per_s = reads_per_s
         self._meters: list[_Meter] = []
+        self._reader = GaugeReader(self.name)
 
     def probe(self) -> Probe:
         """Open the best sensor of each domain."""
@@ -68,6 +84,7 @@ class HwmonMeter:
             except (OSError, ValueError) as error:
                 fix = FIX_PERMISSION if isinstance(error, PermissionError) else ""
                 findings.append(Finding(f"hwmon:{domain}", UNREADABLE, f"{sensor.path.name}: {error}", fix))
+        self._reader.start([meter.gauge for meter in self._meters if meter.gauge is not None])
         if self._meters:
             findings.insert(0, Finding(self.name, WORKING))
         else:
@@ -82,13 +99,17 @@ class HwmonMeter:
     def read(self, now_us: int) -> Sequence[int]:
         """Return energy_uj and unread_us of each domain."""
         values = []
+        self._reader.watch(now_us)
         for meter in self._meters:
             counter = meter.counter
-            try:
-                counter.update(int(os.pread(meter.fd, 32, 0)) // meter.divisor, now_us)
-            except (OSError, ValueError) as error:
-                meter.health.error = str(error)
-                counter.miss(now_us)
+            if isinstance(counter, HeldPower):
+                _advance(meter, now_us)
+            else:
+                try:
+                    counter.update(int(os.pread(meter.fd, 32, 0)) // meter.divisor, now_us)
+                except (OSError, ValueError) as error:
+                    meter.health.error = str(error)
+                    counter.miss(now_us)
             values.append(counter.energy_uj)
             values.append(counter.unread_us)
         return values
@@ -103,11 +124,15 @@ class HwmonMeter:
 
     def close(self) -> None:
         """Give the descriptors back."""
-        for meter in self._meters:
-            os.close(meter.fd)
+        # What a thread that hangs still reads may not become another file's descriptor.
+        if self._reader.close():
+            for meter in self._meters:
+                os.close(meter.fd)
         self._meters = []
 
-    def _open(self, name: str, sensor: Sensor, known: dict[Sensor, EnergyCounter | PowerIntegral]) -> None:
+    def _open(
+        self, name: str, sensor: Sensor, known: dict[Sensor, EnergyCounter | HeldPower | PowerIntegral]
+    ) -> None:
         is_counter = sensor.kind == report_pb2.SOURCE_KIND_COUNTER
         stem = sensor.path.name.partition("_")[0]
         interval = text(sensor.path.with_name(f"{stem}_average_interval"))
@@ -119,7 +144,15 @@ class HwmonMeter:
         except (OSError, ValueError):
             os.close(fd)
             raise
-        counter = known.get(sensor) or (EnergyCounter() if is_counter else PowerIntegral())
+        gauge = None
+        counter: EnergyCounter | HeldPower | PowerIntegral
+        if not is_counter and self._reads_per_s:
+            gauge = Gauge(fd, _UW_A_MW, self._every_us(sensor, period_us))
+            if isinstance(before := known.get(sensor), HeldPower):
+                gauge.power = before
+            counter = gauge.power
+        else:
+            counter = known.get(sensor) or (EnergyCounter() if is_counter else PowerIntegral())
         domain = Domain(
             name=name,
             source=self.name,
@@ -132,4 +165,21 @@ class HwmonMeter:
             holds=frozenset({memory_held(sensor)} - {""}),
         )
         health = Health(f"hwmon:{name}", name, counter)
-        self._meters.append(_Meter(sensor, domain, fd, counter, health, 1 if is_counter else 1000))
+        self._meters.append(_Meter(sensor, domain, fd, counter, health, 1 if is_counter else _UW_A_MW, gauge))
+
+    def _every_us(self, sensor: Sensor, window_us: int) -> int:
+        """Return the mean gap between reads: an average needs two a window, no more."""
+        often_us = round(1_000_000 / self._reads_per_s)
+        is_average = sensor.kind == report_pb2.SOURCE_KIND_AVERAGE_POWER
+        return max(often_us, min(window_us // 2, _TICK_US)) if is_average else often_us
+
+
+def _advance(meter: _Meter, now_us: int) -> None:
+    gauge = meter.gauge
+    assert gauge is not None
+    gauge.advance(now_us)
+    if gauge.hangs(now_us):
+        hung_s = doubled_s(now_us - gauge.begun_us, _HANG_UNIT_US)
+        meter.health.error = f"has not come back for {hung_s:g} s or more"
+    elif gauge.error:
+        meter.health.error = gauge.error

@@ -1,0 +1,199 @@
+"""What a tick costs on a large node, by source, and what a BMC that hangs does to it: make bench PARTS=ticks.
+
+The node is a fixture: two sockets of 56 cores, 8 GPUs by the stand-in of NVIDIA's library, 100 workloads. Its
+files are ordinary ones, so what the kernel and the driver do to make up real ones is not in the figures.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from joulebook.agent.clock import boot_us
+from joulebook.agent.host import read_host
+from joulebook.agent.meters.gauges import GaugesConfig
+from joulebook.agent.meters.held import HeldPower
+from joulebook.agent.meters.series import energy_series
+from joulebook.agent.sampler import Sampler
+from joulebook.agent.settings import SourceSettings
+from joulebook.agent.slow import Slow
+from joulebook.agent.source import WORKING, Domain, Finding, Probe, Roots, Source
+from joulebook.agent.sources import Sources, probe_sources
+from joulebook.agent.workloads.workloads import Workloads
+from joulebook.v1 import report_pb2
+from tests.bench.rows import Row, row
+from tests.fixtures.nvml.standin import Standin
+from tests.fixtures.trees import build, write
+
+_GPUS = 8
+_WORKLOADS = 100
+_LOGICAL_CPUS = 224
+_TICKS = 20
+_READS = 100
+# Ten a second for 30 s.
+_HUNG_READS = 300
+_S = 1_000_000
+
+
+def node(directory: Path) -> Roots:
+    """Make the large node's files."""
+    roots = build("xeon-2s", directory)
+    cgroups = directory / "cgroup"
+    cgroups.mkdir()
+    write(cgroups / "cgroup.controllers", "cpu io memory")
+    for number in range(_WORKLOADS):
+        group = cgroups / "system.slice" / f"unit{number}.service"
+        write(group / "cpu.stat", f"usage_usec {number}\nuser_usec {number}\nsystem_usec 0")
+        write(group / "memory.current", 1 << 30)
+        write(group / "io.stat", "8:0 rbytes=4096 wbytes=4096 rios=1 wios=1 dbytes=0 dios=0")
+    cpus = range(_LOGICAL_CPUS)
+    for cpu in cpus:
+        package = roots.sysfs / f"devices/system/cpu/cpu{cpu}/topology/physical_package_id"
+        write(package, cpu % 2)
+    lines = [f"cpu{cpu} 51543 26 12345 956790 540 0 154 0 0 0" for cpu in cpus]
+    total = "cpu  11545632 5824 2765280 214320960 120960 0 34496 0 0 0"
+    write(roots.procfs / "stat", "\n".join((total, *lines, "intr 1 0", "ctxt 9", "btime 1717000000")))
+    write(roots.procfs / "self/cgroup", "0::/")
+    write(roots.procfs / "self/statm", "100 50 1 1 1 1 1")
+    return Roots(roots.procfs, roots.sysfs, cgroups, directory / "dev")
+
+
+class HangingBmc:
+    """A meter of the node whose BMC answered once and then no more."""
+
+    name = "bmc"
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self._power = HeldPower(3 * _S)
+        self._asked = 0
+        self._slow = Slow(self.name, self._ask, period_us=_S, timeout_us=5 * _S)
+
+    def _ask(self) -> int:
+        self._asked += 1
+        if self._asked > 1:
+            self.gate.wait()
+        return 1_200_000
+
+    def probe(self) -> Probe:
+        """Find the node."""
+        domain = Domain("node", self.name, report_pb2.SOURCE_KIND_AVERAGE_POWER, 1000, _S, 30_000)
+        return Probe(energy_series(["node"]), (domain,), findings=(Finding(self.name, WORKING),))
+
+    def read(self, now_us: int) -> Sequence[int]:
+        """Take what came."""
+        if (answer := self._slow.poll(now_us)) is not None:
+            self._power.take(answer.value, answer.taken_us)
+        self._power.advance(now_us)
+        return self._power.energy_uj, self._power.unread_us
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Tell of the hang."""
+        return self._slow.finding(boot_us())
+
+    def offsets_uj(self) -> tuple[int, ...]:
+        """Have no hardware counter."""
+        return (0,)
+
+    def close(self) -> None:
+        """Let it come back."""
+        self.gate.set()
+        self._slow.close()
+
+
+@contextmanager
+def _large_node() -> Iterator[tuple[Roots, Sources]]:
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        standin = Standin(Path(directory), _GPUS)
+        standin.install(patch)
+        roots = node(Path(directory))
+        sources = probe_sources(roots, SourceSettings(gauges=GaugesConfig()))
+        try:
+            yield roots, sources
+        finally:
+            sources.close()
+
+
+def _times_us(call: Callable[[], object], count: int, rest_s: float) -> list[float]:
+    """Return how long each of some calls took, with a rest between, in which others have the caches."""
+    took = []
+    for _ in range(count):
+        began_ns = time.perf_counter_ns()
+        call()
+        took.append((time.perf_counter_ns() - began_ns) / 1000)
+        time.sleep(rest_s)
+    return took
+
+
+def _p99(values: Sequence[float]) -> float:
+    return sorted(values)[min(len(values) - 1, len(values) * 99 // 100)]
+
+
+def _sampler(roots: Roots, sources: Sources, workloads: Workloads) -> Sampler:
+    return Sampler(
+        "large",
+        bytes(16),
+        read_host(roots),
+        sources.probed,
+        sources.meters,
+        workloads,
+        lambda _report, _layout: None,
+    )
+
+
+def _rows_of(what: str, took: Sequence[float]) -> list[Row]:
+    return [
+        row(f"read of {what}: p50", "µs", statistics.median(took)),
+        row(f"read of {what}: p99", "µs", _p99(took)),
+    ]
+
+
+def _ticks(sampler: Sampler) -> list[Row]:
+    """Return the CPU time of ticks that come once a second, of their own thread and of all."""
+    sampler.start()
+    gc.collect()
+    time.sleep(1)
+    own_ns, began_ns, began_s = 0, time.process_time_ns(), time.monotonic()
+    for _ in range(_TICKS):
+        before_ns = time.thread_time_ns()
+        sampler.tick()
+        own_ns += time.thread_time_ns() - before_ns
+        time.sleep(1)
+    all_us = (time.process_time_ns() - began_ns) / 1000 / (time.monotonic() - began_s)
+    what = f"{_GPUS} GPUs, 2 sockets, {_WORKLOADS} workloads"
+    return [
+        row(f"agent CPU a tick, {what}: the tick's thread", "µs", own_ns / 1000 / _TICKS, target=2000),
+        row(f"agent CPU a second, {what}: all threads", "µs", all_us, target=2000),
+    ]
+
+
+def measure() -> list[Row]:
+    """Return the CPU of a tick, what each source's reads take, and the longest while a BMC hangs."""
+    with _large_node() as (roots, sources):
+        workloads = Workloads(roots, gpus=sources.gpus)
+        rows = _ticks(_sampler(roots, sources, workloads))
+        for source, probe in sources.each:
+            if probe.series:
+                took = _times_us(partial(_read, source), _READS, 0.01)
+                rows += _rows_of(f"{source.name}, {len(probe.series)} series", took)
+        rows += _rows_of(f"{_WORKLOADS} workloads", _times_us(partial(_read, workloads), _READS, 0.01))
+        workloads.close()
+    bmc = HangingBmc()
+    bmc.read(boot_us())
+    took = _times_us(lambda: (bmc.read(boot_us()), bmc.findings()), _HUNG_READS, 0.1)
+    bmc.close()
+    rows.append(row("read of a BMC that hangs for 30 s: longest", "µs", max(took), target=5000))
+    return rows
+
+
+def _read(source: Source | Workloads) -> None:
+    source.read(boot_us())

@@ -1,0 +1,58 @@
+"""Power sensors of known behaviour under loads of known energy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MS = 1_000
+S = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SquareWave:
+    """A load that draws high_mw for the first half of each period and low_mw for the rest."""
+
+    period_us: int
+    low_mw: int
+    high_mw: int
+    phase_us: int = 0
+
+    def energy_nj(self, until_us: int) -> int:
+        """Return the energy from 0 to a moment, exactly: mW · µs are nJ."""
+        return self._from_phase(until_us + self.phase_us) - self._from_phase(self.phase_us)
+
+    def mean_mw(self, begin_us: int, end_us: int) -> int:
+        """Return the mean power between two moments."""
+        return (self.energy_nj(end_us) - self.energy_nj(begin_us)) // (end_us - begin_us)
+
+    def power_mw(self, at_us: int) -> int:
+        """Return the power at a moment."""
+        is_high = (at_us + self.phase_us) % self.period_us < self.period_us // 2
+        return self.high_mw if is_high else self.low_mw
+
+    def _from_phase(self, at_us: int) -> int:
+        whole, rest_us = divmod(at_us, self.period_us)
+        half_us = self.period_us // 2
+        high_us = whole * half_us + min(rest_us, half_us)
+        return high_us * self.high_mw + (at_us - high_us) * self.low_mw
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """Shows every period_us the mean of a load over the window_us before that, lag_us late.
+
+    window_us of 0 is the momentary power; less than the period is a part-time sensor.
+    """
+
+    name: str
+    period_us: int
+    window_us: int
+    lag_us: int = 0
+    phase_us: int = 0
+
+    def shows_mw(self, load: SquareWave, at_us: int) -> int:
+        """Return what it shows at a moment."""
+        taken_us = at_us - (at_us - self.phase_us) % self.period_us - self.lag_us
+        if not self.window_us:
+            return load.power_mw(taken_us)
+        return load.mean_mw(taken_us - self.window_us, taken_us)
