@@ -116,11 +116,10 @@ class Agent:
             self.world.network.client_died(self.process)
         self.world.oracle.agent_died(self)
 
-    def _open(self, directory: Path | None, trouble: str = "") -> Spool:
+    def _open(self, directory: Path) -> Spool:
         plan = self._plan
         return Spool(
             directory,
-            trouble=trouble,
             boot=self.node.boot,
             bounds=Bounds(plan.spool_bytes, plan.spool_age_s * 1_000_000),
             fsync_us=int(plan.fsync_s * 1e6),
@@ -131,10 +130,7 @@ class Agent:
 
     async def _main(self) -> None:
         world, node, plan = self.world, self.node, self._plan
-        try:
-            self.spool = spool = self._open(Path("spool"))
-        except OSError as error:
-            self.spool = spool = self._open(None, str(error))
+        self.spool = spool = self._open(Path("spool"))
         self.files.locked = spool._lock.locked
         spool = self.world.mutation.spool(spool)
         self.way = way = Way(
@@ -186,6 +182,9 @@ class Agent:
     def _keep(self) -> None:
         """Give the keeper's thread its turn where it was woken."""
         assert self.spool is not None
+        if self._keeping is not None and self._keeping.done() and (error := self._keeping.exception()):
+            self.world.oracle.problems.append(f"{self.node.name}: the spool's keeper: {error!r}")
+            self._keeping = None
         if self.spool.keeper.is_due and (self._keeping is None or self._keeping.done()):
             self._keeping = asyncio.ensure_future(
                 self.world.loop.run_in_executor(None, self._turn, self.spool)

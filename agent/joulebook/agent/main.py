@@ -121,25 +121,14 @@ def _node(config: AgentConfig) -> str:
 
 
 def _spool(config: AgentConfig) -> Spool:
-    """Open the spool; in memory where its directory cannot be used. Raises SpoolTakenError."""
-
-    def opened(directory: Path | None, trouble: str = "") -> Spool:
-        return Spool(
-            directory,
-            trouble=trouble,
-            boot=_boot(config),
-            bounds=Bounds(config.spool_max_bytes, config.spool_max_age_s * 1_000_000),
-            fsync_us=int(config.spool_fsync_s * 1e6),
-            memory_reports=config.outbox_reports,
-        )
-
-    try:
-        return opened(config.spool_path())
-    except OSError as error:
-        # To measure and deliver is worth more than to keep.
-        trouble = f"agent.spool {config.spool_path()}: {error.strerror or error}"
-        _log.error("%s; reports are kept in memory only", trouble)
-        return opened(None, trouble)
+    """Open the spool. Raises SpoolTakenError where another agent has it."""
+    return Spool(
+        config.spool_path(),
+        boot=_boot(config),
+        bounds=Bounds(config.spool_max_bytes, config.spool_max_age_s * 1_000_000),
+        fsync_us=int(config.spool_fsync_s * 1e6),
+        memory_reports=config.outbox_reports,
+    )
 
 
 def _boot(config: AgentConfig) -> bytes:

@@ -58,7 +58,10 @@ def take(directory: Path, files: Files = KERNEL) -> int:
     try:
         files.lock(fd)
     except OSError as error:
-        holder = files.read_at(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+        holder = ""
+        with suppress(OSError):
+            holder = files.read_at(fd, 32, 0).decode(errors="replace").strip()
+        holder = holder or "unknown"
         files.close(fd)
         if isinstance(error, BlockingIOError):
             raise SpoolTakenError(
@@ -91,13 +94,16 @@ def recover(directory: Path, boot: bytes, files: Files) -> tuple[list[Segment], 
             # Left as it is: the version that wrote it can still send what is in it.
             _log.error("spool %s: %s; left alone", path, getattr(error, "strerror", None) or error)
             damages.places += 1
-    for one in found:
-        for hash_ in one.missing:
-            _mend(one.file, hash_, [other.file for other in found])
-    for one in found:
-        one.file.close()
-        if not one.segment.pending:
-            _put_away(one, files)
+    try:
+        for one in found:
+            for hash_ in one.missing:
+                _mend(one.file, hash_, [other.file for other in found])
+        for one in found:
+            if not one.segment.pending:
+                _put_away(one, files)
+    finally:
+        for one in found:
+            one.file.close()
     damaged = [name for name in files.names(directory) if name.endswith(".damaged")]
     for name in damaged[:-_MOST_DAMAGED]:
         files.remove(directory / name)

@@ -68,7 +68,11 @@ class Keeper:
     def _run(self) -> None:
         while not self._stopping:
             self._due.wait()
-            self.turn()
+            try:
+                self.turn()
+            except Exception:
+                # Without it nothing would be synced any more, nor kept within its bounds.
+                _log.exception("spool %s: cannot be kept now", self._shelf.directory)
 
     @property
     def is_due(self) -> bool:
@@ -121,12 +125,16 @@ class Keeper:
                 self._rewrite(segment, JOINED)
         # A new segment may be begun while this is done.
         most = self._bounds.max_bytes - self._shelf.segment_bytes
+        failed = False
         for level in (THINNED, JOINED):
             for segment in self._closed():
                 if self._size_bytes() <= most:
                     return
                 if segment.level < level:
-                    self._rewrite(segment, level)
+                    failed |= not self._rewrite(segment, level)
+        if failed and self._size_bytes() <= self._bounds.max_bytes:
+            # Detail goes before joules: while there is room, what cannot be written anew is tried again.
+            return
         for segment in self._closed():
             if self._size_bytes() <= most:
                 return
@@ -164,14 +172,17 @@ class Keeper:
                 dropped,
             )
 
-    def _rewrite(self, old: Segment, level: int) -> None:
-        """Write a segment anew: without what is done with, and with what was never sent made smaller."""
+    def _rewrite(self, old: Segment, level: int) -> bool:
+        """Write a segment anew: without what is done with, and with what was never sent made smaller.
+
+        Return False where the disk did not let it; the segment is as it was then.
+        """
         with self._lock:
             if old.gone or old.handed:
-                return
+                return True
             if level > FULL and not any(s != State.SENT for s in old.states):
                 old.level = level
-                return
+                return True
             old.busy = True
         body = old.body
         assert isinstance(body, File)
@@ -191,12 +202,12 @@ class Keeper:
             file.path, file.synced = body.path, True
             file.close()
         except OSError as error:
-            files.remove(path)
+            with suppress(OSError):
+                files.remove(path)
             _log.warning("spool %s: cannot be thinned: %s", body.path, error.strerror or error)
             new = None
         with self._lock:
             old.busy = False
-            old.level = level
             if new is not None:
                 self._shelf.replace(old, new)
                 if not new.pending:
@@ -204,15 +215,18 @@ class Keeper:
             elif not old.pending:
                 self._shelf.tidy(old)
         self._rewritten()
+        return new is not None
 
     def _written(self, old: Segment, file: File, level: int) -> Segment:
         new = Segment(file, level=level)
-        for entry, state in self._smaller(old, level):
-            new.add(entry, entry.report.SerializeToString(), state)
+        for entry, state, postponed in self._smaller(old, level):
+            number = new.add(entry, entry.report.SerializeToString(), state)
+            if postponed:
+                new.postponed.add(number)
         return new
 
-    def _smaller(self, old: Segment, level: int) -> Iterator[tuple[Entry, State]]:
-        """Yield what is left of a segment, in order."""
+    def _smaller(self, old: Segment, level: int) -> Iterator[tuple[Entry, State, bool]]:
+        """Yield what is left of a segment, in order, and whether it was refused for now."""
         waiting: Entry | None = None
         for number in list(old.unfinished()):
             state = State(old.states[number])
@@ -235,11 +249,11 @@ class Keeper:
                     continue
                 entry = thinned
             if waiting is not None:
-                yield waiting, State.KEPT
+                yield waiting, State.KEPT, False
                 waiting = None
             if state is State.KEPT:
                 waiting = entry
             else:
-                yield entry, state
+                yield entry, state, number in old.postponed
         if waiting is not None:
-            yield waiting, State.KEPT
+            yield waiting, State.KEPT, False

@@ -10,7 +10,11 @@ from joulebook.agent.spool.body import File, Memory
 from joulebook.agent.spool.files import Files
 from joulebook.agent.spool.records import State
 from joulebook.agent.spool.segment import Segment
+from joulebook.agent.spool.standing import Counts
 from joulebook.v1 import report_pb2
+
+# A Report in its segment, by its number.
+Place = tuple[Segment, int]
 
 _log = logging.getLogger(__name__)
 
@@ -23,11 +27,18 @@ _DISK_AGAIN_US = 5_000_000
 class Shelf:
     """Adds Reports to the newest segment, in memory while the disk takes none. Not for two threads at once.
 
-    Segments in memory are always the last ones.
+    Segments in memory are always the last ones. A directory that cannot be used at the start is taken when it
+    can, with what an agent before left in it. Raises SpoolTakenError where another agent has it at the start.
     """
 
     def __init__(
-        self, directory: Path | None, boot: bytes, max_bytes: int, clock: Callable[[], int], files: Files
+        self,
+        directory: Path | None,
+        boot: bytes,
+        max_bytes: int,
+        clock: Callable[[], int],
+        files: Files,
+        counts: Counts,
     ) -> None:
         self.directory = directory
         self.segments: list[Segment] = []
@@ -36,16 +47,44 @@ class Shelf:
         # What is wrong with the disk, where something is.
         self.trouble = ""
         self.segment_bytes = min(_SEGMENT_BYTES, max_bytes // 8)
-        self.damaged_places = 0
+        self.counts = counts
         self.files = files
+        self._boot = boot
         self._clock = clock
         self._next_number = 1
         self._disk_again_us = 0
         self._reading: Segment | None = None
+        self._lock_fd = -1
+        # Where Reports on their way went when they were moved to another segment: (segment, number) each.
+        self.moved: dict[Place, Place] = {}
         if directory is not None:
-            self.segments, self._next_number, damages = places.recover(directory, boot, files)
-            self.damaged_places = damages.places
-            self.pending = sum(segment.pending for segment in self.segments)
+            try:
+                self._take()
+            except OSError as error:
+                # To measure and deliver is worth more than to keep.
+                self._disk_again_us = clock() + _DISK_AGAIN_US
+                self._note_trouble(error)
+
+    def _take(self) -> None:
+        """Take the directory, with what is in it. Raises OSError, or SpoolTakenError."""
+        assert self.directory is not None
+        fd = places.take(self.directory, self.files)
+        try:
+            found, self._next_number, damages = places.recover(self.directory, self._boot, self.files)
+        except OSError:
+            self.files.close(fd)
+            raise
+        self._lock_fd = fd
+        self.counts.damaged += damages.places
+        # What is in memory is newer.
+        self.segments[:0] = found
+        self.pending += sum(segment.pending for segment in found)
+
+    def _note_trouble(self, error: Exception) -> None:
+        said = f"{self.directory}: {getattr(error, 'strerror', None) or error}"
+        if not self.trouble:
+            _log.error("spool %s; reports are kept in memory until it can be written", said)
+        self.trouble = said
 
     def add(self, entry: Entry) -> tuple[Segment, int]:
         """Take a Report in; return where it is. Never fails: what the disk does not take stays in memory."""
@@ -71,7 +110,7 @@ class Shelf:
             full = active.body.size + size > self.segment_bytes and len(active.states)
             if not full and (active.pending or active.body.size < _SMALL_BYTES):
                 return active
-        if in_memory or self.directory is None:
+        if in_memory or self._lock_fd < 0:
             return self._begin(Segment(Memory()))
         try:
             return self._begin(Segment(self._new_file()))
@@ -94,34 +133,37 @@ class Shelf:
     def _fall_back(self, error: OSError) -> Segment:
         """Go on in memory."""
         self._disk_again_us = self._clock() + _DISK_AGAIN_US
-        if not self.trouble:
-            _log.error(
-                "spool %s: %s; reports are kept in memory until it can be written again",
-                self.directory,
-                error.strerror or error,
-            )
-        self.trouble = f"{self.directory}: {error.strerror or error}"
+        self._note_trouble(error)
         return self._begin(Segment(Memory()))
 
     def _return_to_disk(self) -> None:
         """Write what is in memory to a new segment, and go on there; or stay in memory."""
         memories = [segment for segment in self.segments if isinstance(segment.body, Memory)]
         file = None
+        moved: dict[Place, Place] = {}
         try:
+            if self._lock_fd < 0:
+                self._take()
             file = self._new_file()
             segment = Segment(file)
             for memory in memories:
                 for number in memory.unfinished():
                     if (entry := self.entry(memory, number)) is not None:
                         data = entry.report.SerializeToString()
-                        segment.add(entry, data, State(memory.states[number]))
-        except OSError as error:
+                        to = segment.add(entry, data, State(memory.states[number]))
+                        if number in memory.handed:
+                            moved[memory, number] = segment, to
+                        if number in memory.postponed:
+                            segment.postponed.add(to)
+        except (OSError, places.SpoolTakenError) as error:
             if file is not None:
                 file.remove()
-            self.trouble = f"{self.directory}: {error.strerror or error}"
+            self._note_trouble(error)
             self._disk_again_us = self._clock() + _DISK_AGAIN_US
             return
-        # What is on its way out of memory just now is sent once more from the disk: a repetition.
+        # Those on their way stay so: whoever handed them out looks for them in their new place.
+        segment.handed.update(number for _, number in moved.values())
+        self.moved |= moved
         for memory in memories:
             memory.gone = True
             self.segments.remove(memory)
@@ -199,3 +241,6 @@ class Shelf:
         """Give the descriptors back; the files stay."""
         for segment in self.segments:
             segment.body.close()
+        if self._lock_fd >= 0:
+            self.files.close(self._lock_fd)
+            self._lock_fd = -1

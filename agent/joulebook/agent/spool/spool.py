@@ -14,7 +14,6 @@ from pathlib import Path
 from joulebook.agent.clock import boot_us
 from joulebook.agent.outbox import Entry, Key
 from joulebook.agent.source import Finding
-from joulebook.agent.spool import directory as places
 from joulebook.agent.spool import standing
 from joulebook.agent.spool.body import Memory
 from joulebook.agent.spool.files import KERNEL, Files
@@ -32,18 +31,17 @@ _REFUSED_AGAIN_US = 300_000_000
 
 
 class Spool:
-    """An Outbox on disk; without a directory, in memory; trouble says why where one was meant to be.
+    """An Outbox on disk; without a directory, or until it can be used, in memory.
 
     Its lock is held for moments, never over a sync.
 
-    Raises SpoolTakenError where another agent has the directory, OSError where it cannot be used.
+    Raises SpoolTakenError where another agent has the directory.
     """
 
     def __init__(
         self,
         directory: Path | None,
         *,
-        trouble: str = "",
         boot: bytes = bytes(16),
         bounds: Bounds | None = None,
         fsync_us: int = 5_000_000,
@@ -52,11 +50,9 @@ class Spool:
         files: Files = KERNEL,
     ) -> None:
         bounds = bounds or Bounds()
-        self._lock_fd = -1 if directory is None else places.take(directory, files)
         self._lock = threading.Lock()
-        self._shelf = Shelf(directory, boot, bounds.max_bytes, clock, files)
-        self._shelf.trouble = trouble
-        self.counts = Counts(damaged=self._shelf.damaged_places)
+        self.counts = Counts()
+        self._shelf = Shelf(directory, boot, bounds.max_bytes, clock, files, self.counts)
         self.keeper = Keeper(self._shelf, self._lock, self.counts, boot, bounds, clock, self._say_changed)
         self._fsync_us = fsync_us
         self._memory_reports = memory_reports
@@ -83,6 +79,8 @@ class Spool:
         with self._lock:
             earlier, active = self._shelf.pending, self._shelf.active
             segment, number = self._shelf.add(entry)
+            if self._shelf.moved:
+                self._follow()
             self._fresh.append((segment, number, entry))
             if isinstance(segment.body, Memory):
                 self.counts.dropped += self._shelf.bound_memory(self._memory_reports)
@@ -92,6 +90,13 @@ class Spool:
         if due:
             self.keeper.wake()
         self._changed()
+
+    def _follow(self) -> None:
+        """Look for what is on its way where it was moved to."""
+        moved = self._shelf.moved
+        for key, place in self._handed.items():
+            self._handed[key] = moved.get(place, place)
+        moved.clear()
 
     def _say_changed(self) -> None:
         self._changed()
@@ -204,6 +209,3 @@ class Spool:
         self.keeper.stop()
         with self._lock:
             self._shelf.close()
-            if self._lock_fd >= 0:
-                self._shelf.files.close(self._lock_fd)
-                self._lock_fd = -1
