@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,11 +30,14 @@ from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.listen import GrpcServer, HttpServer, StartError
 from joulebook.collector.store.influxdb_address import is_influxdb
 from joulebook.collector.store.opened import open_store
-from joulebook.collector.store.protocol import StoreError
+from joulebook.collector.store.protocol import NoRoomError, Store, StoreError
 from joulebook.collector.store.victoriametrics.address import is_victoriametrics
 from joulebook.service.notify import Manager
 
 _log = logging.getLogger(__name__)
+
+# How soon a disk that was full is looked at again.
+_AGAIN_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +59,15 @@ async def serve(
     stop = stop or asyncio.Event()
     alerts = alerts or AlertsConfig()
     path = store_path(config)
-    store = open_store(
-        path,
-        credentials=config.store_credentials,
-        compress=config.store_compress,
-        facts=facts_path(config),
-    )
+    opened = await _opened(config, path, alerts_path(alerts, path), stop)
+    if opened is None:
+        return
+    store, kept = opened
     _log.info("store %s open", path)
     manager = Manager()
-    kept: AlertStore | None = None
     queries: QueryService | None = None
     try:
         stats = IngestStats()
-        kept = SqliteAlerts(alerts_path(alerts, path))
         sent = DeliveryStats()
         delivery = Delivery(alerts, sent)
         evaluation = Evaluation(store, kept, alerts, stats, wall_clock_us, changed=delivery.changed)
@@ -95,11 +95,43 @@ async def serve(
     finally:
         if queries is not None:
             queries.close()
-        if kept is not None:
-            kept.close()
+        kept.close()
         store.close()
         manager.close()
         _log.info("store closed")
+
+
+async def _opened(
+    config: CollectorConfig, path: str, alerts: str, stop: asyncio.Event
+) -> tuple[Store, AlertStore] | None:
+    """Open what is kept, again and again while the disk is full; None: it was to stop before."""
+    while not stop.is_set():
+        try:
+            return _open(config, path, alerts)
+        except NoRoomError as error:
+            _log.error("%s; make room: it is tried again every %d s", error, _AGAIN_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _AGAIN_S)
+    return None
+
+
+def _open(config: CollectorConfig, path: str, alerts: str) -> tuple[Store, AlertStore]:
+    store = open_store(
+        path,
+        credentials=config.store_credentials,
+        compress=config.store_compress,
+        facts=facts_path(config),
+    )
+    try:
+        return store, SqliteAlerts(alerts)
+    except AlertStoreError as error:
+        store.close()
+        if "disk is full" in str(error):
+            raise NoRoomError(str(error)) from error
+        raise
+    except BaseException:
+        store.close()
+        raise
 
 
 async def _run(

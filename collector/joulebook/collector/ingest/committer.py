@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import grpc
 
 from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ingest.refusal import RefusalError
 from joulebook.collector.ingest.sequence import Placement, Sequencer
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.ingest.values import refusals
@@ -68,7 +69,7 @@ class Committer:
         self._booked = booked
         self._clock_ns, self._wall_clock_ns = clock_ns, wall_clock_ns
         self._queue: asyncio.Queue[tuple[Decoded, Answer]] = asyncio.Queue(queue_reports)
-        self._sequencer = Sequencer(store.tails())
+        self._sequencer: Sequencer | None = Sequencer(store.tails())
         self._since_ns: int | None = None
         self._rest_s = 0.0
 
@@ -152,8 +153,19 @@ class Committer:
 
     def apply(self, reports: list[Decoded]) -> Placement:
         """Book and store a batch in one transaction. Raises StoreError with nothing done."""
-        refused = refusals(reports)
-        placement = self._sequencer.place(reports, self._store.spans, refused)
+        if self._sequencer is None:
+            self._sequencer = Sequencer(self._store.tails())
+        try:
+            return self._apply(self._sequencer, reports, refusals(reports))
+        except StoreError:
+            # It may be durable all the same: what is stored is asked for anew, or it would be booked twice.
+            self._sequencer = None
+            raise
+
+    def _apply(
+        self, sequencer: Sequencer, reports: list[Decoded], refused: dict[int, RefusalError]
+    ) -> Placement:
+        placement = sequencer.place(reports, self._store.spans, refused)
         new = [reports[i] for i in placement.new]
         if new:
             books = book([d.readings for d in new], self._policy)
@@ -168,7 +180,7 @@ class Committer:
             self._stats.booked_uj += int(books.active_uj.sum() + books.idle_uj.sum())
             self._stats.samples += sum(d.readings.values[:, 1:].size for d in new)
             self._booked(new, books)
-        self._sequencer.accept(placement)
+        sequencer.accept(placement)
         self._stats.reports += len(new)
         self._stats.duplicates += len(placement.duplicate)
         return placement

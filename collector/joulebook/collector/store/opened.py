@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.duckdb.lasting import LastingStore
 from joulebook.collector.store.influxdb_address import is_influxdb
 from joulebook.collector.store.protocol import Store, StoreError
 from joulebook.collector.store.victoriametrics.address import is_victoriametrics
@@ -27,7 +27,7 @@ def open_store(name: str, *, credentials: str = "", compress: bool = True, facts
             ) from error
     if name != ":memory:":
         Path(name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return DuckDBStore(name)
+    return LastingStore(name)
 
 
 def _server(name: str, credentials: str, compress: bool, facts: str) -> Store:

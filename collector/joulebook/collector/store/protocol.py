@@ -23,6 +23,10 @@ class StoreError(Exception):
     """The store could not do what was asked; nothing of it was done."""
 
 
+class NoRoomError(StoreError):
+    """There is no room on the disk; it may be tried again."""
+
+
 class BeyondRetentionError(Exception):
     """A Report is older than what the store keeps: it can never be stored."""
 

@@ -10,17 +10,28 @@ import duckdb
 
 from joulebook.collector.store.duckdb.migrations.migration import version_of
 from joulebook.collector.store.duckdb.migrations.steps import released
-from joulebook.collector.store.protocol import StoreError
+from joulebook.collector.store.protocol import NoRoomError, StoreError
 
 
 def connect(path: Path | str, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """Open a file, or memory for a path of ':memory:'. Raises StoreError."""
+    made_before = Path(path).exists()
     try:
         return duckdb.connect(str(path), read_only=read_only)
     except duckdb.Error as error:
+        if no_room(error):
+            if not made_before:
+                # What there was room for is no file that could be opened later.
+                Path(path).unlink(missing_ok=True)
+            raise NoRoomError(f"store {path}: no room on its disk ({str(error).splitlines()[0]})") from error
         raise StoreError(
             f"store {path}: cannot be opened ({error}); is another collector using it?"
         ) from error
+
+
+def no_room(error: Exception) -> bool:
+    """Say whether DuckDB failed for want of room on the disk; it tells by its message alone."""
+    return "No space left on device" in str(error)
 
 
 @contextmanager

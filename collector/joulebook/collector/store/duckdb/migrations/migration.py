@@ -15,7 +15,7 @@ import duckdb
 from joulebook.collector.backup.manifest import Manifest, described, write
 from joulebook.collector.store.duckdb.copy import copy_store
 from joulebook.collector.store.duckdb.migrations.steps import Step, released
-from joulebook.collector.store.protocol import StoreError
+from joulebook.collector.store.protocol import NoRoomError, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +81,8 @@ def prepare(
             shutil.rmtree(backup, ignore_errors=True)
         if not isinstance(error, (duckdb.Error, OSError, StoreError)):
             raise
+        if "No space left on device" in str(error):
+            raise NoRoomError(f"store {path}: no room on its disk for its tables ({error})") from error
         raise StoreError(
             f"store {path}: its tables of version {found} could not be brought to version "
             f"{ahead[-1].version} ({str(error).splitlines()[0]}); the file is as it was: "
@@ -157,7 +159,7 @@ def _measured_s(connection: duckdb.DuckDBPyConnection, path: Path) -> float:
 
 def _check_room(path: Path | str, planned: Plan) -> None:
     if planned.free_bytes < planned.needed_bytes:
-        raise StoreError(
+        raise NoRoomError(
             f"store {path}: its tables of version {planned.found} are to become version {planned.newest}, "
             f"which takes {planned.needed_bytes >> 20} MiB beside it, and {planned.free_bytes >> 20} MiB "
             "are free; make room, or move the store to a larger disk"
