@@ -28,7 +28,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     if os.getuid() != 0:
         pytest.skip("needs root, to mount a small disk")
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "joulebook-test", str(place)],
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "joulebook", str(place)],
         capture_output=True,
         check=False,
     )
@@ -56,8 +56,8 @@ def _fill(disk: Path, left: int) -> None:
 
 
 def test_the_collector_waits_for_room(disk: Path, tmp_path: Path) -> None:
-    """It begins on a full disk by saying so, takes Reports when there is room, refuses none for good while there
-    is none, and goes on by itself.
+    """It says so where it begins on a full disk, and takes Reports once there is room; where a disk fills later,
+    it refuses none for good, and goes on by itself.
     """
     collector = StoreProcess(disk / "books.duckdb", tmp_path / "log")
     sender = Sender(collector.grpc)
@@ -99,7 +99,7 @@ def test_a_checkpoint_without_room(disk: Path) -> None:
     node = SimulatedNode()
     node.begin([Load(f"slurm.{n}", cpu_us=1_000_000 // n) for n in range(1, 30)])
     _fill(disk, 1 << 20)
-    failures = []
+    failures: list[str] = []
     while not failures:
         for _ in range(10):
             node.tick()

@@ -123,7 +123,7 @@ def test_restore_to_a_time(path: Path, backup: Path, tmp_path: Path) -> None:
     late = history(SimulatedNode(name="n3"), step_us=3_000_000)
     everything = [*(d for own in reports_of(cluster()) for d in own), *late[:2], *late[3:]]
     ends = sorted({d.end_us + d.realtime_offset_us for d in everything})
-    for number, at_us in enumerate([ends[0] - 1, *ends]):
+    for number, at_us in enumerate([ends[0] - 1, *ends[::3], ends[-1]]):
         place = tmp_path / f"{number}.duckdb"
         done = restored(backup, place, "--at", rfc3339(at_us))
         assert done.exit_code == 0, done.output
