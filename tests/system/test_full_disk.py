@@ -56,7 +56,7 @@ def _fill(disk: Path, left: int) -> None:
 
 
 def test_the_collector_waits_for_room(disk: Path, tmp_path: Path) -> None:
-    """It says so where it begins on a full disk, and takes Reports once there is room; where a disk fills later,
+    """It says so where it begins on a full disk, and takes Reports once there is room; where one fills later,
     it refuses none for good, and goes on by itself.
     """
     collector = StoreProcess(disk / "books.duckdb", tmp_path / "log")
