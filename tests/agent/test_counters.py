@@ -59,6 +59,16 @@ def test_what_could_not_be_read_is_counted_and_lost_nothing() -> None:
     assert (counters.trouble.count, counters.trouble.reason) == (1, "empty")
 
 
+def test_a_first_reading_that_cannot_be_is_not_the_beginning() -> None:
+    """After a first reading that no counter has, or none at all, nothing comes at once."""
+    for first in ((-1, 0), (1 << 63, 0), None):
+        counters = Counters(Trouble("disks:sda"), _LIMITS)
+        assert (counters.miss("empty", 0) if first is None else counters.take(first, 0)) == (0, 0)
+        assert counters.take((5000, 50), S) == (0, 0)
+        assert counters.take((5100, 51), 2 * S) == (100, 1)
+        assert counters.trouble.count == 1
+
+
 def test_one_is_told_and_many_are_suspect() -> None:
     """A single dropped reading is told once; five within a minute make it suspect, until it is calm."""
     trouble = Trouble("disks:sda")

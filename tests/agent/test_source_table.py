@@ -13,12 +13,15 @@ _DOCS = Path(__file__).parents[2] / "docs/sources.md"
 
 
 def test_every_source_is_in_the_table() -> None:
-    """Each class in meters/ and usage/ that has a name, probe() and read() has facts under that name."""
+    """Each source in meters/ and usage/, and each that is asked beside the tick, has facts under its name."""
     found = set()
     for package in (meters, usage):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             for _, one in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-                is_source = all(hasattr(one, name) for name in ("name", "probe", "read", "close"))
+                is_source = any(
+                    all(hasattr(one, name) for name in names)
+                    for names in (("name", "probe", "read", "close"), ("name", "absent", "is_there", "ask"))
+                )
                 name = getattr(one, "name", None)
                 if is_source and one.__module__ == module.name and isinstance(name, str):
                     found.add(name)

@@ -8,6 +8,8 @@ S = 1_000_000
 # So many doubtful readings within a minute are more than one thing that began again.
 _MANY = 5
 _MINUTE_US = 60 * S
+# What the contract's numbers can carry, with room to grow.
+_MOST_RAW = 1 << 62
 
 
 class Trouble:
@@ -59,13 +61,23 @@ class Counters:
     they can have come from there, else at the candidate, and the step is not counted.
     """
 
-    __slots__ = ("_at_us", "_candidate", "_candidate_us", "_limits", "_raw", "trouble", "values")
+    __slots__ = (
+        "_at_us",
+        "_candidate",
+        "_candidate_us",
+        "_is_shown",
+        "_limits",
+        "_raw",
+        "trouble",
+        "values",
+    )
 
     def __init__(self, trouble: Trouble, limits_per_s: Sequence[int]) -> None:
         self.trouble = trouble
         self._limits = tuple(limits_per_s)
         self.values: tuple[int, ...] = (0,) * len(self._limits)
         self._raw: tuple[int, ...] | None = None
+        self._is_shown = False
         self._at_us = 0
         self._candidate: tuple[int, ...] | None = None
         self._candidate_us = 0
@@ -74,10 +86,11 @@ class Counters:
         """Take a reading, one number a limit; return values."""
         before = self._raw
         if before is None:
-            if min(raw) < 0:
-                self.trouble.add(f"negative: {min(raw)}", now_us)
-                return self.values
-            self.values = raw
+            if min(raw) < 0 or max(raw) > _MOST_RAW:
+                return self.miss(f"{min(raw)} to {max(raw)}: expected 0 to {_MOST_RAW}", now_us)
+            # Where something was shown already, what was counted before is not to come at once.
+            if not self._is_shown:
+                self.values = raw
         elif raw == before:
             self._at_us = now_us
             return self.values
@@ -94,6 +107,7 @@ class Counters:
 
     def miss(self, error: Exception | str, now_us: int) -> tuple[int, ...]:
         """Count a reading that could not be had; return values, which stand."""
+        self._is_shown = True
         self.trouble.add(str(error) or type(error).__name__, now_us)
         return self.values
 

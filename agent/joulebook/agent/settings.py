@@ -8,12 +8,16 @@ import msgspec
 
 from joulebook.agent.meters.gauges import GaugesConfig
 from joulebook.agent.meters.node_config import IpmiConfig, PduConfig, RedfishConfig
+from joulebook.agent.usage.ceph import CephConfig
+from joulebook.agent.usage.hdfs import HdfsConfig
 
 
 class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The sections of all sources, in the order of their names."""
 
+    ceph: CephConfig = msgspec.field(default_factory=CephConfig)
     gauges: GaugesConfig = msgspec.field(default_factory=GaugesConfig)
+    hdfs: HdfsConfig = msgspec.field(default_factory=HdfsConfig)
     ipmi: IpmiConfig = msgspec.field(default_factory=IpmiConfig)
     pdu: PduConfig = msgspec.field(default_factory=PduConfig)
     redfish: RedfishConfig = msgspec.field(default_factory=RedfishConfig)

@@ -3,12 +3,18 @@
 from joulebook.agent.meters import battery, hwmon, ipmi, model, nvml, pdu, pm_counters, rapl, redfish
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage import (
+    ceph,
+    cephfs,
     cpu,
     disks,
     frequency,
+    hdfs,
     hugepages,
+    infiniband,
+    lustre,
     memory,
     network,
+    nfs,
     numa,
     packages,
     pressure,
@@ -37,4 +43,10 @@ USAGE: tuple[SourceFacts, ...] = (
     pressure.FACTS,
     disks.FACTS,
     network.FACTS,
+    infiniband.FACTS,
+    nfs.FACTS,
+    lustre.FACTS,
+    cephfs.FACTS,
+    ceph.FACTS,
+    hdfs.FACTS,
 )

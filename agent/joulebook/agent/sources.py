@@ -14,12 +14,19 @@ from joulebook.agent.meters.pm_counters import PmCounters
 from joulebook.agent.meters.rapl import RaplMeter
 from joulebook.agent.settings import SourceSettings
 from joulebook.agent.source import Domain, Meter, Probe, Roots, Source
+from joulebook.agent.usage.beside import Asker, Beside
+from joulebook.agent.usage.ceph import CephDaemons
+from joulebook.agent.usage.cephfs import CephfsMounts
 from joulebook.agent.usage.cpu import CpuUsage
 from joulebook.agent.usage.disks import DiskUsage
 from joulebook.agent.usage.frequency import FrequencyUsage
+from joulebook.agent.usage.hdfs import HdfsDaemons
 from joulebook.agent.usage.hugepages import HugepagesUsage
+from joulebook.agent.usage.infiniband import InfinibandPorts
+from joulebook.agent.usage.lustre import Lustre
 from joulebook.agent.usage.memory import MemoryUsage
 from joulebook.agent.usage.network import NetworkUsage
+from joulebook.agent.usage.nfs import NfsMounts
 from joulebook.agent.usage.numa import NumaUsage
 from joulebook.agent.usage.packages import PackageUsage
 from joulebook.agent.usage.pressure import PressureUsage
@@ -69,6 +76,18 @@ class Sources:
         return probe
 
 
+def askers(roots: Roots, settings: SourceSettings) -> tuple[tuple[Asker, float, float], ...]:
+    """Return what is asked beside the tick, how often, and how long until it counts as hung, in seconds."""
+    return (
+        (InfinibandPorts(roots), 1, 5),
+        (NfsMounts(roots), 5, 5),
+        (Lustre(roots), 5, 5),
+        (CephfsMounts(roots), 5, 5),
+        (CephDaemons(settings.ceph), 10, 10 + settings.ceph.timeout_s),
+        (HdfsDaemons(settings.hdfs), 10, 10 + settings.hdfs.timeout_s),
+    )
+
+
 def probe_sources(
     roots: Roots, settings: SourceSettings | None = None, *, patience_s: float = 0.0
 ) -> Sources:
@@ -94,6 +113,16 @@ def probe_sources(
     )
     for usage in usages:
         sources.add(usage)
+    deadline_s = time.monotonic() + patience_s
+    for asker, period_s, timeout_s in askers(roots, settings):
+        sources.add(
+            Beside(
+                asker,
+                period_us=int(period_s * 1e6),
+                timeout_us=int(timeout_s * 1e6),
+                patience_s=max(0.0, deadline_s - time.monotonic()),
+            )
+        )
     nvml = NvmlMeter(roots)
     ways = node_ways(roots, settings.ipmi, settings.redfish, settings.pdu, patience_s)
     # The better ones first. Each offers all that it can measure, and the arbiter chooses; the model fills in

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Sequence
 
+from joulebook.agent.counters import Counters, Trouble
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Finding, Probe, Roots, Series
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import metrics_pb2
 
 # The line is at most "cpu" and ten numbers of 20 digits.
 _LINE_BYTES = 256
+# Ticks are counted when they end, and CPUs may come on line: 64 Ki CPUs are more than any machine has.
+_MOST_US = ((1 << 16) * 1_000_000,) * 4
 _SERIES = (
     Series(metrics_pb2.METRIC_NODE_CPU_BUSY),
     Series(metrics_pb2.METRIC_NODE_CPU_USER),
@@ -55,6 +58,9 @@ class CpuUsage:
         self._most_bytes = _LINE_BYTES
         # What was read last: the first line, or with keep() every CPU's.
         self.data = b""
+        self._trouble = Trouble(self.name)
+        self._counters = Counters(self._trouble, _MOST_US)
+        self._now_us = 0
         self.logical_cpus = 0
         self.busy_us = 0
         self.user_us = 0
@@ -77,24 +83,33 @@ class CpuUsage:
             return Probe(findings=(Finding(self.name, UNREADABLE, str(error), "mount procfs"),))
         return Probe(series=_SERIES, findings=(Finding(self.name, WORKING),))
 
+    @property
+    def is_working(self) -> bool:
+        """Say whether probe() found what can be read."""
+        return self._fd >= 0
+
     def keep(self, most_bytes: int) -> None:
         """Read so much of /proc/stat from now on, and keep it in data. The kernel makes the whole anyway."""
         self._most_bytes = max(_LINE_BYTES, most_bytes)
-        self.data = os.pread(self._fd, self._most_bytes, 0)
 
-    def read(self, now_us: int) -> Sequence[int]:  # noqa: ARG002  # the kernel's own counters need no clock
+    def read(self, now_us: int) -> Sequence[int]:
         """Return busy, user, system, iowait and steal time; what falls in the kernel stands still here."""
         self.data = os.pread(self._fd, self._most_bytes, 0)
         user, system, iowait, steal = parse_stat(self.data)
         tick_us = self._tick_us
-        user_us = max(self.user_us, user * tick_us)
-        system_us = max(self.system_us, system * tick_us)
-        self.user_us = user_us
-        self.system_us = system_us
-        self.busy_us = user_us + system_us
-        self.iowait_us = max(self.iowait_us, iowait * tick_us)
-        self.steal_us = max(self.steal_us, steal * tick_us)
-        return self.busy_us, user_us, system_us, self.iowait_us, self.steal_us
+        # The kernel says of these two that they may fall.
+        waits = max(self.iowait_us, iowait * tick_us), max(self.steal_us, steal * tick_us)
+        self._now_us = now_us
+        self.user_us, self.system_us, self.iowait_us, self.steal_us = self._counters.take(
+            (user * tick_us, system * tick_us, *waits), now_us
+        )
+        self.busy_us = self.user_us + self.system_us
+        return self.busy_us, self.user_us, self.system_us, self.iowait_us, self.steal_us
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what was dropped, where that is news."""
+        finding = self._trouble.finding(self._now_us)
+        return (finding,) if finding else ()
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -33,7 +33,7 @@ _METRICS = (
 )
 # A second of the fastest disk there is, many times over. Waits are counted when a request ends, which may
 # have waited for minutes, and a queue holds thousands. A discard may be of a whole disk.
-_MOST = (10**11, 10**11, 10**8, 10**8, 60 * S, 10**6 * S, 10**6 * S, 10**6 * S, 1 << 60, 10**8)
+_MOST = (10**11, 10**11, 10**8, 10**8, 60 * S, 10**6 * S, 10**6 * S, 10**6 * S, 10**15, 10**8)
 # The kernel prints its milliseconds as 32 bits.
 _WRAP_US = (1 << 32) * 1000
 _TIMES = (4, 5, 6, 7)

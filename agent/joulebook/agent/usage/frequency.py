@@ -78,10 +78,12 @@ class FrequencyUsage:
                 refused = f"{path}: {error.strerror}"
                 continue
             try:
-                packages[cpu.package].append(_Core(0, fd, parse_khz(os.pread(fd, 32, 0))))
+                khz = parse_khz(os.pread(fd, 32, 0))
             except (OSError, ValueError) as error:
                 os.close(fd)
                 refused = f"{path}: {error}"
+                continue
+            packages[cpu.package].append(_Core(0, fd, khz))
         numbers = sorted(packages)
         for place, number in enumerate(numbers):
             for core in packages[number]:

@@ -12,6 +12,7 @@ _SERIES = (
     Series(metrics_pb2.METRIC_NODE_MEMORY_CACHED),
     Series(metrics_pb2.METRIC_NODE_SWAP_USED),
 )
+_MOST_KIB = 1 << 50
 _HEAD = (b"MemTotal:", b"MemAvailable:", b"Buffers:", b"Cached:")
 
 
@@ -26,13 +27,20 @@ def parse_meminfo(data: bytes) -> tuple[int, int, int, int]:
     """Parse /proc/meminfo into KiB: total, used, cached with reclaimable slab, swap used."""
     # The first five lines are MemTotal, MemFree, MemAvailable, Buffers, Cached since Linux 3.14.
     head = data.split(None, 15)
-    if (head[0], head[6], head[9], head[12]) != _HEAD:
+    if len(head) < 16 or (head[0], head[6], head[9], head[12]) != _HEAD:
         raise ValueError(f"/proc/meminfo begins with {data[:120]!r}, expected MemTotal … Cached")
     total_kib = int(head[1])
     rest = head[15]
     cached_kib = int(head[10]) + int(head[13]) + _kib(rest, b"\nSReclaimable:")
     swap_kib = _kib(rest, b"\nSwapTotal:") - _kib(rest, b"\nSwapFree:")
-    return total_kib, total_kib - int(head[7]), cached_kib, swap_kib
+    used_kib = total_kib - int(head[7])
+    is_less_than_none = min(used_kib, cached_kib, swap_kib) < 0
+    if is_less_than_none or used_kib > total_kib or max(total_kib, cached_kib, swap_kib) > _MOST_KIB:
+        raise ValueError(
+            f"/proc/meminfo: {used_kib} KiB used and {cached_kib} cached of {total_kib}, {swap_kib} of swap:"
+            " not believable"
+        )
+    return total_kib, used_kib, cached_kib, swap_kib
 
 
 FACTS = SourceFacts(

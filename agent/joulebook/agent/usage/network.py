@@ -4,8 +4,9 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import ge
+from pathlib import Path
 
+from joulebook.agent.counters import Counters, Trouble
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Device, Finding, Probe, Roots, Series
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import metrics_pb2, report_pb2
@@ -24,18 +25,24 @@ _METRICS = (
 # The kernel gives a page of whole lines at a time.
 _CHUNK_BYTES = 8192
 
+_HEAD = b"Inter-|"
+# Several times what the fastest port carries in a second.
+_MOST = (4 * 10**11, 4 * 10**11, 10**10, 10**10)
+# linux/if_arp.h
+_ARPHRD_INFINIBAND = 32
+
 Counts = tuple[int, int, int, int]
 
 
 @dataclass(slots=True)
 class Interface:
-    """One interface; last holds bytes received and sent, packets received and sent, of the last read."""
+    """One interface; its counters are bytes received and sent, packets received and sent."""
 
     name: str
     # As the kernel prints it ("%6s:"), with the line end before it, so that eth0 never matches in veth0.
     label: bytes
-    raw: Counts = (0, 0, 0, 0)
-    last: Counts = (0, 0, 0, 0)
+    trouble: Trouble
+    counters: Counters
 
 
 def interface_names(data: bytes) -> list[str]:
@@ -76,6 +83,21 @@ FACTS = SourceFacts(
 )
 
 
+def _is_in_port(path: Path) -> bool:
+    """Say whether an interface is IP over InfiniBand whose port is read: the port counts its bytes too."""
+    try:
+        if int((path / "type").read_bytes()) != _ARPHRD_INFINIBAND:
+            return False
+    except (OSError, ValueError):
+        return False
+    return any(path.glob("device/infiniband/*/ports/*/counters/port_rcv_data"))
+
+
+def _interface(source: str, name: str) -> Interface:
+    trouble = Trouble(source)
+    return Interface(name, b"\n" + name.encode().rjust(6) + b":", trouble, Counters(trouble, _MOST))
+
+
 class NetworkUsage:
     """Read every physical interface's counters. One that is removed keeps its last values."""
 
@@ -86,6 +108,7 @@ class NetworkUsage:
         self._class = roots.sysfs / "class/net"
         self._fd = -1
         self._interfaces: list[Interface] = []
+        self._now_us = 0
 
     def probe(self) -> Probe:
         """Open /proc/net/dev and choose the interfaces."""
@@ -100,34 +123,45 @@ class NetworkUsage:
             self.close()
             return Probe(findings=(Finding(self.name, UNREADABLE, str(error), "mount procfs"),))
         chosen = physical(names, [(self._class / name / "device").exists() for name in names])
+        chosen = [name for name in chosen if not _is_in_port(self._class / name)]
         if not chosen:
             self.close()
             return Probe(findings=(Finding(self.name, ABSENT, "no physical interface"),))
-        self._interfaces = [
-            known.get(name) or Interface(name, b"\n" + name.encode().rjust(6) + b":") for name in chosen
-        ]
+        self._interfaces = [known.get(name) or _interface(f"{self.name}:{name}", name) for name in chosen]
         return Probe(
             series=tuple(Series(metric, device=name) for name in chosen for metric in _METRICS),
             devices=tuple(Device(name, report_pb2.DEVICE_KIND_NETWORK) for name in chosen),
             findings=(Finding(self.name, WORKING),),
         )
 
-    def read(self, now_us: int) -> Sequence[int]:  # noqa: ARG002  # the kernel's own counters need no clock
+    def read(self, now_us: int) -> Sequence[int]:
         """Return bytes received and sent, packets received and sent, of each interface."""
+        self._now_us = now_us
         data = os.pread(self._fd, _CHUNK_BYTES, 0)
+        if not data.startswith(_HEAD):
+            raise ValueError(f"/proc/net/dev begins with {data[:40]!r}, expected {_HEAD!r}")
         is_whole = False
         values: list[int] = []
         for interface in self._interfaces:
-            counts = parse_interface(data, interface.label)
-            if counts is None and not is_whole:
-                # The kernel gives a page at a time: the interface is further on, or gone.
-                data = self._whole(data)
-                is_whole = True
+            try:
                 counts = parse_interface(data, interface.label)
+                if counts is None and not is_whole:
+                    # The kernel gives a page at a time: the interface is further on, or gone.
+                    data = self._whole(data)
+                    is_whole = True
+                    counts = parse_interface(data, interface.label)
+            except (ValueError, IndexError) as error:
+                interface.counters.miss(error, now_us)
+                counts = None
             if counts is not None:
-                _advance(interface, counts)
-            values += interface.last
+                interface.counters.take(counts, now_us)
+            values += interface.counters.values
         return values
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what was dropped, where that is news."""
+        now_us = self._now_us
+        return tuple(f for i in self._interfaces if (f := i.trouble.finding(now_us)) is not None)
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -139,18 +173,3 @@ class NetworkUsage:
         while chunk := os.pread(self._fd, _CHUNK_BYTES, len(data)):
             data += chunk
         return data
-
-
-def _advance(interface: Interface, counts: Counts) -> None:
-    """Book what was counted since the last read; where one counter fell, all began again at 0."""
-    raw = interface.raw
-    is_growing = all(map(ge, counts, raw))
-    if is_growing and interface.last == raw:
-        interface.raw = interface.last = counts
-        return
-    before = raw if is_growing else (0, 0, 0, 0)
-    received, sent, packets_received, packets_sent = (
-        last + count - seen for last, count, seen in zip(interface.last, counts, before, strict=True)
-    )
-    interface.last = (received, sent, packets_received, packets_sent)
-    interface.raw = counts

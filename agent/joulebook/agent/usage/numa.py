@@ -16,6 +16,7 @@ from joulebook.v1 import metrics_pb2
 _TURNS = 5
 # 4 KiB pages of a TB a second, many times what a node's memory can be handed out at.
 _MOST_PAGES = 1 << 28
+_MOST_KIB = 1 << 42
 _METRICS = (
     metrics_pb2.METRIC_DEVICE_NUMA_USED,
     metrics_pb2.METRIC_DEVICE_NUMA_FILE,
@@ -27,7 +28,7 @@ _METRICS = (
 def parse_meminfo(data: bytes) -> tuple[int, int]:
     """Parse a node's meminfo ("Node 0 MemUsed: 1 kB") into bytes used and bytes of files' pages."""
     total, used, pages = (_kib(data, key) for key in (b" MemTotal:", b" MemUsed:", b" FilePages:"))
-    if not (0 <= used <= total and 0 <= pages <= total):
+    if not (0 <= used <= total <= _MOST_KIB and 0 <= pages <= total):
         raise ValueError(f"{used} KiB used, {pages} of files: expected at most MemTotal, {total}")
     return used << 10, pages << 10
 

@@ -86,9 +86,9 @@ class PackageUsage:
 
     def probe(self) -> Probe:
         """Find packages and NUMA nodes. The source `cpu` was probed before."""
-        cpus = read_cpus(self._roots) if self._cpu.logical_cpus else []
+        cpus = read_cpus(self._roots) if self._cpu.is_working else []
         if not cpus:
-            return Probe(findings=(Finding(self.name, ABSENT, "no CPUs in sysfs"),))
+            return Probe(findings=(Finding(self.name, ABSENT, "no CPUs in sysfs, or no CPU time"),))
         cells: dict[tuple[int, int], list[Cpu]] = defaultdict(list)
         for cpu in cpus:
             cells[cpu.package, cpu.numa].append(cpu)

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Sequence
 
+from joulebook.agent.counters import Counters, Trouble
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Finding, Probe, Roots, Series
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.v1 import metrics_pb2
@@ -12,6 +13,8 @@ FIX_PSI = "boot with psi=1 on the kernel command line"
 
 _OFF = "the kernel keeps no pressure stall information"
 _FILES = ("cpu", "memory", "io")
+# All of the time; the kernel adds up every two seconds, or when it is read.
+_MOST_US = (3_000_000,) * 5
 _SERIES = (
     Series(metrics_pb2.METRIC_NODE_PRESSURE_CPU_SOME),
     Series(metrics_pb2.METRIC_NODE_PRESSURE_MEMORY_SOME),
@@ -53,6 +56,9 @@ class PressureUsage:
     def __init__(self, roots: Roots) -> None:
         self._directory = roots.procfs / "pressure"
         self._fds: list[int] = []
+        self._trouble = Trouble(self.name)
+        self._counters = Counters(self._trouble, _MOST_US)
+        self._now_us = 0
 
     def probe(self) -> Probe:
         """Open the files of /proc/pressure."""
@@ -71,18 +77,27 @@ class PressureUsage:
             return Probe(findings=(Finding(self.name, UNREADABLE, str(error), "mount procfs"),))
         return Probe(series=_SERIES, findings=(Finding(self.name, WORKING),))
 
-    def read(self, now_us: int) -> Sequence[int]:  # noqa: ARG002  # the kernel's own counters need no clock
+    def read(self, now_us: int) -> Sequence[int]:
         """Return the stall totals of CPU (some), memory (some, full) and IO (some, full)."""
         cpu, memory, io = self._fds
         memory_data = os.pread(memory, 256, 0)
         io_data = os.pread(io, 256, 0)
-        return (
-            parse_some(os.pread(cpu, 256, 0)),
-            parse_some(memory_data),
-            parse_full(memory_data),
-            parse_some(io_data),
-            parse_full(io_data),
+        self._now_us = now_us
+        return self._counters.take(
+            (
+                parse_some(os.pread(cpu, 256, 0)),
+                parse_some(memory_data),
+                parse_full(memory_data),
+                parse_some(io_data),
+                parse_full(io_data),
+            ),
+            now_us,
         )
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what was dropped, where that is news."""
+        finding = self._trouble.finding(self._now_us)
+        return (finding,) if finding else ()
 
     def close(self) -> None:
         """Give the descriptors back."""
