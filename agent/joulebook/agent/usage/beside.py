@@ -92,8 +92,8 @@ class _Part:
 class Beside:
     """A source that takes the newest answer of its asker; devices come and go with the answers.
 
-    A stale answer is not repeated: its devices leave until there is a fresh one. The start waits patience_s for
-    the first answer, so that a single reading (`agent --once`) has it.
+    A stale answer is not repeated: its devices leave until there is a fresh one. The start waits patience_s
+    for the first answer, so that a single reading (`agent --once`) has it.
     """
 
     def __init__(
