@@ -39,6 +39,11 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     policy: Policy = Policy.RESERVED
     # How long Reports are gathered for one transaction at least; up to a second where transactions are slow.
     commit_interval_s: float = 0.1
+    # For the embedded store: how many days raw readings, series by minute and series by hour are kept; 0: for
+    # ever. Books and jobs are always kept.
+    retention_raw_days: float = 0.0
+    retention_minutes_days: float = 0.0
+    retention_hours_days: float = 0.0
     # Reports that end later than this are refused: the node's clock is wrong.
     max_future_s: float = 300.0
 
@@ -60,6 +65,10 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             if (path := getattr(self, name)) and not Path(path).is_file():
                 wrong.append(f"collector.{name} = {path!r}: no such file")
         wrong += self._store_errors()
+        for name in ("retention_raw_days", "retention_minutes_days", "retention_hours_days"):
+            days = getattr(self, name)
+            if days and not 1 <= days <= 36_500:
+                wrong.append(f"collector.{name} = {days}: expected 1 to 36500, or 0 for ever")
         if not 0 <= self.commit_interval_s <= 60:
             wrong.append(f"collector.commit_interval_s = {self.commit_interval_s}: expected 0 to 60")
         if not 0 < self.max_future_s <= 86_400:

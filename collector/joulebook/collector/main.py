@@ -24,10 +24,13 @@ from joulebook.collector.api.service import QueryService
 from joulebook.collector.backup.files import beside
 from joulebook.collector.backup.take import take
 from joulebook.collector.config import CollectorConfig
+from joulebook.collector.housekeeping import Housekeeping
 from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.service import IngestService
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.listen import GrpcServer, HttpServer, StartError
+from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.duckdb.keeper import Keeper, Retention
 from joulebook.collector.store.influxdb_address import is_influxdb
 from joulebook.collector.store.opened import open_store
 from joulebook.collector.store.protocol import NoRoomError, Store, StoreError
@@ -89,7 +92,10 @@ async def serve(
         try:
             grpc = GrpcServer(ingest, queries, config)
             addresses = Addresses(http.address, grpc.address)
-            await _run(committer, evaluation, delivery, stats, http, grpc, addresses, manager, ready, stop)
+            keeping = _housekeeping(store, config)
+            await _run(
+                committer, evaluation, delivery, keeping, stats, http, grpc, addresses, manager, ready, stop
+            )
         finally:
             http.close()
     finally:
@@ -138,6 +144,7 @@ async def _run(
     committer: Committer,
     evaluation: Evaluation,
     delivery: Delivery,
+    keeping: Housekeeping | None,
     stats: IngestStats,
     http: HttpServer,
     grpc: GrpcServer,
@@ -151,6 +158,7 @@ async def _run(
             commits = tasks.create_task(committer.run())
             judging = tasks.create_task(evaluation.run())
             sending = tasks.create_task(delivery.run(evaluation, page_url=http.url))
+            house = tasks.create_task(keeping.run()) if keeping is not None else None
             await grpc.start()
             pages = tasks.create_task(http.serve())
             await http.started()
@@ -172,8 +180,18 @@ async def _run(
             await asyncio.wait([commits])
             judging.cancel()
             sending.cancel()
+            if house is not None:
+                house.cancel()
     finally:
         await grpc.stop(grace_s=0)
+
+
+def _housekeeping(store: Store, config: CollectorConfig) -> Housekeeping | None:
+    """Return who keeps house in a store of ours; servers do so themselves."""
+    if not isinstance(store, DuckDBStore):
+        return None
+    kept = Retention(config.retention_raw_days, config.retention_minutes_days, config.retention_hours_days)
+    return Housekeeping(Keeper(store, kept), wall_clock_us)
 
 
 async def _give_signs(

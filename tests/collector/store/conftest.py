@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.duckdb.keeper import Keeper
 from joulebook.collector.store.opened import open_store
 from joulebook.collector.store.protocol import Store
 from joulebook.collector.store.victoriametrics.store import VictoriaStore
@@ -16,10 +18,11 @@ from tests.collector.store.histories import reports_of
 from tests.servers.influxdb import RunningInflux, influxdb
 from tests.servers.victoriametrics import RunningVictoria, victoria_metrics
 from tests.simulated.cluster import Cluster, cluster
-from tests.simulated.delivery import deliver
+from tests.simulated.delivery import NOW_US, deliver
 
-# Of VictoriaMetrics twice: right after a commit, and when nothing is kept beside it any more.
-KINDS = ["duckdb", "influxdb", "victoriametrics", "victoriametrics settled"]
+# Of DuckDB twice: right after a commit, and when all that is settled was moved into blocks. Of
+# VictoriaMetrics twice: right after a commit, and when nothing is kept beside it any more.
+KINDS = ["duckdb", "duckdb tended", "influxdb", "victoriametrics", "victoriametrics settled"]
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +46,12 @@ def settle(store: VictoriaStore, server: RunningVictoria) -> None:
     for later_s in (1e6, 2e6):
         store._keeping.look(time.monotonic() + later_s)
     assert store._facts.kept_marks() == []
+
+
+def tend(store: DuckDBStore) -> None:
+    """Have the time come at which everything is settled, and moved but for the newest Report of each boot."""
+    for _ in Keeper(store).steps(NOW_US):
+        pass
 
 
 @dataclass(slots=True)
@@ -76,6 +85,8 @@ class Kind:
     def delivered(self) -> None:
         """Let the time pass that a store needs."""
         for store in self._open:
+            if self.name.endswith("tended") and isinstance(store, DuckDBStore):
+                tend(store)
             if self.name.endswith("settled") and isinstance(store, VictoriaStore):
                 settle(store, self.request.getfixturevalue("victoria"))
 

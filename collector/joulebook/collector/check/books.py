@@ -8,6 +8,7 @@ from joulebook.collector.check.residuals import residuals
 from joulebook.collector.config import CollectorConfig
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.duckdb.file import read_only
+from joulebook.collector.store.duckdb.files import Files
 from joulebook.collector.store.duckdb.reads import Reads
 from joulebook.collector.store.duckdb.rows import wrong_rows
 from joulebook.collector.store.influxdb_address import is_influxdb
@@ -20,7 +21,7 @@ def checked(config: CollectorConfig, place: str, facts: str, *, replay: bool) ->
     """Return all that is wrong with a store. Raises StoreError."""
     if not (is_influxdb(place) or is_victoriametrics(place)):
         with read_only(place) as connection:
-            return embedded(Reads(connection), config.policy if replay else None)
+            return embedded(Reads(connection, Files(place)), config.policy if replay else None)
     if replay:
         raise StoreError(f"store {place}: --replay is for embedded stores; a server keeps no whole Reports")
     store = open_store(place, credentials=config.store_credentials, facts=facts)

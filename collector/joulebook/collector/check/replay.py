@@ -52,7 +52,7 @@ def _rows(view: Reads, reports: Sequence[StoredReport], books: Books) -> Iterato
     if not reports:
         return
     numbers = np.array([r.interval_id for r in reports])
-    had = stored.rows(view, int(numbers[0]), int(numbers[-1]))
+    had = stored.rows(view, int(numbers.min()), int(numbers.max()))
     amounts = np.column_stack(
         [books.active_uj, books.idle_uj, books.modelled_uj, books.systematic_uj, books.variance_uj2]
     )

@@ -17,7 +17,7 @@ from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.ingest.values import refusals
 from joulebook.collector.ledger.book import Books, book
 from joulebook.collector.ledger.policy import Policy
-from joulebook.collector.store.protocol import Commit, Store, StoreError
+from joulebook.collector.store.protocol import BeyondRetentionError, Commit, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,10 @@ class Outcome:
     code: grpc.StatusCode
     message: str = ""
     duplicate: bool = False
+
+
+def _too_old(error: BeyondRetentionError) -> RefusalError:
+    return RefusalError(grpc.StatusCode.FAILED_PRECONDITION, str(error))
 
 
 Answer = Callable[[Outcome], None]
@@ -169,7 +173,14 @@ class Committer:
         new = [reports[i] for i in placement.new]
         if new:
             books = book([d.readings for d in new], self._policy)
-            self._store.commit(Commit(new, books, placement.gaps, placement.filled))
+            try:
+                self._store.commit(Commit(new, books, placement.gaps, placement.filled))
+            except BeyondRetentionError as error:
+                if not (places := error.places or range(len(new) == 1)):
+                    raise
+                # They must not take the others with them.
+                old = {placement.new[i] for i in places}
+                return self._apply(sequencer, reports, refused | dict.fromkeys(old, _too_old(error)))
             residual_uj = int(abs(books.residual_uj).sum())
             if residual_uj:
                 off = [new[i].node for i in books.residual_uj.nonzero()[0].tolist()]

@@ -7,9 +7,11 @@ new, a repetition or in conflict with another is decided by the set of Reports, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+
+import grpc
 
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.refusal import RefusalError
@@ -26,6 +28,8 @@ class Span:
     end: Edge
     # Wall clock of the start, for a gap that ends there.
     start_unix_us: int
+    # Any number of Reports that meet, whose readings are forgotten: both ends say when, and nothing else.
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Placement:
     filled: list[tuple[str, bytes, int]] = field(default_factory=list)
     tails: dict[Key, Span] = field(default_factory=dict)
     # Why others are refused, by their places.
-    refused: Mapping[int, RefusalError] = field(default_factory=dict)
+    refused: dict[int, RefusalError] = field(default_factory=dict)
 
 
 # Stored spans of one node and boot that touch [start_us, end_us] and the nearest on either side, in order.
@@ -69,6 +73,32 @@ def span_of(decoded: Decoded) -> Span:
     )
 
 
+def _gaps_beside(key: Key, spans: Sequence[Span], fresh: set[int]) -> Iterator[PlacedGap]:
+    """Give the gaps that Reports which are new make with their neighbours."""
+    for before, after in pairwise(spans):
+        if id(before) in fresh or id(after) in fresh:
+            gap = gap_between(before.end, after.start)
+            if gap is not None:
+                yield PlacedGap(*key, gap, after.start_unix_us)
+
+
+def _repeats(decoded: Decoded, span: Span) -> bool:
+    if span.forgotten:
+        return span.start.at_us <= decoded.start_us and decoded.end_us <= span.end.at_us
+    return span.start.at_us == decoded.start_us
+
+
+def _beside_forgotten(decoded: Decoded, spans: Sequence[Span]) -> bool:
+    """Say whether the readings on either side are forgotten, so that no gap could be told."""
+    before = [s for s in spans if s.end.at_us <= decoded.start_us]
+    after = [s for s in spans if s.start.at_us >= decoded.end_us]
+    nearest = (
+        max(before, key=lambda s: s.end.at_us, default=None),
+        min(after, key=lambda s: s.start.at_us, default=None),
+    )
+    return any(span is not None and span.forgotten for span in nearest)
+
+
 _NONE: Mapping[bytes, Span] = {}
 
 
@@ -84,7 +114,7 @@ class Sequencer:
         self, batch: Sequence[Decoded], lookup: Lookup, refused: Mapping[int, RefusalError]
     ) -> Placement:
         """Place a batch but for those that are refused; nothing is remembered until accept()."""
-        placement = Placement(refused=refused)
+        placement = Placement(refused=dict(refused))
         by_key: dict[Key, list[int]] = defaultdict(list)
         for i, decoded in enumerate(batch):
             if i not in refused:
@@ -107,27 +137,28 @@ class Sequencer:
         else:
             stored = list(lookup(*key, members[0][1].start_us, max(d.end_us for _, d in members)))
         spans = list(stored)
+        forgetful = any(span.forgotten for span in stored)
         fresh: set[int] = set()
         for i, decoded in members:
             clash = [s for s in spans if s.start.at_us < decoded.end_us and s.end.at_us > decoded.start_us]
-            if not clash:
+            if not clash and forgetful and _beside_forgotten(decoded, spans):
+                placement.refused[i] = RefusalError(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    f"sequence {decoded.start_us}: beside Reports whose readings the store no longer keeps",
+                )
+            elif not clash:
                 span = span_of(decoded)
                 spans.append(span)
                 fresh.add(id(span))
                 placement.new.append(i)
-            elif any(s.start.at_us == decoded.start_us for s in clash):
+            elif any(_repeats(decoded, s) for s in clash):
                 placement.duplicate.append(i)
             else:
                 placement.conflict.append(i)
         if not fresh:
             return
         spans.sort(key=lambda s: s.start.at_us)
-        for before, after in pairwise(spans):
-            if id(before) not in fresh and id(after) not in fresh:
-                continue
-            gap = gap_between(before.end, after.start)
-            if gap is not None:
-                placement.gaps.append(PlacedGap(*key, gap, after.start_unix_us))
+        placement.gaps += _gaps_beside(key, spans, fresh)
         placement.filled += [
             (*key, old.end.at_us)
             for old, now in pairwise(spans)

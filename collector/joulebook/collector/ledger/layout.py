@@ -130,6 +130,11 @@ class NodeLayout:
         self.memory_bytes = message.host.memory_bytes
 
     @property
+    def metrics(self) -> Ints:
+        """Return the number of each row's metric."""
+        return self._metric
+
+    @property
     def message(self) -> report_pb2.Layout:
         """Return the Layout itself."""
         return report_pb2.Layout.FromString(self.serialized)

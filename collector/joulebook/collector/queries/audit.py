@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-import numpy as np
-import numpy.typing as npt
-
-from joulebook.collector.ledger.domains import root_energy_uj
 from joulebook.collector.ledger.gaps import Edge, gap_between
-from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.ledger.measured import drawn_uj
 from joulebook.collector.store.protocol import Range, RawEnergy, Store
-
-Ints = npt.NDArray[np.int64]
 
 
 def measured_uj(readings: Iterable[RawEnergy], gaps: Iterable[tuple[Edge, Edge]]) -> dict[str, int]:
     """Return each node's energy of Reports and of gaps between them. The ledger's rows have no part in it."""
     measured: dict[str, int] = defaultdict(int)
     for raw in readings:
-        measured[raw.layout.node] += _drawn_uj(raw.layout, raw.energy_uj)
+        measured[raw.layout.node] += int(drawn_uj(raw.layout, raw.energy_uj).sum())
     for before, after in gaps:
         if (gap := gap_between(before, after)) is not None:
             measured[after.layout.node] += int(gap.by_class_uj.sum())
@@ -36,13 +30,3 @@ def residuals_uj(store: Store, selected: Range) -> dict[str, int]:
     for row in rows:
         residual[row.node] = residual.get(row.node, 0) - sum(row.active_uj) - sum(row.idle_uj)
     return {node: uj for node, uj in residual.items() if uj}
-
-
-def _drawn_uj(layout: NodeLayout, energy_uj: Ints) -> int:
-    """Return what a node drew; energy_uj is (reports, domains, ticks)."""
-    booked = energy_uj[:, layout.domain_booked]
-    if not layout.has_containers:
-        return int(booked.sum())
-    names = [n for n, b in zip(layout.domain_names, layout.domain_booked, strict=True) if b]
-    # The tree is settled in every tick apart: (domains, reports × ticks).
-    return int(root_energy_uj(booked.transpose(1, 0, 2).reshape(len(names), -1), names).sum())

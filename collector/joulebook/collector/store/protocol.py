@@ -28,7 +28,14 @@ class NoRoomError(StoreError):
 
 
 class BeyondRetentionError(Exception):
-    """A Report is older than what the store keeps: it can never be stored."""
+    """Reports are older than what the store keeps, and can never be stored; nothing of the commit was done.
+
+    places: which of the commit's Reports, where it had others too.
+    """
+
+    def __init__(self, message: str, places: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.places = places
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store.duckdb.files import Files
 from joulebook.collector.store.protocol import Range
 from joulebook.v1 import report_pb2
 
@@ -17,8 +18,10 @@ from joulebook.v1 import report_pb2
 class Connected:
     """A store's connection. Every call has a cursor of its own, so calls may overlap."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, files: Files | None = None) -> None:
         self._connection = connection
+        # Where blocks are; a store in memory has none.
+        self.files = files
         self._layouts: dict[int, NodeLayout] = {}
 
     @contextmanager
@@ -28,6 +31,15 @@ class Connected:
             yield cursor
         finally:
             cursor.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Keep files where they are while several questions are asked."""
+        if self.files is None:
+            yield
+        else:
+            with self.files.reading():
+                yield
 
     def close(self) -> None:
         """Let go of the store."""
@@ -49,7 +61,7 @@ class Connected:
             ((hash_, serialized),) = self._rows(
                 "SELECT hash, serialized FROM layouts WHERE layout_id = ?", [layout_id]
             )
-            if len(self._layouts) > 2_000:
+            if len(self._layouts) > 20_000:
                 self._layouts.clear()
             found = NodeLayout(hash_, report_pb2.Layout.FromString(serialized))
             self._layouts[layout_id] = found

@@ -1,4 +1,4 @@
-"""Readings as they came, from the embedded store."""
+"""Readings as they came, wherever they are kept."""
 
 from __future__ import annotations
 
@@ -7,83 +7,45 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from google.protobuf.message import DecodeError
 
-from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.gaps import Edge
-from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
-from joulebook.collector.store.duckdb.connected import Connected
-from joulebook.collector.store.duckdb.packed import Packed, strip, unpack
+from joulebook.collector.ledger.layout import SeriesKey
+from joulebook.collector.store.duckdb.packed import Packed, strip
+from joulebook.collector.store.duckdb.spans import ENERGY, SpanReads, energy_of
 from joulebook.collector.store.protocol import Points, Range, RawEnergy
+from joulebook.v1.catalogue import catalogue
 
 Ints = npt.NDArray[np.int64]
 # Of one series: the end of the Report that each tick belongs to, the tick's end, its length, its value.
 Ticks = tuple[Ints, Ints, Ints, Ints]
+Found = dict[tuple[str, SeriesKey], list[Ticks]]
 
 
-class RawReads(Connected):
+class RawReads(SpanReads):
     """What is read off Reports themselves."""
-
-    def tails(self) -> dict[tuple[str, bytes], Span]:
-        """Return the last Report's span of every boot of every node."""
-        last = self._rows(
-            "SELECT arg_max(interval_id, end_us) FROM intervals WHERE NOT is_gap GROUP BY boot_id"
-        )
-        return dict(self._spans([row[0] for row in last]))
-
-    def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
-        """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
-        found = self._rows(
-            """
-            WITH mine AS (
-                SELECT interval_id, start_us, end_us FROM intervals WHERE NOT is_gap AND boot_id = (
-                    SELECT boot_id FROM boots JOIN nodes USING (node_id) WHERE node = $1 AND boot = $2))
-            SELECT interval_id FROM mine WHERE end_us >= $3 AND start_us <= $4
-            UNION SELECT arg_max(interval_id, end_us) FROM mine WHERE end_us < $3
-            UNION SELECT arg_min(interval_id, start_us) FROM mine WHERE start_us > $4
-            """,
-            [node, boot, start_us, end_us],
-        )
-        return [span for _, span in self._spans([row[0] for row in found if row[0] is not None])]
-
-    def _spans(self, intervals: list[int]) -> list[tuple[tuple[str, bytes], Span]]:
-        """Return the spans of Reports, in order of their starts."""
-        rows = self._rows(
-            """
-            SELECT node, boot, layout_id, start_us, end_us, end_unix_us, report
-            FROM intervals JOIN nodes USING (node_id)
-            JOIN boots USING (boot_id) WHERE list_contains($1, interval_id) ORDER BY start_us
-            """,
-            [intervals],
-        )
-        result = []
-        for node, boot, layout_id, start_us, end_us, end_unix_us, report in rows:
-            layout = self._layout(layout_id)
-            energy = _energy_of(layout, report)
-            first = energy[:, 0]
-            start = Edge(layout, start_us, first)
-            end = Edge(layout, end_us, first + energy[:, 1:].sum(axis=1))
-            result.append(((node, bytes(boot)), Span(start, end, end_unix_us - (end_us - start_us))))
-        return result
 
     def raw_energy(self, selected: Range) -> list[RawEnergy]:
         """Return raw readings of energy, for the check of the books."""
         groups: dict[tuple[int, int], list[Ints]] = defaultdict(list)
-        for layout_id, reports in self._reports(selected):
-            layout = self._layout(layout_id)
-            for _, _, report in reports:
-                energy = _energy_of(layout, report)[:, 1:]
-                groups[layout_id, energy.shape[1]].append(energy)
+        with self._reading():
+            for layout_id, reports in self._reports(selected):
+                layout = self._layout(layout_id)
+                for _, _, report in reports:
+                    energy = energy_of(layout, report)[:, 1:]
+                    groups[layout_id, energy.shape[1]].append(energy)
+            for own in self._strips(self._blocks(selected), self._owners(selected), ENERGY):
+                rows, has = self._energy_rows(self._layout(own.layout_id), own)
+                ends = np.cumsum(own.beside.ticks).tolist()
+                for i in np.flatnonzero(_inside(own.end_unix_us, selected)).tolist():
+                    length = int(own.beside.ticks[i])
+                    energy = np.zeros((len(has), length), dtype=np.int64)
+                    energy[has] = own.beside.change[rows, ends[i] - length : ends[i]]
+                    groups[own.layout_id, length].append(energy)
         return [RawEnergy(self._layout(number), np.stack(own)) for (number, _), own in groups.items()]
 
-    def _reports(
-        self, selected: Range, layouts: Sequence[int] | None = None
-    ) -> list[tuple[int, list[Packed]]]:
-        """Return the Reports that ended in a range by their layouts, of some layouts where they are given."""
+    def _reports(self, selected: Range) -> list[tuple[int, list[Packed]]]:
+        """Return the fresh Reports that ended in a range, by their layouts."""
         where, parameters = self._where(selected)
-        if layouts is not None:
-            where += " AND list_contains(?, layout_id)"
-            parameters.append(list(layouts))
         rows = self._rows(
             f"""
             SELECT layout_id, interval_id, end_unix_us, report FROM intervals JOIN nodes USING (node_id)
@@ -96,27 +58,54 @@ class RawReads(Connected):
             by_layout[layout_id].append(tuple(packed))
         return list(by_layout.items())
 
+    def _owners(self, selected: Range) -> str:
+        """Return the condition on strips that a range of one node makes."""
+        if selected.node is None:
+            return "true"
+        number = self._rows("SELECT node_id FROM nodes WHERE node = ?", [selected.node])
+        return f"node_id = {number[0][0]}" if number else "false"
+
     def raw_gaps(self, selected: Range) -> list[tuple[Edge, Edge]]:
-        """Return the raw readings on both sides of every gap, for the check of the books."""
+        """Return the raw readings on both sides of every gap, for the check of the books.
+
+        None of gaps whose neighbours' readings are forgotten.
+        """
         where, parameters = self._where(selected)
         gaps = self._rows(
-            f"""
-            SELECT node, boot, start_us, end_us FROM intervals
-            JOIN nodes USING (node_id) JOIN boots USING (boot_id) WHERE is_gap AND {where}
-            """,
+            f"SELECT interval_id FROM intervals JOIN nodes USING (node_id) WHERE is_gap AND {where}",
             parameters,
         )
-        pairs = []
-        for node, boot, start_us, end_us in gaps:
-            spans = self.spans(node, bytes(boot), start_us, end_us)
-            before = next(s for s in spans if s.end.at_us == start_us)
-            after = next(s for s in spans if s.start.at_us == end_us)
-            pairs.append((before.end, after.start))
-        return pairs
+        return [edges for *_, edges in self.gap_edges([number for (number,) in gaps])]
+
+    def gap_edges(self, gaps: Sequence[int]) -> list[tuple[int, int, int, tuple[Edge, Edge]]]:
+        """Return the number, node and wall clock of gaps that are still there, and both their sides."""
+        rows = self._rows(
+            """
+            SELECT interval_id, node_id, end_unix_us, node, boot, start_us, end_us FROM intervals
+            JOIN nodes USING (node_id) JOIN boots USING (boot_id)
+            WHERE is_gap AND list_contains($1::BIGINT[], interval_id)
+            """,
+            [list(gaps)],
+        )
+        found = []
+        for number, node_id, end_unix_us, node, boot, start_us, end_us in rows:
+            spans = [s for s in self.spans(node, bytes(boot), start_us, end_us) if not s.forgotten]
+            before = [s.end for s in spans if s.end.at_us == start_us]
+            after = [s.start for s in spans if s.start.at_us == end_us]
+            if before and after:
+                found.append((number, node_id, end_unix_us, (before[0], after[0])))
+        return found
 
     def points(self, selected: Range, metric: int, subject: str | None) -> list[Points]:
         """Return the series of a metric, of one subject where it is named."""
-        found: dict[tuple[str, SeriesKey], list[Ticks]] = defaultdict(list)
+        found: Found = defaultdict(list)
+        with self._reading():
+            self._add_fresh(found, selected, metric, subject)
+            self._add_settled(found, selected, metric, subject)
+        ordered = sorted(found.items(), key=lambda item: _order(*item[0]))
+        return [_joined(node, key, parts) for (node, key), parts in ordered]
+
+    def _add_fresh(self, found: Found, selected: Range, metric: int, subject: str | None) -> None:
         for layout_id, reports in self._reports(selected):
             layout = self._layout(layout_id)
             wanted = [
@@ -131,25 +120,44 @@ class RawReads(Connected):
             end_us = np.array([ends[number] for number in own.report.tolist()])
             for (_, key), values in zip(wanted, own.values, strict=True):
                 found[layout.node, key].append((end_us, own.unix_us, own.interval_us, values))
-        return [
-            _joined(node, key, parts)
-            for (node, key), parts in sorted(found.items(), key=lambda i: _order(*i[0]))
-        ]
+
+    def _add_settled(self, found: Found, selected: Range, metric: int, subject: str | None) -> None:
+        blocks = self._blocks(selected)
+        series = self.series_named(metric, selected.node, subject) if blocks else {}
+        if not series:
+            return
+        which = f"metric = {int(metric)}"
+        if subject is not None:
+            which += f" AND series_id IN ({', '.join(map(str, series))})"
+        for own in self._strips(blocks, self._owners(selected), which):
+            inside = _inside(own.end_unix_us, selected)
+            if not inside.any():
+                continue
+            ticks = np.repeat(inside, own.beside.ticks)
+            values = own.beside.change if catalogue()[metric].is_counter else own.beside.levels()
+            end_us = np.repeat(own.end_unix_us, own.beside.ticks)[ticks]
+            unix_us, lengths = own.unix_us()[ticks], own.beside.interval_us[ticks]
+            for number, one in zip(own.series.tolist(), values, strict=True):
+                found[series[number]].append((end_us, unix_us, lengths, one[ticks]))
+
+    def series_named(
+        self, metric: int, node: str | None, subject: str | None
+    ) -> dict[int, tuple[str, SeriesKey]]:
+        """Return the series of a metric by their numbers, of a node and of a subject where they are named."""
+        rows = self._rows(
+            """
+            SELECT series_id, node, domain, device, workload FROM series JOIN nodes USING (node_id)
+            WHERE metric = $1 AND ($2 IS NULL OR node = $2)
+                AND ($3 IS NULL OR $3 IN (domain, device, workload, workload || '/' || domain))
+            """,
+            [metric, node, subject],
+        )
+        return {number: (name, SeriesKey(metric, *own)) for number, name, *own in rows}
 
 
-def _energy_of(layout: NodeLayout, report: bytes) -> Ints:
-    """Return a Report's rows of energy by domain; 0 where a domain has none.
-
-    Of a Report that is not whole nothing is read, and so it is found by the check.
-    """
-    rows = layout.energy_row
-    try:
-        values = unpack(report)[1]
-    except (DecodeError, ValueError):
-        values = np.zeros((0, 2), dtype=np.int64)
-    if len(values) != len(layout.is_counter):
-        return np.zeros((len(rows), 2), dtype=np.int64)
-    return np.where((rows >= 0)[:, None], values[rows], 0)
+def _inside(end_unix_us: Ints, selected: Range) -> npt.NDArray[np.bool_]:
+    inside: npt.NDArray[np.bool_] = (end_unix_us > selected.from_us) & (end_unix_us <= selected.to_us)
+    return inside
 
 
 def _subjects(key: SeriesKey) -> tuple[str, ...]:

@@ -30,9 +30,9 @@ class Reads(RawReads):
     @contextmanager
     def snapshot(self) -> Iterator[Reads]:
         """Give one state of the store to several questions; they are asked one after the other."""
-        with self._cursor() as cursor:
+        with self._reading(), self._cursor() as cursor:
             cursor.execute("BEGIN TRANSACTION")
-            frozen = _Frozen(cursor)
+            frozen = _Frozen(cursor, self.files)
             frozen._layouts = self._layouts
             try:
                 yield frozen
@@ -111,17 +111,20 @@ class Reads(RawReads):
     def watched(self, selected: Range) -> list[TimeRow]:
         """Return how each node was watched."""
         where, parameters = self._where(selected)
-        rows = self._rows(
-            f"""
+        columns = "node_id, start_us, end_us, end_unix_us, is_gap, unread_us, raised_uj, missing_ppm"
+        with self._reading():
+            rows = self._rows(
+                f"""
             SELECT node, coalesce(sum(end_us - start_us) FILTER (NOT is_gap), 0)::HUGEINT,
                    sum(unread_us)::HUGEINT,
                    coalesce(sum(end_us - start_us) FILTER (is_gap), 0)::HUGEINT,
                    sum((end_us - start_us)::HUGEINT * missing_ppm // 1000000)::HUGEINT,
                    sum(raised_uj)::HUGEINT
-            FROM intervals JOIN nodes USING (node_id) WHERE {where} GROUP BY node ORDER BY node
+            FROM {self._marks(selected, columns)} JOIN nodes USING (node_id)
+            WHERE {where} GROUP BY node ORDER BY node
             """,
-            parameters,
-        )
+                parameters,
+            )
         return [TimeRow(*row) for row in rows]
 
 

@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from joulebook.collector.check.finding import Finding, day
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.store.duckdb.reads import Reads
+from joulebook.collector.store.protocol import Range
 
+EVER = Range(0, 1 << 62)
 _BOOKED = [f"{name}_{part}_uj" for name in CLASSES for part in ("active", "idle")]
 _LEAST = ", ".join([*_BOOKED, "modelled_uj", "systematic_uj", "variance_uj2"])
 # What there must be none of: what it is, the node and the time of one (NULL: not known), and which.
 _ORPHANS = (
-    ("ledger row", "a Report or a gap", "ledger ANTI JOIN intervals USING (interval_id)", "interval_id"),
-    ("Report or gap", "a node", "intervals ANTI JOIN nodes USING (node_id)", "interval_id"),
-    ("Report or gap", "a boot", "intervals ANTI JOIN boots USING (boot_id)", "interval_id"),
-    ("Report", "a layout", "intervals ANTI JOIN layouts USING (layout_id) WHERE NOT is_gap", "interval_id"),
+    ("ledger row", "a Report or a gap", "{ledger} ANTI JOIN {marks} USING (interval_id)", "interval_id"),
+    ("Report or gap", "a node", "{marks} ANTI JOIN nodes USING (node_id)", "interval_id"),
+    ("Report or gap", "a boot", "{marks} ANTI JOIN boots USING (boot_id)", "interval_id"),
+    ("Report", "a layout", "{marks} ANTI JOIN layouts USING (layout_id) WHERE NOT is_gap", "interval_id"),
     ("ledger row", "an account", "ledger ANTI JOIN accounts USING (account_id)", "interval_id"),
 )
 _TWICE = (
-    ("Report or gap", "intervals", "interval_id"),
-    ("Report or gap", "intervals", "boot_id, start_us, is_gap"),
+    ("Report or gap", "{marks}", "interval_id"),
+    ("Report or gap", "{marks}", "boot_id, start_us, is_gap"),
     ("ledger row", "ledger", "interval_id, account_id"),
     ("node", "nodes", "node_id"),
     ("layout", "layouts", "layout_id"),
@@ -37,13 +39,19 @@ def wrong_rows(view: Reads) -> Iterator[Finding]:
         """
     ):
         yield Finding("negative", node or "?", day(unix_us), f"{count} rows, down to {least}", "none below 0")
+    known = {
+        "marks": view._marks(EVER, "interval_id, node_id, boot_id, layout_id, start_us, is_gap"),
+        # Of Reports whose readings are forgotten the books are kept, and no more.
+        "ledger": "(SELECT * FROM ledger WHERE end_unix_us > (SELECT raw_unix_us FROM forgotten))",
+    }
     for what, owner, of, which in _ORPHANS:
-        ((count, first),) = view._rows(f"SELECT count(*), min({which}) FROM {of}")
+        ((count, first),) = view._rows(f"SELECT count(*), min({which}) FROM {of.format(**known)}")
         if count:
             yield Finding("orphan", "", "", f"{count} of {what}, the first is {first}", f"each has {owner}")
     for what, table, names in _TWICE:
         query = (
-            f"SELECT {names}, count(*) AS times FROM {table} GROUP BY {names} HAVING times > 1 ORDER BY ALL"
+            f"SELECT {names}, count(*) AS times FROM {table.format(**known)} "
+            f"GROUP BY {names} HAVING times > 1 ORDER BY ALL"
         )
         if found := view._rows(query):
             yield Finding("twice", "", "", f"{len(found)} of {what}, the first is {found[0]}", "each once")

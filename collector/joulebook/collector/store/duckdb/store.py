@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,10 +19,12 @@ from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.store.duckdb.copy import copy_store
 from joulebook.collector.store.duckdb.file import connect
+from joulebook.collector.store.duckdb.files import Files
 from joulebook.collector.store.duckdb.ids import Ids
 from joulebook.collector.store.duckdb.migrations import migration
 from joulebook.collector.store.duckdb.reads import Reads
-from joulebook.collector.store.protocol import Commit, StoreError
+from joulebook.collector.store.duckdb.staging import insert
+from joulebook.collector.store.protocol import BeyondRetentionError, Commit, StoreError
 from joulebook.v1 import report_pb2
 
 Ints = npt.NDArray[np.int64]
@@ -37,16 +40,23 @@ class DuckDBStore(Reads):
         except BaseException:
             connection.close()
             raise
-        super().__init__(connection)
+        super().__init__(connection, None if str(path) == ":memory:" else Files(path))
+        if self.files is not None:
+            self.files.clean(self._block_files())
+        ((self.forgotten_us,),) = self._rows("SELECT raw_unix_us FROM forgotten")
         self._path = path
         self._ids = Ids(connection)
-        self._next_interval = self._scalar("SELECT coalesce(max(interval_id) + 1, 0) FROM intervals")
+        self._next_interval = self._scalar(
+            "SELECT max(interval_id) + 1 FROM (SELECT max(interval_id) AS interval_id FROM intervals "
+            "UNION ALL SELECT max(interval_id) FROM rolled)"
+        )
         self._writing = threading.Lock()
 
     def copy_to(self, directory: Path) -> None:
         """Copy one state of the store into a directory, while it is written to. Raises StoreError."""
         try:
-            copy_store(self._connection, self._path, directory)
+            with self._reading():
+              copy_store(self._connection, self.files, directory)
         except (duckdb.Error, OSError) as error:
             raise StoreError(f"store {self._path}: not copied to {directory} ({error})") from error
 
@@ -70,35 +80,48 @@ class DuckDBStore(Reads):
             raise
         self._ids.keep()
 
+    @contextmanager
+    def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a transaction to who keeps house; commits wait for it. Raises StoreError with nothing done."""
+        with self._writing, self._transaction():
+            yield self._connection
+
+    def checkpoint(self) -> None:
+        """Give back what deleted rows took, where nothing else is going on."""
+        with self._writing, suppress(duckdb.Error):
+            self._connection.execute("CHECKPOINT")
+
     def commit(self, commit: Commit) -> None:
-        """Make it all durable in one transaction. Raises StoreError with nothing done."""
+        """Make it all durable in one transaction. Raises StoreError with nothing done.
+
+        Raises BeyondRetentionError with nothing done where Reports are older than what is kept.
+        """
+        self._check_age(commit.reports)
         with self._writing:
             first = self._next_interval
             with self._transaction():
                 self._remove_filled(commit)
                 new_layouts = [d for d in commit.reports if not self._ids.has_layout(d.readings.layout)]
                 intervals = first + np.arange(len(commit.reports), dtype=np.int64)
-                self._insert("intervals", self._report_intervals(commit, intervals))
-                self._insert("ledger", self._ledger(commit, intervals))
+                insert(self._connection, "intervals", pa.table(self._report_intervals(commit, intervals)))
+                insert(self._connection, "ledger", pa.table(self._ledger(commit, intervals)))
                 self._insert_gaps(commit, first + len(commit.reports))
                 self._stage_jobs(new_layouts)
                 self._insert_ends(commit.reports)
                 self._ids.insert(self._connection)
             self._next_interval = first + len(commit.reports) + len(commit.gaps)
 
+    def _check_age(self, reports: Sequence[Decoded]) -> None:
+        old = [i for i, d in enumerate(reports) if d.end_us + d.realtime_offset_us <= self.forgotten_us]
+        if old:
+            day = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.forgotten_us // 1_000_000))
+            raise BeyondRetentionError(f"ends before {day}: the store keeps no readings of that time", old)
+
     def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
         """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
         # This is the only writer: a boot that it does not know has nothing stored. A cluster that starts up
         # asks this once a node.
         return super().spans(node, boot, start_us, end_us) if self._ids.knows_boot(node, boot) else []
-
-    def _insert(self, table: str, columns: dict[str, Any]) -> None:
-        rows = pa.table(columns)
-        if rows.num_rows:
-            self._connection.register("staged", rows)
-            names = ", ".join(columns)
-            self._connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM staged")
-            self._connection.unregister("staged")
 
     def _report_intervals(self, commit: Commit, intervals: Ints) -> dict[str, Any]:
         reports = commit.reports
@@ -164,10 +187,13 @@ class DuckDBStore(Reads):
             for (interval,) in found:
                 self._connection.execute("DELETE FROM ledger WHERE interval_id = ?", [interval])
                 self._connection.execute("DELETE FROM intervals WHERE interval_id = ?", [interval])
+                self._connection.execute("DELETE FROM measured WHERE interval_id = ?", [interval])
 
     def _stage_jobs(self, reports: Sequence[Decoded]) -> None:
         for decoded in reports:
             layout = decoded.readings.layout
+            # Whoever reads what was just stored need not make it anew.
+            self._layouts.setdefault(self._ids.layout(layout), layout)
             began_us = decoded.start_us + decoded.realtime_offset_us
             node = self._ids.node(layout.node)
             for w in layout.message.workloads:

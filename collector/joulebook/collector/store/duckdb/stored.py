@@ -12,8 +12,10 @@ from google.protobuf.message import DecodeError
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.ledger.stack import Readings
+from joulebook.collector.store.duckdb.blocks import Strip
 from joulebook.collector.store.duckdb.packed import unpack
 from joulebook.collector.store.duckdb.reads import Reads
+from joulebook.collector.store.duckdb.rows import EVER
 
 Ints = npt.NDArray[np.int64]
 
@@ -62,7 +64,37 @@ class StoredGap:
 
 
 def reports(view: Reads, at_once: int = 512) -> Iterator[list[StoredReport]]:
-    """Give every Report in the order in which it was stored, a number of them at a time."""
+    """Give every Report whose readings are kept, a number of them at a time."""
+    names = {
+        number: (node, bytes(boot))
+        for number, node, boot in view._rows(
+            "SELECT boot_id, node, boot FROM boots JOIN nodes USING (node_id)"
+        )
+    }
+    for block in view._blocks(EVER):
+        for strip in view._strips([block], "true"):
+            yield [_settled(view, strip, i, names[strip.boot_id]) for i in range(len(strip.start_us))]
+    yield from _fresh(view, at_once)
+
+
+def _settled(view: Reads, strip: Strip, place: int, name: tuple[str, bytes]) -> StoredReport:
+    begin = int(strip.beside.ticks[:place].sum())
+    lengths = strip.beside.interval_us[begin : begin + int(strip.beside.ticks[place])]
+    layout, values = view._layout(strip.layout_id), strip.beside.values(place)
+    whole = len(values) == len(layout.is_counter)
+    return StoredReport(
+        interval_id=int(strip.interval_id[place]),
+        node=name[0],
+        boot=name[1],
+        start_us=int(strip.start_us[place]),
+        end_unix_us=int(strip.end_unix_us[place]),
+        unread_us=int(strip.unread_us[place]),
+        raised_uj=int(strip.raised_uj[place]),
+        readings=Readings(layout, lengths, values) if whole else None,
+    )
+
+
+def _fresh(view: Reads, at_once: int) -> Iterator[list[StoredReport]]:
     after = -1
     while True:
         rows = view._rows(
@@ -102,7 +134,7 @@ def rows(view: Reads, first: int, last: int) -> StoredRows:
     table = view._table(
         f"""
         SELECT interval_id, account, {", ".join(AMOUNTS)} FROM ledger
-        JOIN accounts USING (account_id) SEMI JOIN (SELECT interval_id FROM intervals WHERE NOT is_gap)
+        JOIN accounts USING (account_id) ANTI JOIN (SELECT interval_id FROM intervals WHERE is_gap)
             USING (interval_id)
         WHERE interval_id >= ? AND interval_id <= ? ORDER BY interval_id, account
         """,
@@ -119,8 +151,9 @@ def boots(view: Reads) -> list[tuple[str, bytes, int, int]]:
     return [
         (node, bytes(boot), start_us, end_us)
         for node, boot, start_us, end_us in view._rows(
-            """
-            SELECT node, boot, min(start_us), max(end_us) FROM intervals
+            f"""
+            SELECT node, boot, min(start_us), max(end_us)
+            FROM {view._marks(EVER, "node_id, boot_id, start_us, end_us, is_gap")}
             JOIN nodes USING (node_id) JOIN boots USING (boot_id) WHERE NOT is_gap GROUP BY ALL ORDER BY ALL
             """
         )

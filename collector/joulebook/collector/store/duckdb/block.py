@@ -1,0 +1,128 @@
+"""A block: Reports of an hour, their readings side by side by series, as Parquet.
+
+Nothing is lost: a Report's values come back from the changes of each tick, and from the jumps, by how much
+its first reading differs from the last one of the Report before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from joulebook.collector.store.duckdb.packed import Packed, unpack
+
+Ints = npt.NDArray[np.int64]
+
+# A row a series of a strip: one node's Reports of one boot and layout, in order.
+READINGS = pa.schema(
+    [
+        ("block_id", pa.int32()),
+        ("strip", pa.int32()),
+        ("metric", pa.int16()),
+        ("series_id", pa.int32()),
+        ("jump", pa.list_(pa.int64())),
+        ("change", pa.list_(pa.int64())),
+    ]
+)
+REPORTS = pa.schema(
+    [
+        ("block_id", pa.int32()),
+        ("strip", pa.int32()),
+        ("interval_id", pa.int64()),
+        ("node_id", pa.int32()),
+        ("boot_id", pa.int32()),
+        ("layout_id", pa.int32()),
+        ("start_us", pa.int64()),
+        ("end_us", pa.int64()),
+        ("end_unix_us", pa.int64()),
+        ("unread_us", pa.int64()),
+        ("raised_uj", pa.int64()),
+        ("measured_uj", pa.int64()),
+        ("interval_us", pa.list_(pa.int64())),
+    ]
+)
+# Bytes of like weight stand together, which takes less room than deltas where values are noisy, and nothing
+# where they are not.
+_SPLIT = "BYTE_STREAM_SPLIT"
+_ENCODING = {
+    "change.list.element": _SPLIT,
+    "jump.list.element": _SPLIT,
+    "interval_us.list.element": _SPLIT,
+    **dict.fromkeys(("start_us", "end_us", "end_unix_us", "interval_id"), "DELTA_BINARY_PACKED"),
+    **dict.fromkeys(("series_id", "strip", "block_id"), "DELTA_BINARY_PACKED"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Readings of Reports of one layout in order: interval lengths of all, jumps and changes by series."""
+
+    ticks: Ints
+    interval_us: Ints
+    jump: Ints
+    change: Ints
+
+    def values(self, report: int) -> Ints:
+        """Return a Report's values as they came: (series, ticks + 1)."""
+        begin = int(self.ticks[:report].sum())
+        end = begin + int(self.ticks[report])
+        first = self.jump[:, : report + 1].sum(axis=1) + self.change[:, :begin].sum(axis=1)
+        return np.concatenate([first[:, None], self.change[:, begin:end]], axis=1)
+
+    def levels(self) -> Ints:
+        """Return the readings at the end of every tick."""
+        level = self.change.cumsum(axis=1)
+        return np.asarray(level + np.repeat(self.jump.cumsum(axis=1), self.ticks, axis=1))
+
+
+def side_by_side(reports: Sequence[Packed]) -> SideBySide:
+    """Lay Reports of one layout side by side."""
+    unpacked = [unpack(report) for _, _, report in reports]
+    first = np.stack([values[:, 0] for _, values in unpacked], axis=1)
+    last = first + np.stack([values[:, 1:].sum(axis=1) for _, values in unpacked], axis=1)
+    jump = first.copy()
+    jump[:, 1:] -= last[:, :-1]
+    return SideBySide(
+        ticks=np.array([len(lengths) for lengths, _ in unpacked], dtype=np.int64),
+        interval_us=np.concatenate([lengths for lengths, _ in unpacked]),
+        jump=jump,
+        change=np.concatenate([values[:, 1:] for _, values in unpacked], axis=1),
+    )
+
+
+def lists(values: Ints) -> pa.ListArray:
+    """Return an Arrow column with a list of equal length a row."""
+    rows, length = values.shape
+    offsets = (
+        np.arange(0, rows * length + 1, max(length, 1), dtype=np.int32) if length else np.zeros(rows + 1)
+    )
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()), pa.array(np.ascontiguousarray(values).ravel())
+    )
+
+
+def lists_by(values: Ints, lengths: Ints) -> pa.ListArray:
+    """Return an Arrow column with a list of each length a row."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+
+
+def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Begin a file of a block."""
+    leaves = [f"{f.name}.list.element" if pa.types.is_list(f.type) else f.name for f in schema]
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=False,
+        column_encoding={name: _ENCODING[name] for name in leaves if name in _ENCODING},
+        data_page_size=8 << 20,
+        max_rows_per_page=1 << 30,
+    )

@@ -1,0 +1,256 @@
+"""The housekeeping of an embedded store, in small steps: roll up, move what is settled, forget what is old.
+
+Every step leaves a store that answers the same. A file is written, synced, renamed and its directory synced
+before one transaction vouches for it and removes the rows that it replaces: whoever dies in between leaves a
+file that nobody vouches for, which the next one to open the store removes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from joulebook.collector.ledger.gaps import gap_between
+from joulebook.collector.ledger.measured import drawn_uj
+from joulebook.collector.store.duckdb import rollup
+from joulebook.collector.store.duckdb.files import HOUR_US, MINUTES, READINGS, REPORTS
+from joulebook.collector.store.duckdb.marks import merged
+from joulebook.collector.store.duckdb.packed import Packed, strip
+from joulebook.collector.store.duckdb.series import SeriesNumbers
+from joulebook.collector.store.duckdb.settling import Settling
+from joulebook.collector.store.duckdb.spans import FORGOTTEN, energy_of
+from joulebook.collector.store.duckdb.staging import insert
+from joulebook.collector.store.duckdb.store import DuckDBStore
+
+Ints = npt.NDArray[np.int64]
+_log = logging.getLogger(__name__)
+
+DAY_US = 24 * HOUR_US
+# As many Reports are rolled up in a step.
+_AT_ONCE = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what is kept, in days; 0: for ever."""
+
+    raw_days: float = 0
+    minutes_days: float = 0
+    hours_days: float = 0
+
+
+class Keeper:
+    """Keeps house in one store. steps() is to be run by one thread at a time; commits go on beside it."""
+
+    def __init__(
+        self, store: DuckDBStore, retention: Retention | None = None, *, settle_us: int = 2 * HOUR_US
+    ) -> None:
+        self._store = store
+        self._retention = retention or Retention()
+        self._settle_us = settle_us
+        self._series = SeriesNumbers()
+
+    def steps(self, now_us: int) -> Iterator[str]:
+        """Do what is due by now_us of the wall clock; say after each step what was done."""
+        yield from self.roll_up()
+        for hour in self._settled(now_us):
+            settling = Settling(self._store, hour, self._series)
+            yield from settling.steps()
+        yield from self._forget(now_us)
+
+    def roll_up(self) -> Iterator[str]:
+        """Add what came since the last time to minutes and to what was measured."""
+        counts = dict(
+            self._store._rows(
+                "SELECT part, count(*) FROM intervals JOIN rolled ON node_id % 16 = part "
+                "WHERE intervals.interval_id > rolled.interval_id GROUP BY part"
+            )
+        )
+        together: list[int] = []
+        for part, count in sorted(counts.items()):
+            if sum(counts[p] for p in together) + count > _AT_ONCE and together:
+                yield from self._roll_up(together)
+                together = []
+            together.append(part)
+        if together:
+            yield from self._roll_up(together)
+
+    def _roll_up(self, parts: list[int]) -> Iterator[str]:
+        """Roll up some sixteenths of the nodes, as many Reports in a step."""
+        while True:
+            rows = self._store._rows(
+                """
+                SELECT i.interval_id, node_id, layout_id, end_unix_us, is_gap, report
+                FROM intervals AS i JOIN rolled AS r ON node_id % 16 = part
+                WHERE i.interval_id > r.interval_id AND list_contains($1, part)
+                ORDER BY i.interval_id LIMIT $2
+                """,
+                [parts, _AT_ONCE],
+            )
+            if not rows:
+                return
+            by_layout: dict[int, list[Packed]] = defaultdict(list)
+            node_of: dict[int, int] = {}
+            for number, node_id, layout_id, end_unix_us, is_gap, report in rows:
+                if not is_gap:
+                    by_layout[layout_id].append((number, end_unix_us, report))
+                    node_of[layout_id] = node_id
+            gaps = [row[0] for row in rows if row[4]]
+            self._add(parts, rows[-1][0], by_layout, node_of, gaps)
+            yield "rolled up"
+            if len(rows) < _AT_ONCE:
+                return
+
+    def _add(
+        self,
+        parts: list[int],
+        last: int,
+        by_layout: dict[int, list[Packed]],
+        node_of: dict[int, int],
+        gaps: list[int],
+    ) -> None:
+        try:
+            with self._store.writing() as connection:
+                self._series.learn(connection, node_of.items(), self._store._layout)
+                minutes, measured = [], []
+                for layout_id, reports in by_layout.items():
+                    layout = self._store._layout(layout_id)
+                    numbers = self._series.of(layout_id)
+                    beside = strip(reports, layout.is_counter)
+                    minutes.append(rollup.minutes_of(beside, layout.is_counter, layout.metrics, numbers))
+                    for number, end_unix_us, report in reports:
+                        drawn = int(drawn_uj(layout, energy_of(layout, report)[None, :, 1:])[0])
+                        measured.append((number, node_of[layout_id], end_unix_us, drawn))
+                for number, node_id, end_unix_us, pair in self._store.gap_edges(gaps):
+                    gap = gap_between(*pair)
+                    drawn = int(gap.by_class_uj.sum()) if gap else 0
+                    measured.append((number, node_id, end_unix_us, drawn))
+                insert(connection, "minutes", rollup.table_of(minutes))
+                insert(connection, "measured", _measured(measured))
+                connection.execute(
+                    "UPDATE rolled SET interval_id = $1 WHERE list_contains($2, part)", [last, parts]
+                )
+        except BaseException:
+            self._series.forget()
+            raise
+        self._series.trim()
+
+    def _settled(self, now_us: int) -> Iterator[int]:
+        """Give the hours of which something may be moved, the oldest first."""
+        if self._store.files is None:
+            return
+        before = (now_us - self._settle_us) // HOUR_US
+        yield from (
+            hour
+            for (hour,) in self._store._rows(
+                f"""
+                SELECT DISTINCT hour FROM (
+                    SELECT (end_unix_us - 1) // {HOUR_US} AS hour FROM intervals
+                    WHERE NOT is_gap AND interval_id NOT IN (
+                        SELECT arg_max(interval_id, end_us) FROM intervals WHERE NOT is_gap GROUP BY boot_id)
+                    UNION ALL SELECT minute // 60 FROM minutes)
+                WHERE hour < $1 ORDER BY hour
+                """,
+                [before],
+            )
+        )
+
+    def _forget(self, now_us: int) -> Iterator[str]:
+        """Forget what is older than it is to be kept; disk is given back at once."""
+        kept = self._retention
+        ((raw_us, minutes_us, hours_us),) = self._store._rows("SELECT * FROM forgotten")
+        if (until := _until(kept.raw_days, now_us)) > raw_us:
+            yield from self._forget_raw(until)
+        if (until := _until(kept.minutes_days, now_us)) > minutes_us:
+            gone = self._store._rows(
+                "SELECT block_id, hour FROM blocks WHERE has_minutes AND hour < $1", [until // HOUR_US]
+            )
+            with self._store.writing() as connection:
+                connection.execute("UPDATE forgotten SET minutes_unix_us = $1", [until])
+                connection.execute(
+                    "UPDATE blocks SET has_minutes = false WHERE hour < $1", [until // HOUR_US]
+                )
+            yield "forgot minutes"
+            self._remove(gone, (MINUTES,))
+        if (until := _until(kept.hours_days, now_us)) > hours_us:
+            with self._store.writing() as connection:
+                connection.execute("UPDATE forgotten SET hours_unix_us = $1", [until])
+                connection.execute("DELETE FROM hours WHERE hour < $1", [until // HOUR_US])
+            yield "forgot hours"
+            self._store.checkpoint()
+
+    def _forget_raw(self, until: int) -> Iterator[str]:
+        gone = self._store._rows(
+            "SELECT block_id, hour FROM blocks WHERE has_raw AND hour < $1", [until // HOUR_US]
+        )
+        with self._store.writing() as connection:
+            connection.execute("UPDATE forgotten SET raw_unix_us = $1", [until])
+            # The newest Report of a boot stays where it is for what may follow on it. Of a boot that another
+            # one has followed, nothing more is expected.
+            connection.execute(
+                """
+                CREATE TEMP TABLE left_over AS
+                SELECT interval_id, boot_id, start_us, end_us FROM intervals WHERE NOT is_gap
+                    AND end_unix_us <= $1 AND boot_id NOT IN (
+                        SELECT arg_max(boot_id, (end_unix_us, end_us)) FROM intervals WHERE NOT is_gap
+                        GROUP BY node_id)
+                """,
+                [until],
+            )
+            connection.execute("UPDATE blocks SET has_raw = false WHERE hour < $1", [until // HOUR_US])
+            connection.execute(
+                """
+                INSERT INTO runs SELECT $1, boot_id, start_us, end_us FROM left_over
+                """,
+                [FORGOTTEN],
+            )
+            connection.execute(
+                "UPDATE runs SET block_id = $1 "
+                "WHERE block_id IN (SELECT block_id FROM blocks WHERE NOT has_raw)",
+                [FORGOTTEN],
+            )
+            connection.execute(
+                "DELETE FROM intervals WHERE interval_id IN (SELECT interval_id FROM left_over)"
+            )
+            connection.execute("DROP TABLE left_over")
+            table = connection.sql(
+                "SELECT boot_id, start_us, end_us FROM runs WHERE block_id = $1", params=[FORGOTTEN]
+            ).to_arrow_table()
+            boot, start_us, end_us = merged(*(table[name].to_numpy() for name in table.column_names))
+            connection.execute("DELETE FROM runs WHERE block_id = $1", [FORGOTTEN])
+            insert(
+                connection,
+                "runs",
+                pa.table(
+                    {
+                        "block_id": np.full(len(boot), FORGOTTEN),
+                        "boot_id": boot,
+                        "start_us": start_us,
+                        "end_us": end_us,
+                    }
+                ),
+            )
+        self._store.forgotten_us = until
+        yield "forgot readings"
+        self._remove(gone, (READINGS, REPORTS))
+
+    def _remove(self, blocks: list[tuple[int, int]], kinds: tuple[str, ...]) -> None:
+        files = self._store.files
+        if files is not None and blocks:
+            files.remove(files.path(kind, block, hour) for block, hour in blocks for kind in kinds)
+
+
+def _until(days: float, now_us: int) -> int:
+    """Return up to where readings are to be forgotten, a whole hour; 0: nowhere."""
+    return (now_us - round(days * DAY_US)) // HOUR_US * HOUR_US if days else 0
+
+
+def _measured(rows: list[tuple[int, int, int, int]]) -> pa.Table:
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
+    return pa.table(dict(zip(("interval_id", "node_id", "end_unix_us", "measured_uj"), columns, strict=True)))
