@@ -75,7 +75,8 @@ def test_a_crash_at_any_step_changes_no_answer(path: Path, tmp_path: Path) -> No
         left = _copied(path, tmp_path / str(number))
         again = DuckDBStore(left)
         assert _answers(again) == before, step
-        assert sorted(_files(left)) == sorted(again._block_files())
+        assert again.files is not None
+        assert sorted(_files(left)) == sorted(again.files.vouched_for(again._connection))
         _tend(again)
         assert _answers(again) == before, step
         # What was missing comes, and what was there comes again.

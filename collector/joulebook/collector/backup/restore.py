@@ -16,6 +16,7 @@ from joulebook.collector.backup.take import booked, marks
 from joulebook.collector.check.books import embedded
 from joulebook.collector.store.duckdb.copy import FILE
 from joulebook.collector.store.duckdb.file import opened, read_only
+from joulebook.collector.store.duckdb.files import Files
 from joulebook.collector.store.duckdb.migrations import migration
 from joulebook.collector.store.duckdb.migrations.steps import released
 from joulebook.collector.store.duckdb.reads import Reads
@@ -47,7 +48,8 @@ def restore(
             f"them up to {len(released())}; restore it with joulebook {manifest.joulebook} or newer"
         )
     places = {FILE: store, **{name: Path(path) for name, path in beside.items() if path != ":memory:"}}
-    for place in (*places.values(), Path(f"{store}.wal")):
+    blocks = Files(store).directory
+    for place in (*places.values(), Path(f"{store}.wal"), blocks):
         if place.exists():
             raise BackupError(f"{place}: is there already; move it away, or restore elsewhere with --to")
     room = shutil.disk_usage(store.parent).free
@@ -69,6 +71,11 @@ def restore(
             restored = _prepared(manifest, aside / FILE, at_unix_us)
         except (duckdb.Error, StoreError) as error:
             raise BackupError(f"backup {source}: not restored ({error})") from error
+        copied = Files(aside / FILE).directory
+        for path in copied.rglob("*.parquet"):
+            digest(path, durable=True)
+        if copied.exists():
+            copied.rename(blocks)
         # The store comes last: before it is there, nothing is.
         for name, place in reversed(places.items()):
             if (aside / name).exists():
@@ -98,7 +105,7 @@ def _prepared(manifest: Manifest, file: Path, at_unix_us: int | None) -> Restore
         migration.prepare(connection, file, backed_up=True)
     left_out = 0 if at_unix_us is None else rewind(str(file), at_unix_us)
     with read_only(file) as connection:
-        view = Reads(connection)
+        view = Reads(connection, Files(file))
         if found := embedded(view):
             first = found[0]
             raise StoreError(

@@ -22,6 +22,7 @@ from joulebook.collector.backup.manifest import (
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.copy import FILE
 from joulebook.collector.store.duckdb.file import read_only
+from joulebook.collector.store.duckdb.files import Files
 from joulebook.collector.store.duckdb.migrations.steps import released
 from joulebook.collector.store.duckdb.reads import Reads
 from joulebook.collector.store.protocol import Range, Store, StoreError
@@ -86,7 +87,7 @@ def _copy_sqlite(path: str, copy: Path) -> None:
 def _manifest(directory: Path, now_us: int) -> Manifest:
     """Describe a backup by what is in it, not by what it was made from."""
     with read_only(directory / FILE) as connection:
-        view = Reads(connection)
+        view = Reads(connection, Files(directory / FILE))
         by_node, newest = booked(view), marks(view)
     return Manifest(
         joulebook=version("joulebook"),

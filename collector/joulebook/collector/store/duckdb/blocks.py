@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from joulebook.collector.store.duckdb.block import SideBySide
 from joulebook.collector.store.duckdb.connected import Connected
-from joulebook.collector.store.duckdb.files import HOUR_US, KINDS, MINUTES, READINGS, REPORTS
+from joulebook.collector.store.duckdb.files import HOUR_US, READINGS, REPORTS
 from joulebook.collector.store.protocol import Range
 
 Ints = npt.NDArray[np.int64]
@@ -51,18 +50,6 @@ class Strip:
 
 class BlockReads(Connected):
     """Blocks of Reports, as they are registered."""
-
-    def _block_files(self) -> list[Path]:
-        """Return every file that the store vouches for."""
-        assert self.files is not None
-        return [
-            self.files.path(kind, block, hour)
-            for block, hour, has_raw, has_minutes in self._rows(
-                "SELECT block_id, hour, has_raw, has_minutes FROM blocks"
-            )
-            for kind in KINDS
-            if (has_minutes if kind == MINUTES else has_raw)
-        ]
 
     def _blocks(self, selected: Range) -> list[Block]:
         """Return the blocks that hold readings of Reports that ended in a range."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import duckdb
+
+from joulebook.collector.store.duckdb.files import Files, sync
 
 # What the copy is called in its directory.
 FILE = "store.duckdb"
@@ -17,7 +20,6 @@ def copy_store(connection: duckdb.DuckDBPyConnection, path: Path | str, director
     Commits go on meanwhile and are not in it. Raises duckdb.Error or OSError; what is in the directory then
     is of no use.
     """
-    del path
     copy = directory / FILE
     with connection.cursor() as cursor:
         (name,) = cursor.execute("SELECT current_database()").fetchall()[0]
@@ -29,7 +31,24 @@ def copy_store(connection: duckdb.DuckDBPyConnection, path: Path | str, director
             cursor.execute("DETACH joulebook_copy")
     with copy.open("rb") as file:
         os.fsync(file.fileno())
+    _copy_blocks(Files(path), copy)
     return copy
+
+
+def _copy_blocks(files: Files, copy: Path) -> None:
+    """Copy the files that the copy vouches for. They never change, so another name for them will do."""
+    copied = Files(copy)
+    with duckdb.connect(str(copy), read_only=True) as connection:
+        for own in copied.vouched_for(connection):
+            source = files.directory / own.relative_to(copied.directory)
+            copied.make_room(own)
+            try:
+                os.link(source, own)
+            except OSError:
+                # Another file system.
+                shutil.copyfile(source, own)
+                sync(own)
+            sync(own.parent)
 
 
 def _literal(text: str) -> str:

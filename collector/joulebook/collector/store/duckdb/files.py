@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
+
 HOUR_US = 3_600_000_000
 # What a block consists of: readings by series, the Reports that they came in, and series by minute.
 READINGS, REPORTS, MINUTES = KINDS = ("readings", "reports", "minutes")
@@ -27,6 +29,18 @@ class Files:
         """Return where a block's file is."""
         day = time.strftime("%Y-%m-%d", time.gmtime(hour * 3600))
         return self.directory / kind / f"day={day}" / f"{block:08d}.parquet"
+
+    def vouched_for(self, connection: duckdb.DuckDBPyConnection) -> list[Path]:
+        """Return every file that a store vouches for, of whatever version its tables are."""
+        if not connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'blocks'").fetchall():
+            return []
+        rows = connection.execute("SELECT block_id, hour, has_raw, has_minutes FROM blocks").fetchall()
+        return [
+            self.path(kind, block, hour)
+            for block, hour, has_raw, has_minutes in rows
+            for kind in KINDS
+            if (has_minutes if kind == MINUTES else has_raw)
+        ]
 
     def make_room(self, path: Path) -> Path:
         """Make the directory that a file will be in, durably; return where to write the file first."""

@@ -9,7 +9,10 @@ from joulebook.collector.ingest.sequence import PlacedGap
 from joulebook.collector.ledger.book import nothing
 from joulebook.collector.ledger.gaps import gap_between
 from joulebook.collector.store.duckdb import stored
+from joulebook.collector.store.duckdb.files import HOUR_US
+from joulebook.collector.store.duckdb.rows import EVER
 from joulebook.collector.store.duckdb.store import DuckDBStore
+from joulebook.collector.store.duckdb.unsettling import unsettle
 from joulebook.collector.store.protocol import Commit, StoreError
 from joulebook.v1 import report_pb2
 
@@ -21,6 +24,7 @@ def rewind(path: str, at_unix_us: int) -> int:
     """
     store = DuckDBStore(path)
     try:
+        unsettle(store, at_unix_us // HOUR_US)
         dropped = _drop(store, at_unix_us)
         if dropped:
             _join(store)
@@ -52,18 +56,20 @@ def _drop(store: DuckDBStore, at_unix_us: int) -> int:
     for table in ("ledger", "intervals"):
         connection.execute(f"DELETE FROM {table} WHERE interval_id IN (SELECT interval_id FROM gone)")
     connection.execute("DELETE FROM job_ends WHERE end_unix_us > ?", [at_unix_us])
-    _drop_jobs(connection)
+    _drop_jobs(store)
     ((count,),) = connection.execute("SELECT count(*) FROM late").fetchall()
     connection.execute("DROP TABLE late; DROP TABLE gone")
     connection.execute("COMMIT")
     return int(count)
 
 
-def _drop_jobs(connection: duckdb.DuckDBPyConnection) -> None:
+def _drop_jobs(store: DuckDBStore) -> None:
     """Drop the jobs that no Report's layout names any more."""
+    connection = store._connection
     named = set()
+    marks = store._marks(EVER, "layout_id")
     for node_id, serialized in connection.execute(
-        "SELECT node_id, serialized FROM layouts SEMI JOIN intervals USING (layout_id)"
+        f"SELECT node_id, serialized FROM layouts SEMI JOIN {marks} USING (layout_id)"
     ).fetchall():
         message = report_pb2.Layout.FromString(serialized)
         named |= {(node_id, w.id) for w in message.workloads if w.kind == report_pb2.WORKLOAD_KIND_JOB}

@@ -42,7 +42,7 @@ class DuckDBStore(Reads):
             raise
         super().__init__(connection, None if str(path) == ":memory:" else Files(path))
         if self.files is not None:
-            self.files.clean(self._block_files())
+            self.files.clean(self.files.vouched_for(connection))
         ((self.forgotten_us,),) = self._rows("SELECT raw_unix_us FROM forgotten")
         self._path = path
         self._ids = Ids(connection)
@@ -55,8 +55,9 @@ class DuckDBStore(Reads):
     def copy_to(self, directory: Path) -> None:
         """Copy one state of the store into a directory, while it is written to. Raises StoreError."""
         try:
+            # What is copied a moment later must still be there.
             with self._reading():
-              copy_store(self._connection, self.files, directory)
+                copy_store(self._connection, self._path, directory)
         except (duckdb.Error, OSError) as error:
             raise StoreError(f"store {self._path}: not copied to {directory} ({error})") from error
 

@@ -1,0 +1,85 @@
+"""Bring the Reports of blocks back into the tables, and have all that is fresh rolled up anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from joulebook.collector.store.duckdb.blocks import Strip
+from joulebook.collector.store.duckdb.files import KINDS
+from joulebook.collector.store.duckdb.staging import insert
+from joulebook.collector.store.duckdb.store import DuckDBStore
+from joulebook.v1 import report_pb2
+
+
+def unsettle(store: DuckDBStore, hour: int) -> None:
+    """Empty the blocks of an hour and all later ones. What was rolled up of earlier ones is not touched."""
+    assert store.files is not None
+    blocks = store._rows(
+        "SELECT block_id, hour, has_raw FROM blocks WHERE hour >= ? ORDER BY block_id", [hour]
+    )
+    with store.writing() as connection:
+        _empty(store, connection, blocks, hour)
+    store.files.remove(store.files.path(kind, block, of) for block, of, _ in blocks for kind in KINDS)
+
+
+def _empty(
+    store: DuckDBStore,
+    connection: duckdb.DuckDBPyConnection,
+    blocks: Sequence[tuple[int, int, bool]],
+    hour: int,
+) -> None:
+    for block, of, has_raw in blocks:
+        if has_raw:
+            for strip in store._strips([(block, of)], "true"):
+                insert(connection, "intervals", _rows(store, strip))
+    for table in ("runs", "measured_blocks", "blocks"):
+        connection.execute(
+            f"DELETE FROM {table} WHERE list_contains($1::INTEGER[], block_id)", [[b for b, _, _ in blocks]]
+        )
+    connection.execute("DELETE FROM hours WHERE hour >= ?", [hour])
+    connection.execute("DELETE FROM minutes")
+    connection.execute("DELETE FROM measured")
+    connection.execute("UPDATE rolled SET interval_id = -1")
+
+
+def _rows(store: DuckDBStore, strip: Strip) -> pa.Table:
+    """Return a strip's Reports as rows of intervals, each in one piece again."""
+    count = len(strip.start_us)
+    layout = store._layout(strip.layout_id)
+    ((boot,),) = store._rows("SELECT boot FROM boots WHERE boot_id = ?", [strip.boot_id])
+    begins = np.cumsum(strip.beside.ticks) - strip.beside.ticks
+    reports = []
+    for i in range(count):
+        begin = int(begins[i])
+        report = report_pb2.Report(
+            node=layout.node,
+            boot=bytes(boot),
+            sequence=int(strip.start_us[i]),
+            layout_hash=layout.hash,
+            realtime_offset_us=int(strip.end_unix_us[i] - strip.end_us[i]),
+        )
+        report.interval_us.extend(
+            strip.beside.interval_us[begin : begin + int(strip.beside.ticks[i])].tolist()
+        )
+        report.values.extend(strip.beside.values(i).ravel().tolist())
+        reports.append(report.SerializeToString())
+    return pa.table(
+        {
+            "interval_id": strip.interval_id,
+            "node_id": np.full(count, strip.node_id),
+            "boot_id": np.full(count, strip.boot_id),
+            "layout_id": np.full(count, strip.layout_id),
+            "is_gap": np.zeros(count, dtype=bool),
+            "start_us": strip.start_us,
+            "end_us": strip.end_us,
+            "end_unix_us": strip.end_unix_us,
+            "unread_us": strip.unread_us,
+            "raised_uj": strip.raised_uj,
+            "missing_ppm": np.zeros(count, dtype=np.int64),
+            "report": pa.array(reports, pa.binary()),
+        }
+    )
