@@ -192,11 +192,12 @@ class Settling:
         np.add.at(measured, place, column("measured_uj"))
         with self._store.writing() as connection:
             connection.execute(
-                "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     self._block,
                     self._hour,
                     reports,
+                    int(moved.max(initial=-1)),
                     self._samples,
                     raw_bytes,
                     reports > 0,

@@ -48,7 +48,8 @@ class DuckDBStore(Reads):
         self._ids = Ids(connection)
         self._next_interval = self._scalar(
             "SELECT max(interval_id) + 1 FROM (SELECT max(interval_id) AS interval_id FROM intervals "
-            "UNION ALL SELECT max(interval_id) FROM rolled)"
+            "UNION ALL SELECT max(interval_id) FROM rolled "
+            "UNION ALL SELECT max(last_interval_id) FROM blocks)"
         )
         self._writing = threading.Lock()
 

@@ -1,7 +1,7 @@
 -- Settled Reports leave intervals for blocks: files beside this one, a set for an hour of the wall clock that they
 -- ended in. has_raw and has_minutes: the files are there. measured_uj: what the meters delivered in them.
 CREATE TABLE blocks (
-    block_id INTEGER, hour BIGINT, reports BIGINT, samples BIGINT, raw_bytes BIGINT, has_raw BOOLEAN,
+    block_id INTEGER, hour BIGINT, reports BIGINT, last_interval_id BIGINT, samples BIGINT, raw_bytes BIGINT, has_raw BOOLEAN,
     minutes BIGINT, minutes_bytes BIGINT, has_minutes BOOLEAN);
 -- Sequence marks of a block's Reports, those that meet as one; block -1 has the marks of all whose readings are
 -- forgotten. They are kept for ever.
