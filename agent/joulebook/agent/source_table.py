@@ -1,6 +1,6 @@
 """The facts of every source of the agent, in the order of docs/sources.md."""
 
-from joulebook.agent.meters import battery, hwmon, ipmi, model, nvml, pdu, pm_counters, rapl, redfish
+from joulebook.agent.meters import amdgpu, battery, hwmon, ipmi, model, nvml, pdu, pm_counters, rapl, redfish
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage import (
     ceph,
@@ -30,6 +30,7 @@ METERS: tuple[SourceFacts, ...] = (
     pdu.FACTS,
     battery.FACTS,
     nvml.FACTS,
+    amdgpu.FACTS,
     model.FACTS,
 )
 USAGE: tuple[SourceFacts, ...] = (

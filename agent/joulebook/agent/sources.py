@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from joulebook.agent.meters.amdgpu import AmdGpuMeter
 from joulebook.agent.meters.arbiter import Arbiter
 from joulebook.agent.meters.battery import BatteryMeter
 from joulebook.agent.meters.hwmon import HwmonMeter
@@ -123,7 +124,7 @@ def probe_sources(
                 patience_s=max(0.0, deadline_s - time.monotonic()),
             )
         )
-    nvml = NvmlMeter(roots)
+    nvml, amdgpu = NvmlMeter(roots), AmdGpuMeter(roots)
     ways = node_ways(roots, settings.ipmi, settings.redfish, settings.pdu, patience_s)
     # The better ones first. Each offers all that it can measure, and the arbiter chooses; the model fills in
     # the rest, from what the usage sources read just before it.
@@ -131,6 +132,7 @@ def probe_sources(
         (
             RaplMeter(roots),
             nvml,
+            amdgpu,
             PmCounters(roots),
             *ways.bmc,
             HwmonMeter(roots, reads_per_s=settings.gauges.reads_per_s),
@@ -139,5 +141,6 @@ def probe_sources(
             ModelMeter(roots, cpu, memory, disks),
         )
     )
-    sources.gpus = nvml.gpus
+    # Both count from 0, and of both at once only the better one's are booked.
+    sources.gpus = nvml.gpus or amdgpu.gpus
     return sources

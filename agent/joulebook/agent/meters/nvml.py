@@ -12,7 +12,7 @@ from joulebook.agent.meters.nvml_events import Xids
 from joulebook.agent.meters.nvml_gauges import Gauges
 from joulebook.agent.meters.nvml_gpu import Library, NvmlGpu
 from joulebook.agent.meters.nvml_metered import Metered, MeteredGpu, tells_module
-from joulebook.agent.meters.nvml_row import Rows
+from joulebook.agent.meters.row import Rows
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Device, Finding, Probe, Roots, Series
 from joulebook.agent.source_facts import SourceFacts
@@ -52,10 +52,6 @@ def load() -> Library:
     return Library(pynvml)
 
 
-def _nothing() -> None:
-    """Do nothing ahead of a reading."""
-
-
 class NvmlMeter:
     """Read every NVIDIA GPU. One that is lost, or lacks something, takes nothing from the others.
 
@@ -72,7 +68,7 @@ class NvmlMeter:
         self._library: Library | None = None
         self._xids: Xids | None = None
         self._meters: list[MeteredGpu] = []
-        self._rows: Rows[MeteredGpu] = Rows(self.name, (), _nothing)
+        self._rows: Rows[MeteredGpu] = Rows(self.name, ())
         self._again_us = self._due_us = 0
         self._looked: dict[MeteredGpu, dict[int, int] | NvmlError] = {}
         self._looked_us = -1
@@ -173,7 +169,7 @@ class NvmlMeter:
             with contextlib.suppress(NvmlError):
                 self._library.close()
         self._meters = []
-        self._rows = Rows(self.name, (), _nothing)
+        self._rows = Rows(self.name, ())
         self._library = self._xids = None
 
     @property

@@ -122,7 +122,7 @@ class Row(Generic[K]):
 class Rows(Generic[K]):
     """All GPUs: one row while all answer; whoever hangs is asked alone from then on."""
 
-    def __init__(self, name: str, members: Sequence[K], before: Callable[[], None]) -> None:
+    def __init__(self, name: str, members: Sequence[K], before: Callable[[], None] = lambda: None) -> None:
         self._rows = [Row(name, members, before)] if members else []
 
     @property
