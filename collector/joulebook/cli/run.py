@@ -198,8 +198,11 @@ def _pass_on(info: signal.struct_siginfo, command_pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(command_pid, info.si_signo)
     if info.si_signo == signal.SIGTSTP:
-        # Our shell waits for us to stop; its SIGCONT goes to the group again.
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # Our shell waits for us to stop; its SIGCONT goes to the group again. By the same signal, since the
+        # kernel stops nobody by it where there is no shell that could continue them.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTSTP})
+        os.kill(os.getpid(), signal.SIGTSTP)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTSTP})
 
 
 def _set_subreaper(on: bool) -> bool:

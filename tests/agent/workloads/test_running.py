@@ -368,20 +368,49 @@ def _take_terminal() -> None:
 
 def test_stopped_and_continued(node: Node) -> None:
     """SIGTSTP stops command and wrapper, so that a shell sees the job stopped; SIGCONT continues both."""
-    client = node.start(
-        "/bin/sh", "-c", "echo $$; read line; exit 8", stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    # In a group of its own with its parent in the session outside it, as a shell's job.
+    client, command_pid = _waiting_job(node, process_group=0)
     assert client.stdin
-    assert client.stdout
-    command_pid = int(_wait_for(node, client.stdout.fileno(), b"\n"))
     client.send_signal(signal.SIGTSTP)
     node.until(lambda: _state(client.pid) == "T" and _state(command_pid) == "T")
     client.send_signal(signal.SIGCONT)
     node.until(lambda: _state(command_pid) != "T")
+    _end_job(node, client)
+
+
+def test_not_stopped_where_nobody_could_continue_it(node: Node) -> None:
+    """In a session without a shell, as under cron, SIGTSTP stops nobody: neither command nor wrapper."""
+    client, command_pid = _waiting_job(node, start_new_session=True)
+    client.send_signal(signal.SIGTSTP)
+    client.send_signal(signal.SIGUSR1)
+    assert client.stdout
+    _wait_for(node, client.stdout.fileno(), b"told\n")
+    node.until(lambda: not _pending(client.pid) >> (signal.SIGTSTP - 1) & 1)
+    assert "T" not in (_state(client.pid), _state(command_pid))
+    _end_job(node, client)
+
+
+def _waiting_job(node: Node, **options: object) -> "tuple[subprocess.Popen[bytes], int]":
+    """Start a command that waits for a line, then exits with 8; return it with the command's own pid."""
+    script = "trap 'echo told' USR1; echo $$; read line || read line; exit 8"
+    client = node.start("/bin/sh", "-c", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+    assert client.stdout
+    return client, int(_wait_for(node, client.stdout.fileno(), b"\n"))
+
+
+def _end_job(node: Node, client: "subprocess.Popen[bytes]") -> None:
+    assert client.stdin
+    assert client.stdout
     client.stdin.write(b"\n")
     client.stdin.close()
     assert node.finish(client)["exit_status"] == 8
     client.stdout.close()
+
+
+def _pending(pid: int) -> int:
+    """Return the signals that wait for a process, as a mask; see proc(5)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("ShdPnd:\t")[2].split()[0], 16)
 
 
 def _state(pid: int) -> str:
