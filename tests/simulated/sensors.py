@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 MS = 1_000
 S = 1_000_000
@@ -37,6 +40,33 @@ class SquareWave:
         return high_us * self.high_mw + (at_us - high_us) * self.low_mw
 
 
+class UnevenWave:
+    """A load that goes up and down at given moments, beginning low."""
+
+    def __init__(self, edges_us: Sequence[int], low_mw: int, high_mw: int) -> None:
+        self._edges_us = list(edges_us)
+        self._low_mw, self._high_mw = low_mw, high_mw
+        self._energy_nj = [self._edges_us[0] * low_mw]
+        for number, (begin_us, end_us) in enumerate(pairwise(self._edges_us)):
+            power_mw = low_mw if number % 2 else high_mw
+            self._energy_nj.append(self._energy_nj[-1] + (end_us - begin_us) * power_mw)
+
+    def energy_nj(self, until_us: int) -> int:
+        """Return the energy from 0 to a moment."""
+        place = bisect_right(self._edges_us, until_us) - 1
+        if place < 0:
+            return until_us * self._low_mw
+        return self._energy_nj[place] + (until_us - self._edges_us[place]) * self.power_mw(until_us)
+
+    def mean_mw(self, begin_us: int, end_us: int) -> int:
+        """Return the mean power between two moments."""
+        return (self.energy_nj(end_us) - self.energy_nj(begin_us)) // (end_us - begin_us)
+
+    def power_mw(self, at_us: int) -> int:
+        """Return the power at a moment."""
+        return self._high_mw if bisect_right(self._edges_us, at_us) % 2 else self._low_mw
+
+
 @dataclass(frozen=True, slots=True)
 class Sensor:
     """Shows every period_us the mean of a load over the window_us before that, lag_us late.
@@ -50,7 +80,7 @@ class Sensor:
     lag_us: int = 0
     phase_us: int = 0
 
-    def shows_mw(self, load: SquareWave, at_us: int) -> int:
+    def shows_mw(self, load: SquareWave | UnevenWave, at_us: int) -> int:
         """Return what it shows at a moment."""
         taken_us = at_us - (at_us - self.phase_us) % self.period_us - self.lag_us
         if not self.window_us:

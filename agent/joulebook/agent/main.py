@@ -12,10 +12,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from joulebook.agent.characterise.load import SquareLoad
+from joulebook.agent.characterise.record import Recorder
 from joulebook.agent.clock import boot_us
 from joulebook.agent.config import AgentConfig
 from joulebook.agent.doctor import examine
 from joulebook.agent.host import read_boot_id, read_host
+from joulebook.agent.meters.gauges import GaugesConfig
 from joulebook.agent.outbox import Entry
 from joulebook.agent.reading import reading
 from joulebook.agent.sampler import Emit, Sampler
@@ -114,6 +119,20 @@ def doctor(config: AgentConfig) -> dict[str, Any]:
         workloads.refresh(boot_us())
         others = (*workloads.probe(), standing.look(config.spool_path()))
         return examine(sources, others, read_host(roots), _node(config))
+
+
+def characterise(config: AgentConfig, seconds: float) -> list[dict[str, Any]]:
+    """Return what the power sensors of this machine do under a load that it makes; empty: there are none."""
+    # As the sensor shows it, not as it is made of it between ticks.
+    as_it_is = msgspec.structs.replace(config, gauges=GaugesConfig(reads_per_s=0))
+    with _probed(as_it_is, _LOOK_S) as (sources, _):
+        meters = [(source, probe.domains) for source, probe in sources.each if probe.domains]
+        recorder = Recorder(meters, boot_us)
+        if not recorder.has_sensors:
+            return []
+        with SquareLoad(os.cpu_count() or 1, boot_us) as load:
+            recorder.run(load, seconds)
+        return recorder.found(load)
 
 
 def _node(config: AgentConfig) -> str:

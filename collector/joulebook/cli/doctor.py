@@ -23,13 +23,26 @@ _GIB = 1 << 30
 @FileOption
 @server_option
 @roots_options
+@click.option(
+    "--characterise", is_flag=True, help="Load all CPUs for a minute or more and find out what sensors do."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(1), default=60.0, show_default=True, help="How long to load them for."
+)
 @json_option
-def doctor(config: str | None, server: str, as_json: bool, **roots: str | None) -> None:
+def doctor(
+    config: str | None, server: str, characterise: bool, seconds: float, as_json: bool, **roots: str | None
+) -> None:
     """Say what of this machine is measured and how well, what is not and why, and what mends it.
 
-    Also whether the collector answers; if not, the exit status is 1.
+    Also whether the collector answers; if not, the exit status is 1. With --characterise: the update period,
+    averaging window, lag and cost of each power sensor, as found beside what is documented.
     """
-    found = program.doctor(configuration(config, {("agent", n): v for n, v in roots.items()}).agent)
+    agent = configuration(config, {("agent", n): v for n, v in roots.items()}).agent
+    if characterise:
+        _characterise(program.characterise(agent, seconds), as_json)
+        return
+    found = program.doctor(agent)
     reason = ""
     try:
         Server(server, timeout_s=5.0).get("nodes", limit=1)
@@ -41,6 +54,35 @@ def doctor(config: str | None, server: str, as_json: bool, **roots: str | None) 
     else:
         show(*_report(found))
     sys.exit(1 if reason else 0)
+
+
+def _characterise(sensors: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"sensors": sensors}))
+        return
+    if not sensors:
+        click.echo("No power sensor here: energy is modelled, and a model has nothing to find out.")
+        return
+    columns = ["domain", "by", "period", "documented", "window", "lag", "followed by", "read", "note"]
+    rows = [
+        [
+            one["domain"],
+            one["source"],
+            _maybe(one["period_us"]),
+            _period(one["documented_period_us"]),
+            _maybe(one["window_us"]),
+            _maybe(one["lag_us"]),
+            "" if one["rise_mw"] is None else f"{one['rise_mw'] / 1000:.1f} W",
+            f"{one['read_us']:.0f} µs",
+            one["note"],
+        ]
+        for one in sensors
+    ]
+    show(table(columns, rows, right=("period", "documented", "window", "lag", "followed by", "read")))
+
+
+def _maybe(period_us: int | None) -> str:
+    return "" if period_us is None else _period(round(period_us, -3))
 
 
 def _report(found: dict[str, Any]) -> Iterator[Table | str]:

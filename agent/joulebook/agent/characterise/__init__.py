@@ -1,0 +1,1 @@
+"""How this node's power sensors behave under a load of known edges: `joulebook doctor --characterise`."""

@@ -1,0 +1,104 @@
+"""A whole characterisation, in a made-up time on sensors of known behaviour."""
+
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+
+from joulebook.agent.characterise.record import Recorder
+from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
+from joulebook.agent.source import Domain, Probe
+from joulebook.v1 import report_pb2
+from tests.simulated.sensors import MS, S, Sensor, UnevenWave
+
+
+class World:
+    """A clock, a load that the recorder turns, and the power that it makes."""
+
+    def __init__(self) -> None:
+        self.now_us = 50 * S
+        self.rises_us: list[int] = []
+        self.falls_us: list[int] = []
+
+    def clock(self) -> int:
+        """Return now."""
+        return self.now_us
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, and a little more."""
+        self.now_us += round(seconds * 1e6) + 100
+
+    def turn(self, *, high: bool) -> None:
+        """Go up or down."""
+        (self.rises_us if high else self.falls_us).append(self.now_us)
+
+    def wave(self) -> UnevenWave:
+        """Return the load up to now."""
+        return UnevenWave(sorted([*self.rises_us, *self.falls_us]) or [1 << 60], 60_000, 240_000)
+
+
+class Simulated:
+    """A meter of one sensor of the world."""
+
+    def __init__(self, world: World, sensor: Sensor, kind: report_pb2.SourceKind.ValueType) -> None:
+        self.name = sensor.name
+        self.world, self.sensor = world, sensor
+        self.domain = Domain("cpu.0", self.name, kind, 1, 1 * S, 30_000)
+        self.is_counter = kind == report_pb2.SOURCE_KIND_COUNTER
+        self.counter: EnergyCounter | PowerIntegral = EnergyCounter() if self.is_counter else PowerIntegral()
+
+    def probe(self) -> Probe:
+        """Find it."""
+        return Probe(domains=(self.domain,))
+
+    def read(self, now_us: int) -> Sequence[int]:
+        """Read it."""
+        wave, sensor = self.world.wave(), self.sensor
+        if self.is_counter:
+            taken_us = now_us - now_us % sensor.period_us - sensor.lag_us
+            self.counter.update(wave.energy_nj(taken_us) // 1000, now_us)
+        else:
+            self.counter.update(sensor.shows_mw(wave, now_us) + now_us // sensor.period_us % 7, now_us)
+        return self.counter.energy_uj, self.counter.unread_us
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def test_every_sensor_is_found_out() -> None:
+    """A counter and a slow average beside a model: what each is comes out, and of the model nothing."""
+    world = World()
+    counter = Simulated(world, Sensor("fast", 20 * MS, 0), report_pb2.SOURCE_KIND_COUNTER)
+    gauge = Simulated(world, Sensor("slow", 250 * MS, 1 * S, 300 * MS), report_pb2.SOURCE_KIND_AVERAGE_POWER)
+    model = Simulated(world, Sensor("model", 10 * MS, 0), report_pb2.SOURCE_KIND_MODEL)
+    recorder = Recorder([(m, m.probe().domains) for m in (counter, gauge, model)], world.clock, world.sleep)
+    assert recorder.has_sensors
+    recorder.run(world, 60.0, Random(3))
+    fast, slow = recorder.found(world)
+    assert (fast["source"], slow["source"]) == ("fast", "slow")
+    assert fast["period_us"] == pytest.approx(20 * MS, rel=0.1)
+    assert fast["window_us"] is None
+    assert fast["lag_us"] <= 10 * MS
+    assert slow["period_us"] == pytest.approx(250 * MS, rel=0.1)
+    assert slow["window_us"] == pytest.approx(1 * S, rel=0.15)
+    assert slow["lag_us"] == pytest.approx(300 * MS, rel=0.25)
+    for one in (fast, slow):
+        assert one["rise_mw"] == pytest.approx(180_000, rel=0.05)
+        assert one["read_us"] > 0
+        assert one["note"] == ""
+
+
+def test_only_a_model_has_nothing_to_find_out() -> None:
+    """Where nothing is measured there are no sensors."""
+    world = World()
+    model = Simulated(world, Sensor("model", 10 * MS, 0), report_pb2.SOURCE_KIND_MODEL)
+    assert not Recorder([(model, model.probe().domains)], world.clock, world.sleep).has_sensors
+
+
+def test_the_load_lasts_for_the_slowest() -> None:
+    """A sensor of 10 s has the load up for 40 s, however short a run was asked for."""
+    world = World()
+    slow = Simulated(world, Sensor("bmc", 10 * S, 10 * S), report_pb2.SOURCE_KIND_AVERAGE_POWER)
+    slow.domain = Domain("node", "bmc", report_pb2.SOURCE_KIND_AVERAGE_POWER, 1, 10 * S, 30_000)
+    recorder = Recorder([(slow, slow.probe().domains)], world.clock, world.sleep)
+    assert recorder.half_us == 40 * S
