@@ -53,6 +53,10 @@ class Gauge:
         self.begun_us = 0
         self._came: deque[tuple[int, int]] = deque(maxlen=4096)
 
+    def seed(self, raw: int, taken_us: int) -> None:
+        """Take a value that was read before the thread begins."""
+        self._came.append((raw // self.divisor, taken_us))
+
     def read(self, clock: Callable[[], int]) -> None:
         """Read once; the moment between asking and answer is when it held."""
         self.begun_us = begun_us = clock()

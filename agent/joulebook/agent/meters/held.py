@@ -87,7 +87,8 @@ class HeldPower:
         if self._last_us < 0:
             self.unread_us += now_us - self.now_us
             self.now_us = now_us
-            self.missing = True
+            # The first answer may take as long as a level may be held.
+            self.missing = self.unread_us > self.hold_us
             return
         self.now_us = now_us
         since_us = max(0, now_us - self._last_us)

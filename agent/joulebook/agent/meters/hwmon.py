@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from joulebook.agent.clock import boot_us
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
 from joulebook.agent.meters.gauges import Gauge, GaugeReader
 from joulebook.agent.meters.health import FIX_PERMISSION, Health
@@ -140,7 +141,7 @@ class HwmonMeter:
         period_us = _COUNTER_PERIOD_US if is_counter else power_period_us
         fd = os.open(sensor.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            int(os.pread(fd, 32, 0))
+            raw = int(os.pread(fd, 32, 0))
         except (OSError, ValueError):
             os.close(fd)
             raise
@@ -150,6 +151,7 @@ class HwmonMeter:
             gauge = Gauge(fd, _UW_A_MW, self._every_us(sensor, period_us))
             if isinstance(before := known.get(sensor), HeldPower):
                 gauge.power = before
+            gauge.seed(raw, boot_us())
             counter = gauge.power
         else:
             counter = known.get(sensor) or (EnergyCounter() if is_counter else PowerIntegral())
