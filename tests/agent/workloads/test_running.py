@@ -393,7 +393,8 @@ def test_not_stopped_where_nobody_could_continue_it(node: Node) -> None:
 def _waiting_job(node: Node, **options: object) -> "tuple[subprocess.Popen[bytes], int]":
     """Start a command that waits for a line, then exits with 8; return it with the command's own pid."""
     script = "trap 'echo told' USR1; echo $$; read line || read line; exit 8"
-    client = node.start("/bin/sh", "-c", script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    client = node.start("/bin/sh", "-c", script, **pipes, **options)  # type: ignore[arg-type]
     assert client.stdout
     return client, int(_wait_for(node, client.stdout.fileno(), b"\n"))
 
