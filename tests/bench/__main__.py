@@ -10,6 +10,7 @@ PARTS = {
     "agent": "agent_cost",
     "ticks": "ticks",
     "gauges": "gauges",
+    "bmc": "bmc_cost",
     "spool": "spool_cost",
     "ingest": "ingest_cost",
     "rate": "rate_cost",

@@ -34,7 +34,7 @@ FACTS = SourceFacts(
     period="`agent.ipmi.period_s` (5 s); the BMC's own mean of about 1 s",
     accuracy="±5 %, as ENERGY STAR for servers asks of the input's power",
     privilege="read and write on `/dev/ipmi0`; over LAN a user of the BMC, for DCMI often an administrator",
-    cost="two ioctls, or 4 ms CPU an answer over LAN, beside the tick (simulated BMC)",
+    cost="two ioctls, or 5 ms CPU an answer over LAN, beside the tick (simulated BMC)",
     documentation="DCMI 1.5, 6.6.1; IPMI 2.0; Documentation/driver-api/ipmi.rst; ENERGY STAR for servers 3.0",
 )
 

@@ -25,7 +25,7 @@ FACTS = SourceFacts(
     period="`agent.pdu.period_s` (10 s); PDUs take new values every 1 to 3 s",
     accuracy="±2 %; billing-grade PDUs state ±1 %",
     privilege="credentials of the PDU; pip install 'joulebook[snmp]'",
-    cost="2 to 6 ms CPU an answer, beside the tick (snmpd on loopback)",
+    cost="2 to 3 ms CPU an answer, beside the tick (snmpd on loopback)",
     documentation="PowerNet-MIB, PDU2-MIB, Sentry4-MIB",
 )
 

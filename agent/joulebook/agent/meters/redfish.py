@@ -31,7 +31,7 @@ FACTS = SourceFacts(
     period="`agent.redfish.period_s` (10 s), or the sensor's averaging or sensing interval where longer",
     accuracy="±5 %, as ENERGY STAR for servers asks of the input's power",
     privilege="a user of the BMC who may read",
-    cost="0.9 ms CPU an answer, beside the tick (https on loopback)",
+    cost="0.6 ms CPU an answer, beside the tick (https on loopback)",
     documentation="DMTF DSP0266, DSP0268; ENERGY STAR for servers 3.0",
 )
 

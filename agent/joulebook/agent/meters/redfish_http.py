@@ -65,6 +65,7 @@ class RedfishService:
         self._credentials, self._ca, self._name = credentials, ca, certificate_name
         self._timeout_s = timeout_s
         self._connection: http.client.HTTPConnection | None = None
+        self._context: ssl.SSLContext | None = None
         self._headers: dict[str, str] = {}
         self._session = ""
 
@@ -170,7 +171,9 @@ class RedfishService:
         scheme, host, port = self._origin
         if scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
-        context = ssl.create_default_context(cafile=self._ca)
+        # Authorities are read once: that may take as long as many questions.
+        context = self._context or ssl.create_default_context(cafile=self._ca)
+        self._context = context
         if not self._name:
             return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=context)
         return _NamedConnection(host, port, self._name, self._timeout_s, context)
@@ -185,6 +188,8 @@ class RedfishService:
             return error
         reason, fix = f"no HTTP: {error!r}"[:200], _FIX_ANSWER
         if isinstance(error, ssl.SSLCertVerificationError):
+            # The file of authorities may be mended meanwhile.
+            self._context = None
             reason = f"certificate not accepted: {error.verify_message}"
             fix = _FIX_NAME if error.verify_code in _WRONG_NAME else _FIX_AUTHORITY
         elif isinstance(error, FileNotFoundError):
