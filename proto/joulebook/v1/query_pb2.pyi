@@ -797,6 +797,7 @@ class GetLedgerResponse(_message.Message):
     ACCOUNTS_FIELD_NUMBER: _builtins.int
     RESIDUAL_UJ_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
+    UNCHECKED_UJ_FIELD_NUMBER: _builtins.int
     from_us: _builtins.int
     to_us: _builtins.int
     node: _builtins.str
@@ -804,6 +805,8 @@ class GetLedgerResponse(_message.Message):
     """Recomputed from the raw readings, never from the ledger's own rows."""
     residual_uj: _builtins.int
     """measured_uj less the accounts; 0 while the books balance."""
+    unchecked_uj: _builtins.int
+    """Of measured_uj, what only the books still know: parts of hours whose raw readings are no longer kept."""
     @_builtins.property
     def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerAccount]:
         """Largest first."""
@@ -820,10 +823,11 @@ class GetLedgerResponse(_message.Message):
         accounts: _abc.Iterable[Global___LedgerAccount] | None = ...,
         residual_uj: _builtins.int = ...,
         coverage: Global___Coverage | None = ...,
+        unchecked_uj: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "coverage", b"coverage", "node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "accounts", b"accounts", "coverage", b"coverage", "from_us", b"from_us", "measured_uj", b"measured_uj", "node", b"node", "residual_uj", b"residual_uj", "to_us", b"to_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "accounts", b"accounts", "coverage", b"coverage", "from_us", b"from_us", "measured_uj", b"measured_uj", "node", b"node", "residual_uj", b"residual_uj", "to_us", b"to_us", "unchecked_uj", b"unchecked_uj"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__node: _TypeAlias = _typing.Literal["node"]  # noqa: Y015
     _WhichOneofArgType__node: _TypeAlias = _typing.Literal["_node", b"_node"]  # noqa: Y015

@@ -29,7 +29,16 @@ def test_ledger(url: str, books: Cluster) -> None:
     """The ledger has exactly its documented members, and balances."""
     status, ledger, media_type = _get(f"{url}/api/v1/ledger?from=0&to=now")
     assert (status, media_type) == (200, "application/json")
-    assert list(ledger) == ["from", "to", "node", "measured_uj", "accounts", "residual_uj", "coverage"]
+    assert list(ledger) == [
+        "from",
+        "to",
+        "node",
+        "measured_uj",
+        "accounts",
+        "residual_uj",
+        "unchecked_uj",
+        "coverage",
+    ]
     assert (ledger["from"], ledger["node"]) == ("1970-01-01T00:00:00Z", None)
     assert (ledger["measured_uj"], ledger["residual_uj"]) == (books.measured_uj, 0)
     account = ledger["accounts"][0]

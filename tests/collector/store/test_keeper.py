@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +12,23 @@ from typing import Any
 import grpc
 import pytest
 
+from joulebook.collector.check.residuals import residuals
 from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.keeper import DAY_US, Keeper, Retention
+from joulebook.collector.store.protocol import Range
+from joulebook.v1.catalogue import by_name
 from tests.collector.store.histories import history
-from tests.collector.store.told import RANGES, READS, tails
+from tests.collector.store.told import METRICS, RANGES, READS, tails
 from tests.simulated.delivery import EVER, NOW_US, books_of, deliver, total_uj
-from tests.simulated.node import SimulatedNode
+from tests.simulated.node import WALL_US, SimulatedNode
 
 HOUR_US = 3_600_000_000
+# A whole hour.
+FROM_US = WALL_US // HOUR_US * HOUR_US
 
 
 def _reports(**more: Any) -> list[Decoded]:
@@ -122,6 +128,17 @@ def test_forgotten_readings_leave_the_books_and_their_marks(path: Path) -> None:
     )
     assert _files(path) == []
     assert (books_of(store), total_uj(store)) == (books, watched)
+    assert list(residuals(store)) == []
+    # Of whole hours what was measured is still known; of parts of them only what was booked.
+    whole = get_ledger(store, node=None, from_us=0, to_us=EVER.to_us)
+    assert (whole.measured_uj, whole.residual_uj, whole.unchecked_uj) == (watched, 0, 0)
+    middle_us = reports[4].end_us + reports[4].realtime_offset_us
+    for from_us, to_us in ((0, middle_us), (middle_us, EVER.to_us)):
+        part = get_ledger(store, node="n1", from_us=from_us, to_us=to_us)
+        assert (part.residual_uj, part.unchecked_uj > 0) == (0, True)
+    store._connection.execute("UPDATE ledger SET cpu_idle_uj = cpu_idle_uj + 1 WHERE interval_id = 0")
+    assert get_ledger(store, node=None, from_us=0, to_us=EVER.to_us).residual_uj < 0
+    store._connection.execute("UPDATE ledger SET cpu_idle_uj = cpu_idle_uj - 1 WHERE interval_id = 0")
     store.close()
     again = DuckDBStore(path)
     placed = Committer(again, IngestStats()).apply(reports)
@@ -165,4 +182,59 @@ def test_what_partly_repeats_forgotten_readings_is_a_conflict(path: Path) -> Non
     assert end_us > reports[1].end_us
     ahead = replace(reports[0], start_us=start_us - 1)
     assert Committer(store, IngestStats()).apply([ahead]).conflict == [0]
+    store.close()
+
+
+def _sums(store: DuckDBStore, step_us: int) -> dict[str, Any]:
+    """Return what is rolled up of every series, by step: how long, how much, and the mean of a gauge."""
+    selected = Range(FROM_US, FROM_US + 4 * HOUR_US)
+    told = {}
+    for name in METRICS:
+        metric = by_name()[name]
+        for one in store.sums(selected, step_us, metric.number, None) or []:
+            told[f"{one.node} {one.key}"] = (
+                {i: int(v) for i, v in enumerate(one.covered_us.tolist()) if v},
+                {i: int(v) for i, v in enumerate(one.total.tolist()) if v},
+                {i: pytest.approx(v) for i, v in enumerate(one.weighted.tolist()) if v},
+            )
+    return told
+
+
+def _sums_of_points(store: DuckDBStore, step_us: int) -> dict[str, Any]:
+    """Return the same from the readings themselves, one by one."""
+    told: dict[str, Any] = {}
+    for name in METRICS:
+        metric = by_name()[name]
+        for one in store.points(EVER, metric.number, None):
+            covered, total, weighted = Counter[int](), Counter[int](), Counter[int]()
+            columns = (one.unix_us.tolist(), one.interval_us.tolist(), one.values.tolist())
+            for unix_us, length_us, value in zip(*columns, strict=True):
+                step = (unix_us - FROM_US - 1) // step_us
+                covered[step] += length_us
+                total[step] += value if metric.is_counter else 0
+                weighted[step] += 0 if metric.is_counter else value * length_us
+            kept = ({k: v for k, v in sums.items() if v} for sums in (total, weighted))
+            told[f"{one.node} {one.key}"] = (dict(covered), *kept)
+    return told
+
+
+def test_minutes_and_hours_are_the_readings_added_up(path: Path) -> None:
+    """At every step of the housekeeping, sums over minutes and hours are exactly those of the readings."""
+    store = DuckDBStore(path)
+    # Some ticks end on a minute, Reports reach over minutes and over an hour.
+    node = SimulatedNode(wall_us=FROM_US + HOUR_US - 65_000_000)
+    reports = history(node, step_us=3_000_000)
+    more = history(SimulatedNode(name="n2", boot=b"c" * 16, wall_us=FROM_US + HOUR_US - 10_000_000))
+    expected = {}
+    for batch in ([*reports[:2], *reports[4:]], [*more, reports[3]], [reports[2]]):
+        deliver(store, [batch])
+        for step_us in (60_000_000, HOUR_US, 2 * HOUR_US):
+            expected[step_us] = _sums_of_points(store, step_us)
+            assert _sums(store, step_us) == expected[step_us]
+        for step in _steps(store):
+            for step_us, told in expected.items():
+                assert _sums(store, step_us) == told, (step, step_us)
+    assert len(expected[60_000_000]) > 20
+    _tend(store, Retention(raw_days=1, minutes_days=1), NOW_US)
+    assert _sums(store, HOUR_US) == expected[HOUR_US]
     store.close()

@@ -242,7 +242,11 @@ class LedgerAccount(_Answer):
 
 
 class Ledger(_Answer):
-    """The books of a range; residual_uj is what the meters delivered less what the accounts received."""
+    """The books of a range; residual_uj is what the meters delivered less what the accounts received.
+
+    Of measured_uj, unchecked_uj is what only the books still know: parts of hours whose raw readings are no
+    longer kept.
+    """
 
     from_: Time = _of("from_us", "from")
     to: Time = _of("to_us")
@@ -250,4 +254,5 @@ class Ledger(_Answer):
     measured_uj: int
     accounts: list[LedgerAccount]
     residual_uj: int
+    unchecked_uj: int
     coverage: Coverage

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from joulebook.collector.check.finding import DAY_US, Finding, day, days
-from joulebook.collector.queries.audit import measured_uj
+from joulebook.collector.queries.audit import booked_uj, measured_uj
 from joulebook.collector.store.protocol import Range, StoreView
 
 # How many values of energy are read at once: what nodes of four domains and one tick a second make.
@@ -37,11 +37,22 @@ def residuals(view: StoreView) -> Iterator[Finding]:
             off.clear()
             today = this
         selected = Range(begin_us, end_us)
-        for node, uj in measured_uj(view.raw_energy(selected), view.raw_gaps(selected)).items():
+        for node, uj in _measured_uj(view, selected).items():
             off[node, this][0] += uj
-        for row in view.accounts(selected):
-            off[row.node, this][1] += sum(row.active_uj) + sum(row.idle_uj)
+        for node, uj in booked_uj(view, [selected]).items():
+            off[node, this][1] += uj
     yield from _found(off)
+
+
+def _measured_uj(view: StoreView, selected: Range) -> dict[str, int]:
+    """Return each node's energy from its raw readings, or else from what was added up of them."""
+    added = view.measured(selected)
+    if added is None or added.raw_kept:
+        return measured_uj(view.raw_energy(selected), view.raw_gaps(selected))
+    found = booked_uj(view, added.forgotten)
+    for node, uj in added.by_node.items():
+        found[node] = found.get(node, 0) + uj
+    return found
 
 
 def _before_all(view: StoreView, from_us: int) -> int:

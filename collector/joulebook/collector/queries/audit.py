@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from joulebook.collector.ledger.gaps import Edge, gap_between
 from joulebook.collector.ledger.measured import drawn_uj
-from joulebook.collector.store.protocol import Range, RawEnergy, Store
+from joulebook.collector.store.protocol import Measured, Range, RawEnergy, Store, StoreView
 
 
 def measured_uj(readings: Iterable[RawEnergy], gaps: Iterable[tuple[Edge, Edge]]) -> dict[str, int]:
@@ -21,12 +21,35 @@ def measured_uj(readings: Iterable[RawEnergy], gaps: Iterable[tuple[Edge, Edge]]
     return measured
 
 
+def measured_in(view: StoreView, selected: Range) -> Measured:
+    """Return each node's energy in a range, as the store adds it up or else from raw readings."""
+    added = view.measured(selected)
+    if added is not None:
+        return added
+    return Measured(measured_uj(view.raw_energy(selected), view.raw_gaps(selected)))
+
+
+def booked_uj(view: StoreView, ranges: Iterable[Range]) -> dict[str, int]:
+    """Return what the accounts of each node received in some ranges."""
+    booked: dict[str, int] = defaultdict(int)
+    for one in ranges:
+        for row in view.accounts(one):
+            booked[row.node] += sum(row.active_uj) + sum(row.idle_uj)
+    return booked
+
+
 def residuals_uj(store: Store, selected: Range) -> dict[str, int]:
-    """Return by how much each node's accounts miss what its raw readings say; only where it is not 0."""
+    """Return by how much each node's accounts miss what its meters delivered; only where it is not 0.
+
+    What was booked while nothing is known of the meters any more is left out.
+    """
     # One state for both sides: a commit between two reads would look like broken books.
     with store.snapshot() as frozen:
-        residual = measured_uj(frozen.raw_energy(selected), frozen.raw_gaps(selected))
-        rows = frozen.accounts(selected)
-    for row in rows:
-        residual[row.node] = residual.get(row.node, 0) - sum(row.active_uj) - sum(row.idle_uj)
-    return {node: uj for node, uj in residual.items() if uj}
+        measured = measured_in(frozen, selected)
+        booked = booked_uj(frozen, [selected])
+        unchecked = booked_uj(frozen, measured.forgotten)
+    return {
+        node: uj
+        for node in sorted({*measured.by_node, *booked})
+        if (uj := measured.by_node.get(node, 0) + unchecked.get(node, 0) - booked.get(node, 0))
+    }

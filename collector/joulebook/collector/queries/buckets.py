@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from joulebook.collector.queries.errors import BadValueError
 
 MAX_BUCKETS = 11_000
+MINUTE_US, HOUR_US = 60_000_000, 3_600_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,22 @@ class Buckets:
         return [min(end, self.to_us) / 1e6 for end in ends]
 
 
+def on_whole(from_us: int, to_us: int, step_us: int) -> tuple[int, int]:
+    """Widen a range to whole hours or minutes where steps are whole hours or minutes."""
+    unit_us = next((unit for unit in (HOUR_US, MINUTE_US) if step_us % unit == 0), 1)
+    return from_us // unit_us * unit_us, -(-to_us // unit_us) * unit_us
+
+
 def cut(from_us: int, to_us: int, step_us: int | None, *, suiting: int) -> Buckets:
     """Cut a range into steps; None: whole seconds, so long that about as many as suiting come out.
 
-    Raises BadValueError for a step that would make too many.
+    Longer ones are whole minutes, and of more than an hour whole hours. Raises BadValueError for a step that
+    would make too many.
     """
     if step_us is None:
-        step_us = max(1_000_000, -(-(to_us - from_us) // suiting // 1_000_000) * 1_000_000)
+        least_us = -(-(to_us - from_us) // suiting)
+        unit_us = next((unit for unit in (HOUR_US, MINUTE_US) if least_us > unit), 1_000_000)
+        step_us = max(1, -(-least_us // unit_us)) * unit_us
     found = Buckets(from_us, to_us, step_us)
     if found.count > MAX_BUCKETS:
         least = -(-(to_us - from_us) // MAX_BUCKETS)

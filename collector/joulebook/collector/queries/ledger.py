@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from joulebook.collector.queries.audit import measured_uj
+from joulebook.collector.queries.audit import booked_uj, measured_in
 from joulebook.collector.queries.errors import UnknownNameError, expected_name
 from joulebook.collector.queries.figures import ByDomain, Coverage, Figures, coverage
 from joulebook.collector.store.protocol import AccountRow, Range, Store
@@ -33,6 +33,8 @@ class Ledger:
     measured_uj: int
     accounts: list[LedgerAccount]
     residual_uj: int
+    # Of measured_uj, what only the books still know: parts of hours whose raw readings are no longer kept.
+    unchecked_uj: int
     coverage: Coverage
 
 
@@ -47,7 +49,8 @@ def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int) -> L
                 raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
         rows = frozen.accounts(selected)
         watched = frozen.watched(selected)
-        measured = sum(measured_uj(frozen.raw_energy(selected), frozen.raw_gaps(selected)).values())
+        measured = measured_in(frozen, selected)
+        unchecked_uj = sum(booked_uj(frozen, measured.forgotten).values())
     total = Figures.of(rows)
     total_us = sum(row.reported_us + row.gap_us for row in watched)
     missing_us = sum(row.unread_us + row.missing_us for row in watched)
@@ -55,9 +58,10 @@ def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int) -> L
         from_us=from_us,
         to_us=to_us,
         node=node,
-        measured_uj=measured,
+        measured_uj=sum(measured.by_node.values()) + unchecked_uj,
         accounts=_accounts(rows),
-        residual_uj=measured - total.energy_uj,
+        residual_uj=sum(measured.by_node.values()) + unchecked_uj - total.energy_uj,
+        unchecked_uj=unchecked_uj,
         coverage=coverage(total.energy_uj, total.modelled_uj, total_us - missing_us, total_us),
     )
 

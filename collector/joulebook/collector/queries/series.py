@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from joulebook.collector.queries.buckets import Buckets, cut
+from joulebook.collector.queries.buckets import Buckets, cut, on_whole
 from joulebook.collector.queries.errors import BadValueError, UnknownNameError, expected_name
 from joulebook.collector.queries.pages import Page, page
-from joulebook.collector.store.protocol import Points, Range, Store
+from joulebook.collector.store.protocol import Points, Range, Store, Sums
 from joulebook.v1.catalogue import MetricEntry, by_name
 
 _DEFAULT_BUCKETS = 300
@@ -58,20 +59,29 @@ def get_series(
     limit: int,
     cursor: str | None,
 ) -> SeriesSet:
-    """Return a metric's series over (from_us, to_us] in buckets of a step (None: one that suits)."""
+    """Return a metric's series over (from_us, to_us] in buckets of a step (None: one that suits).
+
+    Steps of whole minutes or hours lie on them, and the range is widened to them.
+    """
     entry = by_name().get(metric)
     if entry is None:
         raise BadValueError(
             "metric", metric, expected_name("a name of the metric catalogue", metric, by_name())
         )
     buckets = cut(from_us, to_us, step_us, suiting=_DEFAULT_BUCKETS)
+    from_us, to_us = on_whole(from_us, to_us, buckets.step_us)
+    buckets = replace(buckets, from_us=from_us, to_us=to_us)
     with store.snapshot() as frozen:
         if node is not None:
             known = [row.node for row in frozen.nodes()]
             if node not in known:
                 raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
-        points = frozen.points(Range(from_us, to_us + _LONGEST_REPORT_US, node), entry.number, subject)
-    taken: Page[Points] = page(points, lambda p: (p.node, _subject(p)), limit, cursor)
+        sums = frozen.sums(Range(from_us, to_us, node), buckets.step_us, entry.number, subject)
+        points = []
+        if sums is None:
+            points = frozen.points(Range(from_us, to_us + _LONGEST_REPORT_US, node), entry.number, subject)
+    found: list[Points] | list[Sums] = points if sums is None else sums
+    taken: Page[Points | Sums] = page(found, lambda p: (p.node, _subject(p)), limit, cursor)
     return SeriesSet(
         metric=entry.name,
         unit=entry.unit,
@@ -81,12 +91,28 @@ def get_series(
         to_us=to_us,
         step_us=buckets.step_us,
         times_s=buckets.ends_s,
-        series=[_bucketed(p, entry, buckets) for p in taken.items],
+        series=[
+            _summed(p, entry) if isinstance(p, Sums) else _bucketed(p, entry, buckets) for p in taken.items
+        ],
         next_cursor=taken.next_cursor,
     )
 
 
-def _subject(points: Points) -> str:
+def _summed(sums: Sums, entry: MetricEntry) -> Series:
+    found: Sequence[int | float] = (
+        sums.total.tolist() if entry.is_counter else (sums.weighted / np.maximum(sums.covered_us, 1)).tolist()
+    )
+    return Series(sums.node, _subject(sums), _where_reported(found, sums.covered_us))
+
+
+def _where_reported(
+    values: Sequence[int | float], covered_us: npt.NDArray[np.int64]
+) -> list[int | float | None]:
+    reported = (covered_us > 0).tolist()
+    return [value if there else None for value, there in zip(values, reported, strict=True)]
+
+
+def _subject(points: Points | Sums) -> str:
     key = points.key
     if key.workload and key.domain:
         return f"{key.workload}/{key.domain}"
@@ -107,6 +133,4 @@ def _bucketed(points: Points, entry: MetricEntry, buckets: Buckets) -> Series:
     else:
         sums = np.bincount(bucket, weights=readings.astype(np.float64) * lengths, minlength=buckets.count)
         found = (sums / np.maximum(weight, 1)).tolist()
-    reported = (weight > 0).tolist()
-    values = [value if there else None for value, there in zip(found, reported, strict=True)]
-    return Series(points.node, _subject(points), values)
+    return Series(points.node, _subject(points), _where_reported(found, weight))

@@ -240,6 +240,12 @@ class Reads:
         stored = read_samples(self._server, marks, _ENERGY, selected.node, None)
         return samples.raw_energy(stored, marks, _times_us, self._known_layout)
 
+    def sums(self, selected: Range, step_us: int, metric: int, subject: str | None) -> None:
+        """Add nothing up."""
+
+    def measured(self, selected: Range) -> None:
+        """Add nothing up."""
+
     def raw_gaps(self, selected: Range) -> list[tuple[Edge, Edge]]:
         """Return the raw readings on both sides of every gap, for the check of the books."""
         return [(one.before, one.after) for one in self._window(selected).gaps]

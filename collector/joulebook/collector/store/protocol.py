@@ -121,6 +121,19 @@ class RawEnergy:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What each node's meters delivered, in µJ, from raw readings or what was added up of them.
+
+    forgotten: stretches of which neither is left, parts of hours whose raw readings are no longer kept, and
+    which by_node has nothing of. raw_kept: all raw readings of the range are still there.
+    """
+
+    by_node: Mapping[str, int]
+    forgotten: Sequence[Range] = ()
+    raw_kept: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Points:
     """One series' stored readings: the wall clock at the end of each interval, its length, and values.
 
@@ -132,6 +145,20 @@ class Points:
     unix_us: Ints
     interval_us: Ints
     values: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """One series over steps, an entry each: how long it was read, and what is to be added up of its ticks.
+
+    total: a counter's increments. weighted: a gauge's levels times how long they lasted, in µs.
+    """
+
+    node: str
+    key: SeriesKey
+    covered_us: Ints
+    total: Ints
+    weighted: npt.NDArray[np.float64]
 
 
 class StoreView(Protocol):
@@ -169,11 +196,17 @@ class StoreView(Protocol):
     def raw_energy(self, selected: Range) -> list[RawEnergy]:
         """Return raw readings of energy, for the check of the books."""
 
+    def measured(self, selected: Range) -> Measured | None:
+        """Return what the store itself adds up of raw readings; None where it does not."""
+
     def raw_gaps(self, selected: Range) -> list[tuple[Edge, Edge]]:
         """Return the raw readings on both sides of every gap, for the check of the books."""
 
     def points(self, selected: Range, metric: int, subject: str | None) -> list[Points]:
         """Return the series of a metric, of one subject where it is named."""
+
+    def sums(self, selected: Range, step_us: int, metric: int, subject: str | None) -> list[Sums] | None:
+        """Return a metric's series over the steps of a range; None where the store has points only."""
 
 
 class Store(StoreView, Protocol):

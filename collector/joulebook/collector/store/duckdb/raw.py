@@ -43,12 +43,16 @@ class RawReads(SpanReads):
                     groups[own.layout_id, length].append(energy)
         return [RawEnergy(self._layout(number), np.stack(own)) for (number, _), own in groups.items()]
 
-    def _reports(self, selected: Range) -> list[tuple[int, list[Packed]]]:
-        """Return the fresh Reports that ended in a range, by their layouts."""
+    def _reports(self, selected: Range, *, unrolled: bool = False) -> list[tuple[int, list[Packed]]]:
+        """Return the fresh Reports that ended in a range, by their layouts; unrolled: those not rolled up."""
         where, parameters = self._where(selected)
+        joined = (
+            "JOIN rolled AS r ON node_id % 16 = part AND i.interval_id > r.interval_id" if unrolled else ""
+        )
         rows = self._rows(
             f"""
-            SELECT layout_id, interval_id, end_unix_us, report FROM intervals JOIN nodes USING (node_id)
+            SELECT layout_id, i.interval_id, end_unix_us, report
+            FROM intervals AS i JOIN nodes USING (node_id) {joined}
             WHERE NOT is_gap AND {where} ORDER BY end_unix_us
             """,
             parameters,
@@ -100,13 +104,21 @@ class RawReads(SpanReads):
         """Return the series of a metric, of one subject where it is named."""
         found: Found = defaultdict(list)
         with self._reading():
-            self._add_fresh(found, selected, metric, subject)
+            self._add_fresh(found, self._reports(selected), metric, subject)
             self._add_settled(found, selected, metric, subject)
         ordered = sorted(found.items(), key=lambda item: _order(*item[0]))
         return [_joined(node, key, parts) for (node, key), parts in ordered]
 
-    def _add_fresh(self, found: Found, selected: Range, metric: int, subject: str | None) -> None:
-        for layout_id, reports in self._reports(selected):
+    def unrolled_ticks(self, selected: Range, metric: int, subject: str | None) -> Found:
+        """Return the ticks of a metric that are not rolled up yet."""
+        found: Found = defaultdict(list)
+        self._add_fresh(found, self._reports(selected, unrolled=True), metric, subject)
+        return found
+
+    def _add_fresh(
+        self, found: Found, fresh: list[tuple[int, list[Packed]]], metric: int, subject: str | None
+    ) -> None:
+        for layout_id, reports in fresh:
             layout = self._layout(layout_id)
             wanted = [
                 (row, key)

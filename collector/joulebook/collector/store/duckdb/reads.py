@@ -11,7 +11,7 @@ import duckdb
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.duckdb import energy_over_time
-from joulebook.collector.store.duckdb.raw import RawReads
+from joulebook.collector.store.duckdb.sums import SumReads
 from joulebook.collector.store.protocol import (
     AccountRow,
     JobRow,
@@ -24,7 +24,7 @@ _ACTIVE = ", ".join(f"sum({name}_active_uj)::HUGEINT" for name in CLASSES)
 _IDLE = ", ".join(f"sum({name}_idle_uj)::HUGEINT" for name in CLASSES)
 
 
-class Reads(RawReads):
+class Reads(SumReads):
     """The reading half of the embedded store."""
 
     @contextmanager
