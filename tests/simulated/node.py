@@ -30,6 +30,8 @@ class Load:
     name: str = ""
     user: str = ""
     gpus_held: tuple[str, ...] = ()
+    # What part of each, in ppm; empty: all whole.
+    gpu_shares_ppm: tuple[int, ...] = ()
     # GPUs that its processes are on, with their utilisation as the driver tells it.
     gpu_ppm: dict[str, int] = field(default_factory=dict)
 
@@ -116,6 +118,7 @@ class SimulatedNode:
                 parent=places.get(load.parent, 0),
                 reserved_millicpus=load.reserved_millicpus,
                 gpu=[domain_places[gpu] for gpu in load.gpus_held if gpu in domain_places],
+                gpu_share_ppm=load.gpu_shares_ppm,
             )
         keys: list[tuple[int, int, int, int]] = [
             (m.METRIC_NODE_CPU_BUSY, 0, 0, 0),

@@ -55,6 +55,11 @@ def build_layout(
             reserved_memory_bytes=workload.reserved_memory_bytes,
             start_unix_us=workload.start_unix_us,
             gpu=[domain_place[gpu] for gpu in workload.gpus if gpu in domain_place],
+            gpu_share_ppm=[
+                ppm
+                for gpu, ppm in zip(workload.gpus, workload.gpu_shares_ppm, strict=False)
+                if gpu in domain_place
+            ],
             cpu_domain=[
                 domain_place[domain]
                 for domain in (f"cpu.{package}" for package in workload.packages)

@@ -264,6 +264,7 @@ class Workload(_message.Message):
     START_UNIX_US_FIELD_NUMBER: _builtins.int
     GPU_FIELD_NUMBER: _builtins.int
     CPU_DOMAIN_FIELD_NUMBER: _builtins.int
+    GPU_SHARE_PPM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique on the node, the same on every node of one job: slurm.42, docker.3f2a…, unit.sshd.service."""
     kind: Global___WorkloadKind.ValueType
@@ -286,6 +287,10 @@ class Workload(_message.Message):
     def cpu_domain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Places in Layout.domains, from 1, of the CPU packages that its cpuset lets it run on; empty: all."""
 
+    @_builtins.property
+    def gpu_share_ppm(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What part of each of those GPUs, in their order, it holds: slices of a divided one (MIG); empty: all whole."""
+
     def __init__(
         self,
         *,
@@ -300,10 +305,11 @@ class Workload(_message.Message):
         start_unix_us: _builtins.int = ...,
         gpu: _abc.Iterable[_builtins.int] | None = ...,
         cpu_domain: _abc.Iterable[_builtins.int] | None = ...,
+        gpu_share_ppm: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_domain", b"cpu_domain", "gpu", b"gpu", "id", b"id", "kind", b"kind", "name", b"name", "parent", b"parent", "reserved_memory_bytes", b"reserved_memory_bytes", "reserved_millicpus", b"reserved_millicpus", "source", b"source", "start_unix_us", b"start_unix_us", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_domain", b"cpu_domain", "gpu", b"gpu", "gpu_share_ppm", b"gpu_share_ppm", "id", b"id", "kind", b"kind", "name", b"name", "parent", b"parent", "reserved_memory_bytes", b"reserved_memory_bytes", "reserved_millicpus", b"reserved_millicpus", "source", b"source", "start_unix_us", b"start_unix_us", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,7 +9,14 @@ import pytest
 
 from joulebook.agent.meters.nvml import NvmlMeter
 from joulebook.agent.source import UNREADABLE, WORKING, Roots
-from joulebook.agent.workloads.gpuholders import GpuHolders, Holder, domains_held, group_pids, parse_environ
+from joulebook.agent.workloads.gpuholders import (
+    GpuHolders,
+    Holder,
+    domains_held,
+    group_pids,
+    parse_environ,
+    shares_held,
+)
 from joulebook.agent.workloads.gpus import Gpus
 from joulebook.agent.workloads.workload import JOB, SYSTEM, Workload
 from joulebook.agent.workloads.workloads import Workloads, WorkloadsConfig
@@ -30,6 +37,7 @@ class NamedGpu:
     model: str = "H200"
     uuid: str = field(init=False)
     domain: str = field(init=False)
+    parts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.uuid, self.domain = uuid_of(self.index), f"gpu.{self.index}"
@@ -265,6 +273,63 @@ def test_slow_drivers_are_asked_less_often(tmp_path: Path, monkeypatch: pytest.M
 def test_what_environments_mean(environ: dict[str, str], source: str, held: tuple[str, ...] | None) -> None:
     """Slurm names device files, CUDA counts or names UUIDs; a container's count says nothing."""
     assert domains_held(environ, [NamedGpu(0, minor=3), NamedGpu(1, minor=2)], source) == held
+
+
+MIG_A, MIG_B, MIG_C = "MIG-aaaa", "MIG-bbbb", "MIG-cccc"
+
+
+@pytest.mark.parametrize(
+    ("environ", "held", "shares"),
+    [
+        pytest.param({"CUDA_VISIBLE_DEVICES": MIG_A}, ("gpu.0",), {"gpu.0": 400_000}, id="one part"),
+        pytest.param(
+            {"CUDA_VISIBLE_DEVICES": f"{MIG_A},{MIG_B}"}, ("gpu.0",), {"gpu.0": 600_000}, id="two of one GPU"
+        ),
+        pytest.param(
+            {"CUDA_VISIBLE_DEVICES": f"{MIG_B},{MIG_C}"},
+            ("gpu.0", "gpu.1"),
+            {"gpu.0": 200_000, "gpu.1": 1_000_000},
+            id="of two GPUs",
+        ),
+        pytest.param(
+            {"CUDA_VISIBLE_DEVICES": MIG_A, "SLURM_JOB_GPUS": "1"},
+            ("gpu.0",),
+            {"gpu.0": 400_000},
+            id="Slurm counts the parts, not the GPUs",
+        ),
+        pytest.param({"CUDA_VISIBLE_DEVICES": "MIG-dddd"}, (), {}, id="a part that is not known"),
+        pytest.param({"CUDA_VISIBLE_DEVICES": uuid_of(1)}, ("gpu.1",), {}, id="a GPU as a whole"),
+    ],
+)
+def test_parts_of_divided_gpus_are_held(
+    environ: dict[str, str], held: tuple[str, ...], shares: dict[str, int]
+) -> None:
+    """A MIG instance counts for its GPU with its slices, by whatever name it is given."""
+    gpus = [
+        NamedGpu(0, 0, parts={MIG_A: 400_000, MIG_B: 200_000}),
+        NamedGpu(1, 1, parts={MIG_C: 1_000_000}),
+    ]
+    assert domains_held(environ, gpus, "docker") == held
+    assert shares_held(environ, gpus) == shares
+
+
+def test_a_job_tells_the_slices_that_it_holds(node: Node) -> None:
+    """From the driver's instances to the workload: the share is in the layout, and the job's alone."""
+    node.standin.put({"0.mig": 1, "0.mig.0.uuid": "MIG-aaaa", "0.mig.2.uuid": "MIG-cccc"})
+    for index, slices in ((0, 3), (2, 2)):
+        made = {"gi": index + 1, "ci": 0, "slices": slices, "multiprocessors": 14 * slices, "memory_mb": 9000}
+        node.standin.put({f"0.mig.{index}.{key}": value for key, value in made.items()})
+    node.meter.probe()
+    node.job("a", 11, CUDA_VISIBLE_DEVICES="MIG-aaaa", SLURM_JOB_GPUS="1")
+    node.job("b", 12, CUDA_VISIBLE_DEVICES=f"MIG-{uuid_of(0)}/3/0")
+    node.job("c", 13, CUDA_VISIBLE_DEVICES=uuid_of(1))
+    node.tick()
+    found = {(each.gpus, each.gpu_shares_ppm) for each in node.workloads.workloads if each.gpus}
+    assert found == {
+        (("gpu.0",), (3_000_000 // 7,)),
+        (("gpu.0",), (2_000_000 // 7,)),
+        (("gpu.1",), ()),
+    }
 
 
 def test_cudas_count_needs_a_known_order() -> None:

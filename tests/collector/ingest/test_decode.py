@@ -72,6 +72,15 @@ def _name_energy_twice(y: report_pb2.Layout) -> None:
         (lambda y: y.workloads[0].gpu.append(0), "holds domain 0, which does not exist"),
         (lambda y: y.workloads[0].gpu.append(1), r"holds domain 'cpu\.0': expected a GPU"),
         (lambda y: y.workloads[0].gpu.extend([3, 3]), "holds a GPU twice"),
+        (lambda y: y.workloads[0].gpu_share_ppm.append(5), "1 shares of 0 GPUs: expected one a GPU, or none"),
+        (
+            lambda y: (y.workloads[0].gpu.append(3), y.workloads[0].gpu_share_ppm.append(1_000_001)),
+            "holds 1000001 ppm of a GPU: expected 1 to 1000000",
+        ),
+        (
+            lambda y: (y.workloads[0].gpu.append(3), y.workloads[0].gpu_share_ppm.append(0)),
+            "holds 0 ppm of a GPU: expected 1 to 1000000",
+        ),
         (lambda y: y.workloads[0].cpu_domain.append(9), "may run on domain 9, which does not exist"),
         (lambda y: y.workloads[0].cpu_domain.append(3), r"run on domain 'gpu\.0': expected a CPU package"),
         (lambda y: y.workloads[0].cpu_domain.extend([1, 1]), "may run on a CPU package twice"),

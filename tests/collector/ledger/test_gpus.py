@@ -58,6 +58,27 @@ def test_a_gpu_that_nobody_is_known_to_use_is_unattributed_and_idle() -> None:
     assert booked == {"unattributed": (2 * ACTIVE, 0), "idle": (0, 2 * FLOOR)}
 
 
+def _part(name: str, slices: int, **of: object) -> Load:
+    """Return a job that holds slices of the 10 of gpu.0."""
+    return Load(name, gpus_held=("gpu.0",), gpu_shares_ppm=(slices * 100_000,), **of)  # type: ignore[arg-type]
+
+
+def test_a_divided_gpus_floor_goes_by_slices_and_what_nobody_holds_is_idle() -> None:
+    """Each holder pays for its slices of the idle floor, whether it works or not; free slices are idle."""
+    booked = _booked(_part("a", 5), _part("b", 3))
+    assert booked["job:a"] == (ACTIVE * 5 / 8, FLOOR * 5 / 10)
+    assert booked["job:b"] == (ACTIVE * 3 / 8, FLOOR * 3 / 10)
+    assert booked["idle"] == (0, FLOOR * 2 / 10 + FLOOR)
+
+
+def test_a_divided_gpus_work_goes_by_slices_where_the_driver_tells_no_shares() -> None:
+    """Of the holders those with processes there worked, each as much as its slices can."""
+    booked = _booked(_part("a", 6, gpu_ppm={"gpu.0": 0}), _part("b", 2, gpu_ppm={"gpu.0": 0}), _part("c", 2))
+    assert booked["job:a"] == (ACTIVE * 3 / 4, FLOOR * 6 / 10)
+    assert booked["job:b"] == (ACTIVE / 4, FLOOR * 2 / 10)
+    assert booked["job:c"] == (0, FLOOR * 2 / 10)
+
+
 @pytest.mark.parametrize(
     ("loads", "active", "idle"),
     [

@@ -94,6 +94,7 @@ class AmdGpu:
         self.index = self.minor = int(domain.partition(".")[2])
         self.uuid = text(device / "unique_id").decode(errors="replace")
         self.model = text(device / "product_name").decode(errors="replace") or "AMD GPU"
+        self.parts: dict[str, int] = {}
         self.device = device
         self.size_bytes = _number(text(device / "mem_info_vram_total"))
         self.limit_mw = _number(text(sensor.path.with_name("power1_cap_max"))) // 1000

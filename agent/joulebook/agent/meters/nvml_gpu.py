@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from joulebook.agent.meters.nvml_codes import NvmlError, UnsupportedError, translated
+from joulebook.agent.meters.nvml_mig import Mig
 
 # A value that is not there: all bits of its width, or all but the sign.
 _SENTINELS = frozenset((2**32 - 1, 2**31 - 1, 2**64 - 1, 2**63 - 1))
@@ -18,6 +19,8 @@ _WHOLE_PERCENT = 100
 _PPM_A_PERCENT = 10_000
 _SAMPLE_KEPT_US = 3_000_000
 _FUNCTION_NOT_FOUND = 13
+# Looks for processes between two looks at how the GPU is divided.
+_PARTS_EVERY = 10
 # nvmlClockType_t.
 _SM_CLOCK, _MEMORY_CLOCK = 1, 2
 # nvmlPcieUtilCounter_t, in KB a second.
@@ -82,6 +85,10 @@ class NvmlGpu:
         self.minor = self._or_default(self._minor, index)
         self.size_bytes = self._or_default(self._size_bytes, 0)
         self.limit_mw = self._or_default(self._limit_mw, 0)
+        # What it is divided into, by the two names that a part has; looked at anew now and then.
+        self.parts: dict[str, int] = {}
+        self._looks = 0
+        self._find_parts()
         self.look: Callable[[int], dict[int, int]] = self.running
         self._sampled_us = 0
         self._sampled_ppm: dict[int, int] = {}
@@ -191,11 +198,21 @@ class NvmlGpu:
 
     def running(self, now_us: int) -> dict[int, int]:
         """Return the same, in this thread."""
+        self._looks += 1
+        if self._looks % _PARTS_EVERY == 0:
+            self._find_parts()
         pids = self._compute_pids()
         with contextlib.suppress(UnsupportedError):
             pids |= self._graphics_pids()
         sampled_ppm = self._process_ppm(now_us)
         return {pid: sampled_ppm.get(pid, 0) for pid in pids}
+
+    def _find_parts(self) -> None:
+        parts = {}
+        for one in Mig(self.nvml, self.handle).instances():
+            parts[one.uuid] = one.share_ppm
+            parts[f"MIG-{self.uuid}/{one.gpu_instance}/{one.compute_instance}"] = one.share_ppm
+        self.parts = parts
 
     def _process_ppm(self, now_us: int) -> dict[int, int]:
         """Return the last samples: the driver samples at its own pace, so they stand for a while."""

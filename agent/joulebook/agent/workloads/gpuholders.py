@@ -24,6 +24,7 @@ _WANTED = frozenset((*_SLURM, _CUDA, _CUDA_ORDER))
 # In a container CUDA counts from 0 whatever GPUs it was given.
 _CONTAINERS = frozenset(("docker", "podman", "containerd", "crio"))
 
+_WHOLE_PPM = 1_000_000
 _MAX_DIRECTORIES = 32
 _MAX_PIDS = 16
 _DENIED = "the environment of other users' processes may not be read: which GPUs jobs hold is not known"
@@ -31,13 +32,17 @@ _FIX = "give the agent CAP_SYS_PTRACE (systemd: AmbientCapabilities=CAP_SYS_PTRA
 
 
 class HeldGpu(Protocol):
-    """What a GPU is called: its domain, its number and UUID with the driver, its device file, its model."""
+    """What a GPU is called: its domain, its number and UUID with the driver, its device file, its model.
+
+    parts has what it is divided into (MIG), by every name that programs are given: the share of each in ppm.
+    """
 
     domain: str
     index: int
     uuid: str
     minor: int
     model: str
+    parts: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,8 @@ def parse_environ(raw: bytes) -> dict[str, str]:
 def domains_held(environ: Mapping[str, str], gpus: Sequence[HeldGpu], source: str) -> tuple[str, ...] | None:
     """Return the domains that an environment names; None where it says nothing about GPUs."""
     for name in _SLURM:
-        if environ.get(name):
+        # Of divided GPUs Slurm numbers the parts, and CUDA's names say which they are.
+        if environ.get(name) and not _parts_of(environ, gpus):
             by_minor = {str(gpu.minor): gpu.domain for gpu in gpus}
             return _in_order(by_minor.get(one, "") for one in _numbers(environ[name]))
     if _CUDA not in environ:
@@ -81,6 +87,14 @@ def domains_held(environ: Mapping[str, str], gpus: Sequence[HeldGpu], source: st
     return _in_order(found)
 
 
+def shares_held(environ: Mapping[str, str], gpus: Sequence[HeldGpu]) -> dict[str, int]:
+    """Return the part of each GPU that an environment names, of those GPUs of which it names only parts."""
+    shares: dict[str, int] = {}
+    for gpu, name in _parts_of(environ, gpus):
+        shares[gpu.domain] = min(shares.get(gpu.domain, 0) + gpu.parts[name], _WHOLE_PPM)
+    return shares
+
+
 class GpuHolders:
     """The GPUs that each job holds, found once a job."""
 
@@ -88,6 +102,8 @@ class GpuHolders:
         self._procfs = procfs
         self._gpus = gpus
         self._held: dict[str, tuple[str, ...]] = {}
+        # Of jobs that hold parts of GPUs.
+        self._shares: dict[str, dict[str, int]] = {}
         self._looks: dict[str, int] = {}
         self._denied = False
 
@@ -110,6 +126,7 @@ class GpuHolders:
                 known[name] = held
         self._looks = looks
         self._held = {name: held for name, held in known.items() if name in looks}
+        self._shares = {name: shares for name, shares in self._shares.items() if name in looks}
         return any(self._held.get(name, ()) != before.get(name, ()) for name in before | self._held)
 
     def held(self, workloads: Iterable[Workload]) -> dict[str, tuple[str, ...]]:
@@ -122,6 +139,11 @@ class GpuHolders:
                 left[around] = [each for each in left.get(around, ()) if each not in held]
                 around = parents.get(around, "")
         return {name: tuple(held) for name, held in left.items() if held}
+
+    def shares(self, workload: str, domains: Sequence[str]) -> tuple[int, ...]:
+        """Return what part of each domain a workload holds in ppm; empty: all of them whole."""
+        shares = self._shares.get(workload)
+        return tuple(shares.get(domain, _WHOLE_PPM) for domain in domains) if shares else ()
 
     def findings(self) -> tuple[Finding, ...]:
         """Say whether environments can be read."""
@@ -146,6 +168,7 @@ class GpuHolders:
                 continue
             held = domains_held(environ, self._gpus, holder.workload.source)
             if held is not None:
+                self._shares[holder.workload.id] = shares_held(environ, self._gpus)
                 return held
         return None
 
@@ -177,10 +200,17 @@ def _numbers(text: str) -> list[str]:
 
 
 def _by_uuid(name: str, gpus: Sequence[HeldGpu]) -> str:
-    """Return the GPU that a UUID or its beginning names; a MIG slice named by its GPU is a part of it."""
+    """Return the GPU that a UUID or its beginning, or the name of one of its parts names."""
+    if of_part := [gpu.domain for gpu in gpus if name in gpu.parts]:
+        return of_part[0]
     name = name.removeprefix("MIG-").partition("/")[0]
     found = [gpu.domain for gpu in gpus if name.startswith("GPU-") and gpu.uuid.startswith(name)]
     return found[0] if len(found) == 1 else ""
+
+
+def _parts_of(environ: Mapping[str, str], gpus: Sequence[HeldGpu]) -> list[tuple[HeldGpu, str]]:
+    names = [name.strip() for name in environ.get(_CUDA, "").split(",")]
+    return [(gpu, name) for name in dict.fromkeys(names) for gpu in gpus if name in gpu.parts]
 
 
 def _in_order(domains: Iterable[str]) -> tuple[str, ...]:

@@ -60,6 +60,10 @@ class Gpus:
         """Return the domains that workloads hold; parents are set, and hold not what their children do."""
         return self._holders.held(workloads)
 
+    def shares_held(self, workload: str, domains: Sequence[str]) -> tuple[int, ...]:
+        """Return what part of each domain a workload holds in ppm; empty: all of them whole."""
+        return self._holders.shares(workload, domains)
+
     def hurry(self) -> None:
         """Look at the next refresh, whatever the last one took: a command begins or ends."""
         self._due_us = 0

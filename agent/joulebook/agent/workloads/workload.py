@@ -33,6 +33,8 @@ class Workload:
     reserved_memory_bytes: int = 0
     start_unix_us: int = 0
     gpus: tuple[str, ...] = ()
+    # What part of each of them it holds, where one is divided; empty: all whole.
+    gpu_shares_ppm: tuple[int, ...] = ()
     packages: tuple[int, ...] = ()
 
 

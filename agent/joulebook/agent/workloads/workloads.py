@@ -252,7 +252,12 @@ class Workloads:
                 packages[each.id] = packages.get(each.parent, ())
                 workloads[place] = replace(each, packages=packages[each.id])
         held = self._gpus.held(workloads)
-        return tuple(replace(each, gpus=held[each.id]) if each.id in held else each for each in workloads)
+        return tuple(
+            replace(each, gpus=held[each.id], gpu_shares_ppm=self._gpus.shares_held(each.id, held[each.id]))
+            if each.id in held
+            else each
+            for each in workloads
+        )
 
 
 def _containing(path: str, ids: dict[str, str]) -> str:

@@ -30,6 +30,7 @@ MAX_SERIES = 100_000
 MAX_INTERVALS = 3600
 MAX_INTERVAL_US = 86_400_000_000
 # No machine has as much memory, nor does a domain draw as much at once.
+_WHOLE_PPM = 1_000_000
 _MAX_AMOUNT = 1 << 50
 _MAX_OFFSET_UJ = 1 << 62
 _MAX_CLOCK_US = 1 << 52
@@ -139,6 +140,16 @@ def _check_workloads(message: report_pb2.Layout) -> None:
             raise invalid(f"workload {workload.id!r}: started at an absurd time")
         if len(set(workload.gpu)) != len(workload.gpu):
             raise invalid(f"workload {workload.id!r}: holds a GPU twice")
+        if len(workload.gpu_share_ppm) not in (0, len(workload.gpu)):
+            raise invalid(
+                f"workload {workload.id!r}: {len(workload.gpu_share_ppm)} shares of {len(workload.gpu)} "
+                "GPUs: expected one a GPU, or none"
+            )
+        for ppm in workload.gpu_share_ppm:
+            if not 0 < ppm <= _WHOLE_PPM:
+                raise invalid(
+                    f"workload {workload.id!r}: holds {ppm} ppm of a GPU: expected 1 to {_WHOLE_PPM}"
+                )
         for gpu in workload.gpu:
             _check_domain(message, f"workload {workload.id!r}: holds", gpu, GPU)
         if len(set(workload.cpu_domain)) != len(workload.cpu_domain):

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from joulebook.collector.ledger.layout import IDLE
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.stack import Stack
+
+_WHOLE_PPM = 1_000_000
 
 Ints = npt.NDArray[np.int64]
 
@@ -18,7 +21,7 @@ class GpuUse:
     """Weights of the pools that are GPUs, whose places are in pools: (gpus, accounts, ticks) each.
 
     used is what the driver says of processes; present counts the workloads that have processes on the GPU,
-    held those that it is reserved for.
+    held is what is reserved for them, in ppm of the GPU for each workload: a divided GPU is held in parts.
     """
 
     pools: Ints
@@ -39,7 +42,8 @@ def gpu_use_of(stack: Stack, accounts: int) -> GpuUse:
         np.add.at(used, (pool, account), stack.gauges(stack.rows(lambda y: y.gpu_user_row)))
         np.add.at(present, (pool, account), 1)
         holder_pool = np.searchsorted(pools, stack.places(lambda y: y.gpu_holder_pool, count))
-        np.add.at(held, (holder_pool, stack.join(lambda y: y.gpu_holder_account)), 1)
+        holder_ppm = stack.join(lambda y: y.gpu_holder_ppm)[:, None]
+        np.add.at(held, (holder_pool, stack.join(lambda y: y.gpu_holder_account)), holder_ppm)
     return GpuUse(pools, used, present, held)
 
 
@@ -47,18 +51,25 @@ def gpu_active_weights(use: GpuUse) -> Ints:
     """Return who caused each GPU's active energy, as far as it is known.
 
     By what the driver says of processes. Where it says nothing, or that all of them rest: the holders that
-    have processes there, else the holders, else whoever has processes there, in equal parts.
+    have processes there, else the holders, both by what they hold; else whoever has processes there, in equal
+    parts.
     """
-    return _first_known(use.used, use.present * (use.held > 0), use.held, use.present)
+    return _first_known(use.used, use.present * use.held, use.held, use.present)
 
 
 def gpu_static_weights(use: GpuUse, policy: Policy) -> Ints:
-    """Return who pays for each GPU's idle floor: its holders, and without one whoever has processes there."""
+    """Return who pays for each GPU's idle floor: its holders, and without one whoever has processes there.
+
+    Of a GPU that is held in parts, the parts that nobody holds are idle.
+    """
     if policy is Policy.NONE:
         return np.zeros_like(use.held)
     if policy is Policy.ACTIVE:
         return _first_known(use.used, use.present)
-    return _first_known(use.held, use.present)
+    held = use.held.copy()
+    rest = _WHOLE_PPM - held.sum(axis=1)
+    held[:, IDLE] += np.where(held.any(axis=1) & (rest > 0), rest, 0)
+    return _first_known(held, use.present)
 
 
 def _first_known(*weights: Ints) -> Ints:

@@ -27,6 +27,7 @@ from joulebook.v1.containment import depths_of, parents_of
 
 Ints = npt.NDArray[np.int64]
 
+_WHOLE_PPM = 1_000_000
 SYSTEM, AGENT, IDLE, UNATTRIBUTED = range(4)
 FIXED_ACCOUNTS = ("system", "agent", "idle", "unattributed")
 _FIXED_OF_KIND = {
@@ -197,10 +198,17 @@ class NodeLayout:
         self.gpu_user_pool = shared_ints(pool)
         self.gpu_user_account = shared_ints(self.workload_account[self._workload[rows] - 1])
         self.gpu_user_row = shared_ints(rows)
-        holders = [(d - 1, w) for w, workload in enumerate(workloads) for d in workload.gpu]
+        holders = [
+            (d - 1, w, ppm)
+            for w, workload in enumerate(workloads)
+            for d, ppm in zip(
+                workload.gpu, workload.gpu_share_ppm or [_WHOLE_PPM] * len(workload.gpu), strict=True
+            )
+        ]
         holders = [holder for holder in holders if self.domain_pool[holder[0]] >= 0]
-        self.gpu_holder_pool = shared_ints([int(self.domain_pool[d]) for d, _ in holders])
-        self.gpu_holder_account = shared_ints([int(self.workload_account[w]) for _, w in holders])
+        self.gpu_holder_pool = shared_ints([int(self.domain_pool[d]) for d, _, _ in holders])
+        self.gpu_holder_account = shared_ints([int(self.workload_account[w]) for _, w, _ in holders])
+        self.gpu_holder_ppm = shared_ints([ppm for _, _, ppm in holders])
 
     def _place_packages(
         self, message: report_pb2.Layout, packages: Sequence[int], may_run_on: Sequence[Sequence[int]]
