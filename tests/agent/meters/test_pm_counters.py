@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from joulebook.agent.meters.pm_counters import PmCounters
-from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Roots
+from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Finding, Roots
 from joulebook.v1 import report_pb2
 from tests.fixtures.trees import build, roots_of, write
 
@@ -173,6 +173,41 @@ def test_readings_of_two_scans_are_not_mixed(roots: Roots, monkeypatch: pytest.M
     monkeypatch.setattr(os, "pread", pread)
     second = meter.read(S)
     assert (second[0] - first[0], second[12] - first[12]) == (1000 * J, 50 * J)
+    meter.close()
+
+
+def test_a_counter_beside_its_power(roots: Roots) -> None:
+    """Energy that goes apart from the power shown is suspect, by so much; a spoilt power says nothing."""
+    blade, meter = Blade(roots), PmCounters(roots)
+    meter.probe()
+
+    def told() -> list[Finding]:
+        return [finding for finding in meter.findings() if finding.name == "pm_counters:node"]
+
+    energy_j = 612345678
+    for second in range(62):
+        energy_j += 1174
+        blade.scan(energy=energy_j)
+        meter.read(second * S)
+    assert told() == []
+    for second in range(62, 190):
+        blade.scan()
+        meter.read(second * S)
+    (finding,) = told()
+    assert finding.state == SUSPECT
+    assert "the counter shows 0 J, the power" in finding.reason
+    assert finding.off_ppm == 1_000_000
+    (blade.directory / "power").write_text("12 parrots")
+    for second in range(190, 320):
+        energy_j += 1174
+        blade.scan(energy=energy_j)
+        meter.read(second * S)
+    (blade.directory / "power").write_text("1174 W 1 us\n")
+    for second in range(320, 400):
+        energy_j += 1174
+        blade.scan(energy=energy_j)
+        meter.read(second * S)
+    assert [finding.state for finding in told()] == [WORKING]
     meter.close()
 
 

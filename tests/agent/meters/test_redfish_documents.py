@@ -59,6 +59,17 @@ def test_a_member_that_tells_nothing_makes_no_smaller_sum() -> None:
         )
 
 
+def test_a_mean_of_minutes_stands_in_for_a_momentary_power() -> None:
+    """Where only PowerMetrics tell a power, its interval is the window; one of half an hour tells nothing."""
+    metrics = {"AverageConsumedWatts": 317, "IntervalInMin": 1, "MaxConsumedWatts": 489}
+    member = {"Name": "A", "PowerConsumedWatts": None, "PowerMetrics": metrics}
+    power = control_power(_document(PowerControl=[member, {"PowerConsumedWatts": 40}]), "/x")
+    assert (power.power_mw, power.window_us) == (357_000, 60_000_000)
+    metrics["IntervalInMin"] = 30
+    with pytest.raises(AskError, match="no PowerControl tells"):
+        control_power(_document(PowerControl=[member]), "/x")
+
+
 def test_energy_is_exact_to_the_microjoule() -> None:
     """A counter in kWh has the step of its last digit, and no rounding of floating point."""
     document = parse_document(

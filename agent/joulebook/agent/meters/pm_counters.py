@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from joulebook.agent.meters.counter import EnergyCounter
+from joulebook.agent.meters.crosscheck import CrossCheck
 from joulebook.agent.meters.health import FIX_PERMISSION, Health
 from joulebook.agent.meters.pm_counters_files import energy_files, parse_number, parse_reading
 from joulebook.agent.meters.series import energy_series
@@ -31,8 +32,11 @@ _FIX_CONTROLLER = (
 class _Meter:
     domain: Domain
     fd: int
+    # Of the power that is shown beside the energy; -1: none is.
+    power_fd: int
     counter: EnergyCounter
     health: Health
+    check: CrossCheck
 
 
 FACTS = SourceFacts(
@@ -102,9 +106,11 @@ class PmCounters:
             reading = readings[place] if readings else reason
             if isinstance(reading, int):
                 counter.update(reading, now_us)
+                _compare(meter, now_us)
             else:
                 health.error, health.fix = reading, _FIX_CONTROLLER if not readings else ""
                 counter.miss(now_us)
+                meter.check.miss()
             values.append(counter.energy_uj)
             values.append(counter.unread_us)
         return values
@@ -119,7 +125,7 @@ class PmCounters:
 
     def close(self) -> None:
         """Give the descriptors back."""
-        for fd in (self._freshness_fd, self._startup_fd, *(meter.fd for meter in self._meters)):
+        for fd in (self._freshness_fd, self._startup_fd, *self._fds()):
             if fd >= 0:
                 os.close(fd)
         self._freshness_fd = self._startup_fd = -1
@@ -156,6 +162,9 @@ class PmCounters:
             if isinstance(reading, int):
                 meter.counter.restart(reading, now_us, "the node's controller restarted its counters")
 
+    def _fds(self) -> list[int]:
+        return [fd for meter in self._meters for fd in (meter.fd, meter.power_fd)]
+
     def _file(self, name: str) -> int:
         return os.open(self._directory / name, os.O_RDONLY | os.O_CLOEXEC)
 
@@ -185,7 +194,29 @@ class PmCounters:
             holds=frozenset({file.partition("_")[0]} & {"cpu", "memory"}),
         )
         counter = known.get(name) or EnergyCounter(limit_mw=_LIMIT_MW)
-        self._meters.append(_Meter(domain, fd, counter, Health(f"{self.name}:{name}", name, counter)))
+        health = Health(f"{self.name}:{name}", name, counter)
+        power_fd = self._power_fd(file) if name == "node" else -1
+        self._meters.append(_Meter(domain, fd, power_fd, counter, health, CrossCheck(counter)))
+
+    def _power_fd(self, file: str) -> int:
+        """Open the power beside an energy file; -1: there is none that can be read."""
+        try:
+            return self._file(file.removesuffix("energy") + "power")
+        except OSError:
+            return -1
+
+
+def _compare(meter: _Meter, now_us: int) -> None:
+    """Hold the counter against the power that is shown: one of them may be wrong, or stand still."""
+    if meter.power_fd < 0:
+        return
+    try:
+        power_mw = parse_reading(os.pread(meter.power_fd, 64, 0), b"W") * 1000
+    except (OSError, ValueError):
+        meter.check.miss()
+        return
+    meter.check.update(power_mw, now_us)
+    meter.health.suspicion, meter.health.off_ppm = meter.check.suspicion, meter.check.off_ppm
 
 
 def _energy_uj(fd: int) -> int | str:

@@ -19,6 +19,8 @@ _PARTS = frozenset(
         *("memorysubsystem", "networkingdevice", "storagedevice", "storagesubsystem", "voltageregulator"),
     )
 )
+# A mean over longer says nothing of what runs now.
+_MOST_MINUTES = 10
 _PART_ITEM = re.compile(r"/(Processors|Memory|Drives|Fans|NetworkAdapters)(/|$)")
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -92,14 +94,16 @@ def control_power(document: Document, path: str) -> NodePower:
     controls = document.get("PowerControl")
     members = [one for one in controls if isinstance(one, dict)] if isinstance(controls, list) else []
     whole = [one for one in members if not _is_part(one)] or members
-    read = [(one, watts) for one in whole if (watts := number(one.get("PowerConsumedWatts"))) is not None]
+    told = [(one, _consumed(one)) for one in whole]
+    read = [consumed for _, consumed in told if consumed is not None]
     if not read:
         raise AskError(f"{path}: no PowerControl tells PowerConsumedWatts")
     if len(read) < len(whole):
-        silent = next(one for one in whole if number(one.get("PowerConsumedWatts")) is None)
+        silent = next(one for one, consumed in told if consumed is None)
         raise AskError(f"{path}: PowerControl {silent.get('Name')!r} tells no PowerConsumedWatts")
-    step_mw = sum(_step_mw(watts) for _, watts in read)
-    return NodePower(_mw(sum((watts for _, watts in read), Decimal(0))), step_mw, way="Power")
+    power_mw = _mw(sum((watts for watts, _ in read), Decimal(0)))
+    window_us = max(window_us for _, window_us in read)
+    return NodePower(power_mw, sum(_step_mw(watts) for watts, _ in read), window_us, way="Power")
 
 
 def supply_power(metrics: Sequence[Document], path: str) -> NodePower:
@@ -143,6 +147,18 @@ def _step_mw(watts: Decimal) -> int:
 
 def _mw(watts: Decimal) -> int:
     return int(watts * 1000)
+
+
+def _consumed(control: Document) -> tuple[Decimal, int] | None:
+    """Return a PowerControl's power and its window: the momentary one, else the mean of its last minutes."""
+    watts = number(control.get("PowerConsumedWatts"))
+    if watts is not None:
+        return watts, 0
+    watts = number(at(control, "PowerMetrics", "AverageConsumedWatts"))
+    minutes = number(at(control, "PowerMetrics", "IntervalInMin"))
+    if watts is None or minutes is None or not 0 < minutes <= _MOST_MINUTES:
+        return None
+    return watts, int(minutes * 60_000_000)
 
 
 def _is_part(control: Document) -> bool:
