@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,9 @@ class Node:
     def __post_init__(self) -> None:
         client = RedfishService(self.service.url, self.service.credentials, self.service.ca, timeout_s=60)
         by_redfish = Asker(Redfish(client, HostIdentity(_UUID), period_us=5 * S), self._clock)
-        by_ipmi = Asker(Ipmi(Path("/none"), self.bmc.address, self.bmc.credentials), self._clock)
+        by_ipmi = Asker(
+            Ipmi(Path("/none"), self.bmc.address, self.bmc.credentials, timeout_s=_LONG_S), self._clock
+        )
         self.askers = [by_redfish, by_ipmi]
         begin(self.askers, _LONG_S)
         meters = NodeMeter(by_redfish, by_counter=True), NodeMeter(by_ipmi), NodeMeter(by_redfish)
@@ -176,11 +179,13 @@ def test_the_doctor_tells_of_each_service_up_hung_and_gone(tmp_path: Path) -> No
         settings = _settings(bmc, service, pdu)
         pdu.show("1.3.6.1.4.1.318.1.1.26.9.4.3.1.7.3", 690)
         found, rows = _doctor(roots, settings)
-        assert {name: rows[name]["state"] for name in ("ipmi", "redfish", "pdu")} == {
-            "ipmi": "working",
-            "redfish": "working",
-            "pdu": "working",
-        }
+        deadline = time.monotonic() + _LONG_S
+        # Where the machine is slow the time-outs of a first question may pass.
+        while {rows[name]["state"] for name in ("ipmi", "redfish", "pdu")} != {"working"} or not all(
+            rows[name]["read_us"] for name in ("ipmi", "redfish", "pdu")
+        ):
+            assert time.monotonic() < deadline, rows
+            found, rows = _doctor(roots, settings)
         (node,) = [domain for domain in found["domains"] if domain["domain"] == "node"]
         assert node["source"] == "redfish_energy"
         assert set(node["also"]) == {"ipmi", "redfish", "pdu"}

@@ -49,13 +49,6 @@ def test_every_part_is_a_domain(roots: Roots) -> None:
     meter.close()
 
 
-def test_what_better_meters_measure_is_left_to_them(roots: Roots) -> None:
-    """Where RAPL and NVML measure, only the node and its memory are read here."""
-    meter = PmCounters(roots, frozenset({"cpu.0", "gpu.0"}))
-    assert [domain.name for domain in meter.probe().domains] == ["node", "memory.0"]
-    meter.close()
-
-
 def test_energy_grows_by_the_counter(roots: Roots) -> None:
     """What a scan adds is what the domain gained."""
     blade, meter = Blade(roots), PmCounters(roots)

@@ -38,9 +38,9 @@ FACTS = SourceFacts(
     documentation="DCMI 1.5, 6.6.1; IPMI 2.0; Documentation/driver-api/ipmi.rst; ENERGY STAR for servers 3.0",
 )
 
-_TIMEOUT_S = 10.0
-# FreeIPMI gives up itself before it is killed; a lost packet is sent again meanwhile.
-_SESSION_MS = 4000
+# FreeIPMI gives up itself, and sends a lost packet again meanwhile; should it not, it is killed.
+_TIMEOUT_S = 4.0
+_KILL_S = 6.0
 _RESEND_MS = 700
 _MOST_CHARACTERS = 1 << 20
 
@@ -53,8 +53,11 @@ def find_device(devfs: Path) -> Path | None:
 class FreeIpmi:
     """FreeIPMI's programs against one BMC. The password stays in its file, which they read themselves."""
 
-    def __init__(self, address: str = "", credentials: Path | None = None) -> None:
+    def __init__(
+        self, address: str = "", credentials: Path | None = None, timeout_s: float = _TIMEOUT_S
+    ) -> None:
         self._address = address
+        self._timeout_s = timeout_s
         self._credentials = credentials
         self._directory: tempfile.TemporaryDirectory[str] | None = None
 
@@ -89,7 +92,9 @@ class FreeIpmi:
         path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
         if path is None:
             raise AskError(f"{program} is not installed", FIX_PROGRAMS)
-        command = [path, f"--session-timeout={_SESSION_MS}", f"--retransmission-timeout={_RESEND_MS}"]
+        session_ms = round(self._timeout_s * 1000)
+        command = [path, f"--session-timeout={session_ms}"]
+        command.append(f"--retransmission-timeout={min(_RESEND_MS, session_ms // 2)}")
         if self._credentials is not None:
             read_credentials(self._credentials, "agent.ipmi.credentials")
             command.append(f"--config-file={self._credentials}")
@@ -98,13 +103,15 @@ class FreeIpmi:
             done = subprocess.run(
                 [*command, *arguments],
                 capture_output=True,
-                timeout=_TIMEOUT_S,
+                timeout=self._timeout_s + _KILL_S,
                 check=False,
                 stdin=subprocess.DEVNULL,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
             )
         except subprocess.TimeoutExpired as error:
-            raise AskError(f"{program} has not come back for {_TIMEOUT_S:g} s", "restart the BMC") from error
+            raise AskError(
+                f"{program} has not come back for {error.timeout:g} s", "restart the BMC"
+            ) from error
         out, complaint = done.stdout[:_MOST_CHARACTERS], done.stderr[-2000:]
         if done.returncode or not out:
             raise fault(program, (complaint or out).decode(errors="replace"))
@@ -124,11 +131,12 @@ class Ipmi:
         credentials: Path | None = None,
         sensors: Sequence[str] = (),
         period_us: int = 5_000_000,
+        timeout_s: float = _TIMEOUT_S,
     ) -> None:
         self.period_us = period_us
         device = None if address else find_device(devfs)
         self._is_there = bool(address) or device is not None
-        self._programs = FreeIpmi(address, credentials)
+        self._programs = FreeIpmi(address, credentials, timeout_s)
         self._device = IpmiDevice(device) if device is not None else None
         self._named = tuple(sensors)
         self._records: tuple[int, ...] = ()

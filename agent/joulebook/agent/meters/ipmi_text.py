@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from joulebook.agent.meters.bmc import AskError
 
+_CALLED = re.compile(r"(\S*/)?ipmi-[a-z]+: ")
 _RAW = re.compile(r"rcvd: ((?:[0-9A-F]{2} ?)+)\s*")
 # Sensors that measure the whole node, as Dell, HPE, Lenovo, Supermicro, Intel and Fujitsu name them.
 _WHOLE = re.compile(
@@ -105,6 +106,8 @@ def fault(program: str, text: str) -> AskError:
     """Return what a program complained of as an error with what mends it."""
     lines = text.strip().splitlines()
     reason = lines[-1].strip() if lines else "ended without a word"
-    reason = reason if reason.startswith(("Config", program)) else f"{program}: {reason}"
+    # They call themselves by the path that they were started by.
+    reason = _CALLED.sub("", reason)
+    reason = reason if reason.startswith("Config") else f"{program}: {reason}"
     fix = next((fix for words, fix in _FIXES if words in reason), "run the same command by hand to see more")
     return AskError(reason[:300], fix)

@@ -14,7 +14,8 @@ from joulebook.agent.source import ABSENT, WORKING, Finding
 from joulebook.agent.source_facts import SourceFacts
 
 _FIX_PACKAGE = "pip install 'joulebook[snmp]'"
-_TIMEOUT_S = 2
+# Of each packet; one that is lost is sent again once.
+_TIMEOUT_S = 2.0
 _RETRIES = 1
 
 FACTS = SourceFacts(
@@ -36,8 +37,11 @@ class Pdu:
     name = "pdu"
     accuracy_ppm = 20_000
 
-    def __init__(self, outlets: Sequence[Outlet], credentials: Path, period_us: int) -> None:
+    def __init__(
+        self, outlets: Sequence[Outlet], credentials: Path, period_us: int, timeout_s: float = _TIMEOUT_S
+    ) -> None:
         self.period_us = period_us
+        self._timeout_s = timeout_s
         self._outlets = tuple(outlets)
         self._credentials = credentials
         self._manager: _Manager | None = None
@@ -51,7 +55,7 @@ class Pdu:
     def read(self) -> NodePower:
         """Ask every PDU once. AskError: one gave no believable answer."""
         if self._manager is None:
-            self._manager = _Manager(self._credentials)
+            self._manager = _Manager(self._credentials, self._timeout_s)
         by_pdu: defaultdict[tuple[str, int], list[Outlet]] = defaultdict(list)
         for outlet in self._outlets:
             by_pdu[outlet.host, outlet.port].append(outlet)
@@ -72,7 +76,8 @@ class Pdu:
 class _Manager:
     """pysnmp with a loop of its own, which runs only while somebody asks."""
 
-    def __init__(self, credentials: Path) -> None:
+    def __init__(self, credentials: Path, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         lines = read_lines(credentials, "agent.pdu.credentials")
         try:
             from pysnmp.error import PySnmpError  # noqa: PLC0415  (an extra, and 30 MB)
@@ -118,7 +123,7 @@ class _Manager:
     async def _ask(self, host: str, port: int, oids: Sequence[str]) -> Any:
         snmp = self._snmp
         kind = snmp.Udp6TransportTarget if ":" in host else snmp.UdpTransportTarget
-        target = await kind.create((host, port), timeout=_TIMEOUT_S, retries=_RETRIES)
+        target = await kind.create((host, port), timeout=self._timeout_s, retries=_RETRIES)
         objects = [snmp.ObjectType(snmp.ObjectIdentity(oid)) for oid in oids]
         return await snmp.get_cmd(
             self._engine, self._user, target, snmp.ContextData(), *objects, lookupMib=False

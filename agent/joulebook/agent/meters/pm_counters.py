@@ -59,9 +59,8 @@ class PmCounters:
 
     name = "pm_counters"
 
-    def __init__(self, roots: Roots, covered: frozenset[str] = frozenset()) -> None:
+    def __init__(self, roots: Roots) -> None:
         self._directory = roots.sysfs / "cray/pm_counters"
-        self._covered = covered
         self._meters: list[_Meter] = []
         self._freshness_fd = self._startup_fd = -1
         self._freshness = self._startup = -1
@@ -82,7 +81,7 @@ class PmCounters:
         except OSError as error:
             self.close()
             return Probe(findings=(_unreadable(self.name, error),))
-        for domain, name in energy_files(names, self._covered).items():
+        for domain, name in energy_files(names).items():
             try:
                 self._open(domain, name, known)
             except (OSError, ValueError) as error:

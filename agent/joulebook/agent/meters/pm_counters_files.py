@@ -31,24 +31,18 @@ def parse_number(data: bytes) -> int:
     return int(match[1])
 
 
-def energy_files(names: Iterable[str], covered: frozenset[str]) -> dict[str, str]:
-    """Return the energy file of each domain that no better meter covers, the node's first.
+def energy_files(names: Iterable[str]) -> dict[str, str]:
+    """Return the energy file of each domain, the node's first.
 
     One file for all packages is cpu.0, as one for all memory is memory.0; where each has its own, the sum is
-    left out. Who numbers GPUs otherwise is not known, so any GPU measured elsewhere covers them all.
+    left out.
     """
     found = {match[0]: match for name in names if (match := _ENERGY.fullmatch(name))}
-    measured = {domain.partition(".")[0] for domain in covered}
     files: dict[str, str] = {}
     for name, match in sorted(found.items(), key=lambda item: (item[1][1] or "", int(item[1][2] or 0))):
         part, number = match[1], match[2]
         if part is None:
-            kind, domain = "node", "node"
-        elif not number and f"{part}0_energy" in found:
-            continue
-        else:
-            kind = _KINDS[part]
-            domain = f"{kind}.{int(number or 0)}"
-        if kind not in measured:
-            files[domain] = name
+            files["node"] = name
+        elif number or f"{part}0_energy" not in found:
+            files[f"{_KINDS[part]}.{int(number or 0)}"] = name
     return files

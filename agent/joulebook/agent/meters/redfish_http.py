@@ -19,6 +19,7 @@ _SESSIONS = "/redfish/v1/SessionService/Sessions"
 # Documents about power are some KiB; a BMC's largest collections some hundred.
 _MOST_BYTES = 1 << 20
 _MOST_REDIRECTS = 3
+_GOODBYE_S = 2.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NO_SESSIONS = (404, 405, 501)
 _FIX_CREDENTIALS = (
@@ -89,6 +90,10 @@ class RedfishService:
 
     def close(self) -> None:
         """End the session, so that the BMC's few places are free for others, and the connection."""
+        # Whoever stops the agent does not wait for a BMC that hangs.
+        self._timeout_s = min(self._timeout_s, _GOODBYE_S)
+        if self._connection is not None and self._connection.sock is not None:
+            self._connection.sock.settimeout(self._timeout_s)
         if self._session:
             with contextlib.suppress(AskError):
                 self._asked("DELETE", self._session)
