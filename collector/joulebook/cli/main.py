@@ -26,6 +26,7 @@ _COMMANDS = {
     "store": ("joulebook.cli.store:store", "Prepare a store, bring it to this version, or check its books."),
     "backup": ("joulebook.cli.backup:backup", "Back a collector's books up while it runs."),
     "restore": ("joulebook.cli.backup:restore", "Restore a backup, and verify its books."),
+    "archive": ("joulebook.cli.archive:archive", "Write readings and books as Parquet for other programs."),
     "config": ("joulebook.cli.configuration:config", "Check, sample or show the configuration."),
     "completion": ("joulebook.cli.completion:completion", "Print shell completion."),
 }

@@ -75,6 +75,21 @@ class SideBySide:
         first = self.jump[:, : report + 1].sum(axis=1) + self.change[:, :begin].sum(axis=1)
         return np.concatenate([first[:, None], self.change[:, begin:end]], axis=1)
 
+    def some(self, reports: Ints) -> SideBySide:
+        """Return some of the Reports, in order of their places."""
+        ticks = np.repeat(np.isin(np.arange(len(self.ticks)), reports), self.ticks)
+        # The first reading of each, less the last one of whichever is before it now.
+        ends = np.cumsum(self.ticks)
+        counted = np.concatenate(
+            [np.zeros((len(self.change), 1), dtype=np.int64), self.change.cumsum(axis=1)], axis=1
+        )
+        jumped = self.jump.cumsum(axis=1)
+        first = jumped[:, reports] + counted[:, (ends - self.ticks)[reports]]
+        last = jumped[:, reports] + counted[:, ends[reports]]
+        jump = first.copy()
+        jump[:, 1:] -= last[:, :-1]
+        return SideBySide(self.ticks[reports], self.interval_us[ticks], jump, self.change[:, ticks])
+
     def levels(self) -> Ints:
         """Return the readings at the end of every tick."""
         level = self.change.cumsum(axis=1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import SeriesKey
+from joulebook.collector.store.duckdb.block import SideBySide, side_by_side
 from joulebook.collector.store.duckdb.packed import Packed, strip
 from joulebook.collector.store.duckdb.spans import ENERGY, SpanReads, energy_of
 from joulebook.collector.store.protocol import Points, Range, RawEnergy
@@ -42,6 +43,20 @@ class RawReads(SpanReads):
                     energy[has] = own.beside.change[rows, ends[i] - length : ends[i]]
                     groups[own.layout_id, length].append(energy)
         return [RawEnergy(self._layout(number), np.stack(own)) for (number, _), own in groups.items()]
+
+    def side_by_side(self, selected: Range) -> Iterator[tuple[int, Ints, SideBySide]]:
+        """Give the readings of Reports that ended in a range, of one layout at a time.
+
+        That is the layout's number, the wall clock at the end of each Report, and the readings.
+        """
+        with self._reading():
+            for layout_id, reports in self._reports(selected):
+                ends = np.array([end_unix_us for _, end_unix_us, _ in reports], dtype=np.int64)
+                yield layout_id, ends, side_by_side(reports)
+            for own in self._strips(self._blocks(selected), self._owners(selected)):
+                inside = np.flatnonzero(_inside(own.end_unix_us, selected))
+                if len(inside):
+                    yield own.layout_id, own.end_unix_us[inside], own.beside.some(inside)
 
     def _reports(self, selected: Range, *, unrolled: bool = False) -> list[tuple[int, list[Packed]]]:
         """Return the fresh Reports that ended in a range, by their layouts; unrolled: those not rolled up."""

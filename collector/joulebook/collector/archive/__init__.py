@@ -1,0 +1,1 @@
+"""Readings and books as Parquet that other programs read as it stands."""
