@@ -1,10 +1,16 @@
-"""A real DuckDB file behind a simulated collector: what a dead one leaves is what the next one opens."""
+"""A real DuckDB file behind a simulated collector: what a dead one leaves is what the next one opens.
+
+A collector may die between any two statements of a transaction, and any statement may fail.
+"""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 from random import Random
+from typing import Any, cast
+
+import duckdb
 
 from joulebook.collector.ingest.sequence import PlacedGap, Span
 from joulebook.collector.store.duckdb import DuckDBStore
@@ -38,6 +44,12 @@ class DuckDBFile:
         self.store = DuckDBStore(after)
         return _Open(self, self.store, process)
 
+    def note(self, commit: Commit) -> None:
+        """Note what is durable from now on."""
+        rows = rows_of(commit.books, len(commit.reports))
+        for decoded, own in zip(commit.reports, rows, strict=True):
+            self.committed[decoded.node, decoded.boot, decoded.start_us] = Stored(decoded, own)
+
     def has(self, node: str, boot: bytes, start_us: int) -> bool:
         """Return whether a Report is durable."""
         return (node, boot, start_us) in self.committed
@@ -57,9 +69,37 @@ class DuckDBFile:
             self.store = None
 
 
+class _Statements:
+    """The store's connection; each statement takes time, may fail, and may be the collector's last."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, shared: DuckDBFile, process: Process) -> None:
+        self._connection, self._shared, self._process = connection, shared, process
+        self.commit: Commit | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, query: str, *parameters: Any) -> Any:
+        """Execute a statement, or do not."""
+        shared = self._shared
+        shared.loop.pause((0.0001 + shared.outage.slow_s / 10) * shared.rng.random())
+        self._process.step()
+        # A rollback does not fail: it has nothing to write.
+        if query != "ROLLBACK" and shared.rng.random() < shared.outage.fails / 10:
+            shared.failed += 1
+            raise duckdb.IOException("No space left on device")
+        done = self._connection.execute(query, *parameters)
+        if query == "COMMIT" and self.commit is not None:
+            shared.note(self.commit)
+        self._process.step()
+        return done
+
+
 class _Open:
     def __init__(self, shared: DuckDBFile, store: DuckDBStore, process: Process) -> None:
         self._shared, self._store, self._process = shared, store, process
+        self._statements = _Statements(store._connection, shared, process)
+        store._connection = cast(duckdb.DuckDBPyConnection, self._statements)
 
     def _work(self) -> None:
         self._shared.loop.pause((0.001 + self._shared.outage.slow_s) * self._shared.rng.random())
@@ -78,10 +118,8 @@ class _Open:
 
     def commit(self, commit: Commit) -> None:
         self._work()
+        self._statements.commit = commit
         self._store.commit(commit)
-        rows = rows_of(commit.books, len(commit.reports))
-        for decoded, own in zip(commit.reports, rows, strict=True):
-            self._shared.committed[decoded.node, decoded.boot, decoded.start_us] = Stored(decoded, own)
         # Durable; whoever dies now does not know.
         self._process.step()
         self._shared.loop.pause(self._shared.rng.random() * 0.001)

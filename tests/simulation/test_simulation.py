@@ -8,6 +8,7 @@ import pytest
 from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.sequence import Sequencer
 from tests.simulation.mutations import Mutation
+from tests.simulation.plan import plan_of
 from tests.simulation.world import simulate
 
 SEEDS = 60
@@ -19,6 +20,15 @@ def test_nothing_is_lost_and_nothing_counted_twice() -> None:
         outcome = simulate(seed)
         assert outcome.problems == [], f"make simulate SEED={seed}"
         assert (outcome.balance.lost_uj, outcome.balance.twice_uj) == (0, 0)
+
+
+def test_a_collector_dies_between_any_two_statements() -> None:
+    """Of every transaction on a real DuckDB file all is there or nothing, wherever its collector died."""
+    some = [
+        seed for seed in range(SEEDS, 2000) if plan_of(seed).store == "duckdb" and plan_of(seed).faults >= 6
+    ]
+    for seed in some[:8]:
+        assert simulate(seed).problems == [], f"make simulate SEED={seed}"
 
 
 def test_a_seed_replays() -> None:

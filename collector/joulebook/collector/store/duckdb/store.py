@@ -68,14 +68,15 @@ class DuckDBStore(Reads):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN")
         try:
+            self._connection.execute("BEGIN")
             yield
             self._connection.execute("COMMIT")
         except Exception as error:
             self._ids.drop()
-            # A failed COMMIT has rolled back by itself; there is nothing left to roll back then.
-            with suppress(duckdb.TransactionException):
+            # A failed COMMIT has rolled back by itself; there is nothing left to roll back then, nor where
+            # the database itself has failed.
+            with suppress(duckdb.Error):
                 self._connection.execute("ROLLBACK")
             if isinstance(error, (duckdb.Error, OSError)):
                 raise StoreError(f"store: not written ({error})") from error
