@@ -1,6 +1,12 @@
 """Which tests may run beside which, and Hypothesis without a clock."""
 
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -27,9 +33,36 @@ def group_of(path: Path) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have each file in one process, and the longest row of tests begin first."""
-    groups = {path: group_of(path) for path in {item.path for item in items}}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
-    # Stable: within a group the order stays as it was.
-    items.sort(key=lambda item: groups[item.path] != "machine")
+    """Have the longest row of tests, the machine's, begin first; within a group the order stays as it was."""
+    items.sort(key=lambda item: group_of(item.path) != "machine")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Give each group to one process: xdist's own groups go by names that pytest 9.2 keeps elsewhere."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415  # only where there are several
+
+    class Groups(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(HERE.parent / nodeid.partition("::")[0])
+
+    return Groups(config, log)
+
+
+@pytest.fixture(scope="session")
+def whole_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have the machine to this process, among those of this run."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    with (tmp_path_factory.getbasetemp().parent / "machine.lock").open("w") as lock:
+        # Another holds it: the groups do not do what they are for.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def alone_on_the_machine(request: pytest.FixtureRequest) -> None:
+    """Make sure that nothing else of the machine's group runs beside a test of it."""
+    if group_of(request.path) == "machine":
+        request.getfixturevalue("whole_machine")
