@@ -1,7 +1,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: env run test check format stubs dashboards packages bench accuracy simulate clean
+.PHONY: env run test check format stubs dashboards packages bench accuracy simulate chaos clean
 
 # Everything needed to run and to work on joulebook, in .venv.
 env: .venv/.done
@@ -22,7 +22,7 @@ packages:
 
 # Two processes; tests/conftest.py says what may run beside what.
 test: env packages check
-	python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # Format, lint, types, import contracts, the wire contract, and generated files that must not drift.
 check: env
@@ -61,6 +61,10 @@ accuracy: env
 # Agents, network, collectors and stores under seeded faults: SEEDS=10000 FROM=0 JOBS=2, or SEED=123 with its trace.
 simulate: env
 	python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200) --from $(or $(FROM),0) $(if $(JOBS),--jobs $(JOBS)))
+
+# Real agents, collectors and InfluxDB, killed, cut off and on full disks: ROUNDS=20 NODES=3 SEED=1. Needs root.
+chaos: env packages
+	python -m tests.system.chaos --rounds $(or $(ROUNDS),5) --nodes $(or $(NODES),3) --seed $(or $(SEED),1)
 
 clean:
 	rm -rf .venv build

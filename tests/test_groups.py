@@ -9,7 +9,7 @@ from tests.conftest import HERE, group_of
     ("path", "group"),
     [
         ("system/test_slurm.py", "machine"),
-        ("system/chaos/test_chaos.py", "machine"),
+        ("system/test_spool.py", "machine"),
         ("agent/workloads/test_running.py", "machine"),
         ("agent/test_uplink.py", "agent/test_uplink.py"),
     ],

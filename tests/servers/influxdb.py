@@ -31,6 +31,7 @@ class RunningInflux:
     port: int
     direct_port: int
     pid: int
+    rpc_port: int
     _databases: int = 0
 
     def address(self, database: str) -> str:
@@ -53,11 +54,13 @@ class RunningInflux:
 
 
 @contextmanager
-def influxdb(directory: Path, *, auth: bool = False) -> Iterator[RunningInflux]:
-    """Run InfluxDB and nginx in a directory."""
+def influxdb(
+    directory: Path, *, auth: bool = False, ports: tuple[int, int, int] | None = None
+) -> Iterator[RunningInflux]:
+    """Run InfluxDB and nginx in a directory, on ports (InfluxDB's own two, nginx's) or on free ones."""
     daemon = program("influxd", package="influxdb")
     nginx = program("nginx", package="nginx-light")
-    direct, rpc, port = free_port(), free_port(), free_port()
+    direct, rpc, port = ports or (free_port(), free_port(), free_port())
     directory.mkdir(parents=True, exist_ok=True)
     config = _filled("influxdb.conf", directory, PORT=direct, RPC=rpc, AUTH=str(auth).lower())
     front = _filled("influxdb-v2-writes.conf", directory, PORT=port, INFLUXDB=direct)
@@ -69,4 +72,4 @@ def influxdb(directory: Path, *, auth: bool = False) -> Iterator[RunningInflux]:
             directory / "nginx.log",
         ),
     ):
-        yield RunningInflux(port, direct, pid)
+        yield RunningInflux(port, direct, pid, rpc)
