@@ -27,7 +27,8 @@ from joulebook.agent.sampler import Sampler
 from joulebook.agent.settings import SourceSettings
 from joulebook.agent.slow import Slow
 from joulebook.agent.source import WORKING, Domain, Finding, Probe, Roots, Source
-from joulebook.agent.sources import Sources, probe_sources
+from joulebook.agent.sources import Sources, askers, probe_sources
+from joulebook.agent.usage.beside import Beside
 from joulebook.agent.workloads.workloads import Workloads
 from joulebook.v1 import report_pb2
 from tests.bench.rows import Row, row
@@ -176,6 +177,45 @@ def _ticks(sampler: Sampler) -> list[Row]:
     ]
 
 
+def _asked_beside() -> list[Row]:
+    """Return what each question beside the tick takes, and a tick's look where there is nothing to ask."""
+    rows = []
+    with tempfile.TemporaryDirectory() as directory:
+        roots = build("storage", Path(directory))
+        for asker, _, _ in askers(roots, SourceSettings()):
+            if asker.is_there():
+                devices = len(asker.ask().told)
+                took = _times_us(asker.ask, _READS, 0.01)
+                rows.append(
+                    row(
+                        f"{asker.name} beside the tick, {devices} devices: p50", "µs", statistics.median(took)
+                    )
+                )
+    with tempfile.TemporaryDirectory() as directory:
+        absent = [
+            Beside(asker, period_us=_S, timeout_us=_S)
+            for asker, _, _ in askers(Roots(Path(directory), Path(directory)), SourceSettings())
+        ]
+        for one in absent:
+            one.probe()
+        now_us = boot_us()
+
+        def look() -> None:
+            for one in absent:
+                one.read(now_us)
+                one.findings()
+                one.changed()
+
+        rows.append(
+            row(
+                f"{len(absent)} absent sources, a tick: p50",
+                "µs",
+                statistics.median(_times_us(look, _READS, 0)),
+            )
+        )
+    return rows
+
+
 def measure() -> list[Row]:
     """Return the CPU of a tick, what each source's reads take, and the longest while a BMC hangs."""
     with _large_node() as (roots, sources):
@@ -187,6 +227,7 @@ def measure() -> list[Row]:
                 rows += _rows_of(f"{source.name}, {len(probe.series)} series", took)
         rows += _rows_of(f"{_WORKLOADS} workloads", _times_us(partial(_read, workloads), _READS, 0.01))
         workloads.close()
+    rows += _asked_beside()
     bmc = HangingBmc()
     bmc.read(boot_us())
     took = _times_us(lambda: (bmc.read(boot_us()), bmc.findings()), _HUNG_READS, 0.1)

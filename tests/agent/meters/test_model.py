@@ -87,11 +87,12 @@ def test_disks_cost_idle_power_operations_and_bytes(tmp_path: Path) -> None:
     write(
         stat, "  500010     1000 40002000  4000000   100000    20000  8000000   800000  0  3500100  4800000"
     )
-    assert node.read(S)[6:10] == [4_000_000, 0, 5_300_000 + 10 * 24_000 + 2000 * 512 * 8 // 1000, 0]
+    # 10 reads of 24.092 mJ, 1,024,000 bytes of 6.3 nJ.
+    assert node.read(S)[6:10] == [5_000_000, 0, 5_300_000 + 240_920 + 6451, 0]
     write(
         stat, "  900010     1000 40002000  4000000   100000    20000  8000000   800000  0  3500100  4800000"
     )
-    assert node.read(2 * S)[8] == 5_548_192 + 9_400_000
+    assert node.read(2 * S)[8] == 5_547_371 + 9_400_000
     node.close()
 
 

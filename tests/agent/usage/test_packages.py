@@ -88,6 +88,23 @@ def test_cpus_that_go_off_and_on_line_make_nothing_fall(tmp_path: Path) -> None:
     cpu.close()
 
 
+def test_many_cpus_are_parsed_in_turns(tmp_path: Path) -> None:
+    """With 128 CPUs every second tick parses them; what was counted meanwhile is there then."""
+    roots = roots_of(tmp_path)
+    for number in range(128):
+        write(roots.sysfs / f"devices/system/cpu/cpu{number}/topology/physical_package_id", number // 64)
+    write(roots.procfs / "stat", _stat([10] * 128))
+    cpu, packages = _sources(roots)
+    packages.probe()
+    shown = []
+    for second, busy in enumerate((10, 20, 30)):
+        write(roots.procfs / "stat", _stat([busy] * 128))
+        cpu.read(second * S)
+        shown.append(packages.read(second * S)[0] // TICK_US)
+    assert shown == [640, 640, 1920]
+    cpu.close()
+
+
 def test_a_count_that_jumps_is_dropped_and_told(tmp_path: Path) -> None:
     """More CPU time than four CPUs have in a second is not believed."""
     roots = build("xeon-2s", tmp_path)

@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import sub
 
+from joulebook.agent.meters.disk_power import DISK_POWER, DiskPower
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, WORKING, Domain, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
@@ -26,51 +28,21 @@ _DISK_ACCURACY_PPM = 400_000
 _PERIOD_US = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class DiskPower:
-    """What a disk draws idle and at most, and what an operation and a byte add."""
-
-    idle_mw: int
-    max_mw: int
-    operation_nj: int
-    byte_nj: int
-
-
-# Rounded from data sheets: what random 4 KiB reads and sequential transfers draw above idle, divided by the
-# operations and bytes a second at which they are stated.
-DISK_POWER = {
-    # Samsung PM9A3 class, U.2: 4 W idle, 13 W at 4.1 GB/s written or 1 M reads a second.
-    report_pb2.DISK_TIER_NVME: DiskPower(4000, 13_000, 1_000, 2),
-    # Solidigm D3-S4520 class: 1.4 W idle, 4.3 W at 510 MB/s written, 90 k reads a second.
-    report_pb2.DISK_TIER_SSD: DiskPower(1400, 4300, 8_000, 6),
-    # Seagate Exos X18 class: 5.3 W idle, 9.4 W at 170 random reads a second; a byte costs little beside the
-    # seek. Sequential operations need none, which the maximum bounds.
-    report_pb2.DISK_TIER_HDD: DiskPower(5300, 9400, 24_000_000, 8),
-}
-
-
 @dataclass(slots=True)
 class _DiskModel:
     disk: Disk
     power: DiskPower
     energy_nj: int
-    operations: int
-    transferred_bytes: int
+    # Bytes read and written, reads, writes.
+    done: tuple[int, ...]
 
     def advance(self, elapsed_us: int) -> int:
-        read_bytes, written_bytes, reads, writes = self.disk.last[:4]
-        operations = reads + writes
-        transferred_bytes = read_bytes + written_bytes
-        power = self.power
-        active_nj = (operations - self.operations) * power.operation_nj + (
-            transferred_bytes - self.transferred_bytes
-        ) * power.byte_nj
-        self.operations = operations
-        self.transferred_bytes = transferred_bytes
+        done = self.disk.last[:4]
+        read_bytes, written_bytes, reads, writes = map(sub, done, self.done)
+        self.done = done
         # mW · µs are nJ.
-        self.energy_nj += power.idle_mw * elapsed_us + min(
-            active_nj, (power.max_mw - power.idle_mw) * elapsed_us
-        )
+        self.energy_nj += self.power.idle_mw * elapsed_us
+        self.energy_nj += self.power.active_nj(read_bytes, written_bytes, reads, writes, elapsed_us)
         return self.energy_nj // 1000
 
 
@@ -99,7 +71,7 @@ FACTS = SourceFacts(
     accuracy="CPU ±50 %, memory and disks ±40 %; marked as modelled everywhere",
     privilege="none",
     cost="1 µs",
-    documentation="Cloud Carbon Footprint, methodology; data sheets named in `meters/model.py`",
+    documentation="Cloud Carbon Footprint, methodology; data sheets named in `meters/disk_power.py`",
 )
 
 
@@ -154,11 +126,7 @@ class ModelMeter:
             power = DISK_POWER.get(disk.device.tier)
             if power is None:
                 continue
-            read_bytes, written_bytes, reads, writes = disk.last[:4]
-            energy_nj = known.get(disk.device, 0)
-            self._disk_models.append(
-                _DiskModel(disk, power, energy_nj, reads + writes, read_bytes + written_bytes)
-            )
+            self._disk_models.append(_DiskModel(disk, power, known.get(disk.device, 0), disk.last[:4]))
             domains.append(_domain(name, power.idle_mw, power.max_mw, _DISK_ACCURACY_PPM))
         if not domains:
             return Probe(findings=(Finding(self.name, ABSENT, "nothing to model"),))
