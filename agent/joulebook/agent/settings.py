@@ -8,6 +8,7 @@ import msgspec
 
 from joulebook.agent.meters.gauges import GaugesConfig
 from joulebook.agent.meters.node_config import IpmiConfig, PduConfig, RedfishConfig
+from joulebook.agent.meters.tpu_config import TpuConfig
 from joulebook.agent.usage.ceph import CephConfig
 from joulebook.agent.usage.hdfs import HdfsConfig
 
@@ -21,3 +22,4 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ipmi: IpmiConfig = msgspec.field(default_factory=IpmiConfig)
     pdu: PduConfig = msgspec.field(default_factory=PduConfig)
     redfish: RedfishConfig = msgspec.field(default_factory=RedfishConfig)
+    tpu: TpuConfig = msgspec.field(default_factory=TpuConfig)

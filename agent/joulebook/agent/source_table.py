@@ -1,6 +1,18 @@
 """The facts of every source of the agent, in the order of docs/sources.md."""
 
-from joulebook.agent.meters import amdgpu, battery, hwmon, ipmi, model, nvml, pdu, pm_counters, rapl, redfish
+from joulebook.agent.meters import (
+    amdgpu,
+    battery,
+    hwmon,
+    ipmi,
+    model,
+    nvml,
+    pdu,
+    pm_counters,
+    rapl,
+    redfish,
+    tpu,
+)
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage import (
     ceph,
@@ -31,6 +43,7 @@ METERS: tuple[SourceFacts, ...] = (
     battery.FACTS,
     nvml.FACTS,
     amdgpu.FACTS,
+    tpu.FACTS,
     model.FACTS,
 )
 USAGE: tuple[SourceFacts, ...] = (

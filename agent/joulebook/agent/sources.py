@@ -13,6 +13,7 @@ from joulebook.agent.meters.node_ways import node_ways
 from joulebook.agent.meters.nvml import NvmlMeter
 from joulebook.agent.meters.pm_counters import PmCounters
 from joulebook.agent.meters.rapl import RaplMeter
+from joulebook.agent.meters.tpu import TpuMeter
 from joulebook.agent.settings import SourceSettings
 from joulebook.agent.source import Domain, Meter, Probe, Roots, Source
 from joulebook.agent.usage.beside import Asker, Beside
@@ -133,6 +134,7 @@ def probe_sources(
             RaplMeter(roots),
             nvml,
             amdgpu,
+            TpuMeter(roots, settings.tpu),
             PmCounters(roots),
             *ways.bmc,
             HwmonMeter(roots, reads_per_s=settings.gauges.reads_per_s),
