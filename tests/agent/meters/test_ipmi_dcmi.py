@@ -52,6 +52,13 @@ def test_what_is_no_reading_has_a_reason(data: bytes, reason: str) -> None:
         parse_power_reading(data)
 
 
+def test_a_lack_of_privilege_is_mended_by_privilege() -> None:
+    """A BMC that refuses the user is not told to be restarted."""
+    with pytest.raises(AskError, match="not allowed for this user") as caught:
+        parse_power_reading(b"\xd4\xdc")
+    assert "privilege" in caught.value.fix
+
+
 @given(st.binary(max_size=40))
 def test_garbage_is_never_an_absurd_power(data: bytes) -> None:
     """Whatever a BMC sends is a power that a node can draw, or an error of ours."""

@@ -11,11 +11,16 @@ _LENGTH = 19
 _ACTIVE = 0x40
 
 _UNSUPPORTED = (0xC1, 0xC2, 0xC9, 0xCC, 0xD6)
+_NOT_ALLOWED = 0xD4
+_FIX_RESTART = "restart the BMC (`bmc-device --cold-reset`)"
+_FIX_PRIVILEGE = (
+    "give the BMC's user a higher privilege, and have no `privilege-level` in agent.ipmi.credentials below it"
+)
 _CODES = {
     0xC0: "the BMC is busy",
     0xC3: "the BMC ran out of time",
     0xD3: "the management engine behind the BMC does not answer",
-    0xD4: "not allowed for this user",
+    _NOT_ALLOWED: "not allowed for this user",
     0xD5: "the BMC cannot do that now",
     0xFF: "unspecified error",
 }
@@ -34,9 +39,8 @@ def check_completion(code: int) -> None:
         )
     if code:
         reason = _CODES.get(code, "the BMC refuses")
-        raise AskError(
-            f"{reason} (completion code {code:#04x})", "restart the BMC (`bmc-device --cold-reset`)"
-        )
+        fix = _FIX_PRIVILEGE if code == _NOT_ALLOWED else _FIX_RESTART
+        raise AskError(f"{reason} (completion code {code:#04x})", fix)
 
 
 def parse_power_reading(data: bytes) -> NodePower:
