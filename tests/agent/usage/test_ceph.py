@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from joulebook.agent.source import UNREADABLE
+from joulebook.agent.usage.beside import Beside
 from joulebook.agent.usage.ceph import CephConfig, CephDaemons, perf_dump, told_of
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
@@ -204,6 +206,25 @@ def test_a_socket_that_nobody_serves_is_a_daemon_that_ended(directory: Path) -> 
     answered = CephDaemons(CephConfig(sockets=str(directory), timeout_s=60)).ask()
     assert (answered.told, answered.wrong) == ((), ())
     assert not CephDaemons(CephConfig(sockets=str(directory / "absent"))).is_there()
+
+
+def test_sockets_that_may_not_be_seen_say_what_to_do(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory of user ceph that the agent may not read is not taken for an empty one."""
+
+    def refuse(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    source = Beside(
+        CephDaemons(CephConfig(sockets=str(directory))), period_us=1, timeout_us=60_000_000, patience_s=60
+    )
+    (finding,) = source.probe().findings
+    source.close()
+    assert finding.state == UNREADABLE
+    assert "Permission denied" in finding.reason
+    assert "user ceph" in finding.fix
 
 
 def test_the_configuration_is_checked() -> None:

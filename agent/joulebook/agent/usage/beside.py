@@ -43,7 +43,10 @@ class Asker(Protocol):
     absent: str
 
     def is_there(self) -> bool:
-        """Say whether there is anything to ask. Looked at in the tick: must be quick and never block."""
+        """Say whether there is anything to ask. Looked at in the tick: must be quick and never block.
+
+        OSError: something is there that may not be looked at.
+        """
 
     def ask(self) -> Answered:
         """Ask, in a thread; keep to time-outs. What it raises is told as the reason."""
@@ -180,7 +183,11 @@ class Beside:
 
     def _look(self, now_us: int) -> None:
         self._look_us = now_us + _LOOK_US
-        self._is_there = self._asker.is_there()
+        try:
+            self._is_there = self._asker.is_there()
+        except OSError:
+            # Something is there that may not be looked at: asking tells why.
+            self._is_there = True
 
     def _take(self, answer: Answer[Answered]) -> None:
         now_us = answer.taken_us

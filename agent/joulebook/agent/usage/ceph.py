@@ -33,7 +33,7 @@ FACTS = SourceFacts(
     unit="bytes, requests, s",
     period="10 s, beside the tick",
     accuracy="exact, as the daemon counts",
-    privilege="root, or user `ceph`",
+    privilege="root, user `ceph`, or `CAP_DAC_OVERRIDE` (to connect is to write to the socket)",
     cost="beside the tick; 1 ms a daemon, mostly its own",
     documentation="docs.ceph.com: Perf counters; src/common/admin_socket.cc",
 )
@@ -68,11 +68,8 @@ class CephDaemons:
         self._timeout_s = config.timeout_s
 
     def is_there(self) -> bool:
-        """Say whether there is a socket."""
-        try:
-            return bool(self._sockets())
-        except PermissionError:
-            return True
+        """Say whether there is a socket. PermissionError where the directory may not be read."""
+        return bool(self._sockets())
 
     def ask(self) -> Answered:
         """Ask all daemons, one after another; one that does not answer leaves the others alone."""
@@ -98,11 +95,21 @@ class CephDaemons:
         return Answered(tuple(told), tuple(wrong))
 
     def _sockets(self) -> list[Path]:
-        return sorted([*self._directory.glob("*.asok"), *self._directory.glob("*/*.asok")])
+        # glob() would pass over a directory that may not be read, as if it were empty.
+        try:
+            entries = sorted(self._directory.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(
+            path
+            for entry in entries
+            for path in ([entry] if entry.suffix == ".asok" else entry.glob("*.asok"))
+        )
 
 
 class _UnreadableError(OSError):
-    fix = "run the agent as root, or in the group ceph"
+    # To connect is to write, and the sockets are their owner's to write: reading rights do not do.
+    fix = "run the agent as root or as user ceph, or let its service have CAP_DAC_OVERRIDE"
 
 
 def perf_dump(path: Path, timeout_s: float) -> Mapping[str, Any]:
