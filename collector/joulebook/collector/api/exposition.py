@@ -123,6 +123,7 @@ def _ingest(stats: IngestStats) -> Iterable[Family]:
         counter("residual", "uJ", stats.residual_uj, "Differences found when booking; any is a fault."),
         counter("commits", "1", stats.commits, "Transactions written."),
         counter("failed_commits", "1", stats.failed_commits, "Transactions that the store did not take."),
+        counter("refused_lines", "1", stats.refused_lines, "Lines that a database refused."),
         counter("commit", "us", stats.commit_us, "Time spent booking and writing."),
         Family(
             gauge_name("ingest", "streams", "1"), "gauge", "Agents streaming now.", [({}, str(stats.streams))]

@@ -17,7 +17,13 @@ from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.ingest.values import refusals
 from joulebook.collector.ledger.book import Books, book
 from joulebook.collector.ledger.policy import Policy
-from joulebook.collector.store.protocol import BeyondRetentionError, Commit, Store, StoreError
+from joulebook.collector.store.protocol import (
+    BeyondRetentionError,
+    Commit,
+    LinesRefusedError,
+    Store,
+    StoreError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -111,18 +117,19 @@ class Committer:
         began = self._since_ns = self._clock_ns()
         try:
             placement = await asyncio.to_thread(self.apply, reports)
+        except LinesRefusedError as error:
+            # Whose lines they are is not told; they must not keep the others' from being stored.
+            if not await self._each_alone(waiting):
+                self._stats.refused_lines += error.lines
+                self._unavailable(error, waiting)
+            return
         except StoreError as error:
-            self._stats.failed_commits += 1
-            _log.error("%s; agents keep their Reports and send them again", error)
-            for _, answer in waiting:
-                answer(Outcome(grpc.StatusCode.UNAVAILABLE, str(error)))
+            self._unavailable(error, waiting)
             return
         except Exception as error:
             # A Report that gets past the checks and cannot be booked all the same is a fault of ours. It must
             # not take the others with it: each is tried alone.
-            if len(waiting) > 1:
-                for one in waiting:
-                    await self._commit([one])
+            if await self._each_alone(waiting):
                 return
             self._stats.failed_commits += 1
             self._stats.refused[grpc.StatusCode.INTERNAL.name] += 1
@@ -154,6 +161,19 @@ class Committer:
                     "are two agents running there?",
                 )
             )
+
+    async def _each_alone(self, waiting: list[tuple[Decoded, Answer]]) -> bool:
+        """Commit each of several Reports apart; say whether there were several."""
+        if len(waiting) > 1:
+            for one in waiting:
+                await self._commit([one])
+        return len(waiting) > 1
+
+    def _unavailable(self, error: StoreError, waiting: list[tuple[Decoded, Answer]]) -> None:
+        self._stats.failed_commits += 1
+        _log.error("%s; agents keep their Reports and send them again", error)
+        for _, answer in waiting:
+            answer(Outcome(grpc.StatusCode.UNAVAILABLE, str(error)))
 
     def apply(self, reports: list[Decoded]) -> Placement:
         """Book and store a batch in one transaction. Raises StoreError with nothing done."""

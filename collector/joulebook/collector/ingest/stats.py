@@ -16,6 +16,8 @@ class IngestStats:
     booked_uj: int = 0
     commits: int = 0
     failed_commits: int = 0
+    # Lines that a database named as not taken.
+    refused_lines: int = 0
     commit_us: int = 0
     streams: int = 0
     # By name of the gRPC status.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 _SCHEMES = {"influxdb": "http", "influxdbs": "https"}
-EXPECTED = "influxdb://host:port/database, or influxdbs:// for TLS"
+EXPECTED = "influxdb://host:port/database, or influxdbs:// for TLS, and ?org=NAME for InfluxDB 2"
 
 
 def is_influxdb(store: str) -> bool:
@@ -22,15 +22,16 @@ def redacted(store: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class InfluxAddress:
-    """A database of a server."""
+    """A database of a server; of InfluxDB 2 a bucket of an organisation."""
 
     url: str
     host: str
     database: str
+    org: str = ""
 
     @classmethod
     def parse(cls, store: str) -> InfluxAddress:
-        """Read influxdb://host:port/database. Raises ValueError saying what is wrong."""
+        """Read influxdb://host:port/database?org=NAME. Raises ValueError saying what is wrong."""
         try:
             parts = urlsplit(store)
             host, port = parts.hostname, parts.port
@@ -39,9 +40,13 @@ class InfluxAddress:
         database = parts.path.strip("/") if host else ""
         if parts.username or parts.password:
             raise ValueError("a password in the address; put it in a file and name that in store_credentials")
-        if parts.scheme not in _SCHEMES or not host or not port or parts.query or parts.fragment:
+        asked = parse_qs(parts.query, keep_blank_values=True)
+        orgs = asked.pop("org", [""])
+        if asked or len(orgs) > 1 or parts.fragment:
+            raise ValueError(f"expected {EXPECTED}")
+        if parts.scheme not in _SCHEMES or not host or not port:
             raise ValueError(f"expected {EXPECTED}")
         if not database or "/" in database or '"' in database or "\\" in database:
             raise ValueError(f"database {database!r}: expected a name without '/', '\"' and '\\'")
         place = f"[{host}]" if ":" in host else host
-        return cls(f"{_SCHEMES[parts.scheme]}://{place}:{port}", host, database)
+        return cls(f"{_SCHEMES[parts.scheme]}://{place}:{port}", host, database, orgs[0])

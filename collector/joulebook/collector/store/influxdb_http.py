@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +11,12 @@ import urllib3
 from influxdb_client.rest import ApiException
 
 from joulebook.collector.store.influxdb_address import InfluxAddress
+from joulebook.collector.store.influxdb_refusal import refusal
 from joulebook.collector.store.line_writer import LineWriter, reason
-from joulebook.collector.store.protocol import BeyondRetentionError, StoreError
+from joulebook.collector.store.protocol import StoreError
 
 # What is no time series is kept in a retention policy of its own, which never forgets.
 NAMES = "names"
-_CONFLICT = re.compile(
-    r'input field "(.*?)" on measurement "(.*?)" is type (\w+), already exists as type (\w+)'
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +56,42 @@ class InfluxServer:
         self.address = address
         self._headers = {"Authorization": authorization} if authorization else {}
         self._timeout_s = timeout_s
-        self._writer = LineWriter(address.url, self._headers, compress=compress, timeout_s=timeout_s)
+        self._writer = LineWriter(
+            address.url, self._headers, compress=compress, timeout_s=timeout_s, org=address.org
+        )
         self._pool = urllib3.PoolManager(maxsize=8, retries=urllib3.Retry(1, redirect=0))
 
     def version(self) -> str:
         """Return what the server says of its version; '' where it does not. Raises StoreError."""
         try:
-            answer = self._pool.request("GET", f"{self.address.url}/ping", timeout=self._timeout_s)
+            answer = self._pool.request(
+                "GET", f"{self.address.url}/ping", headers=self._headers, timeout=self._timeout_s
+            )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._dead(error) from error
-        return str(answer.headers.get("X-Influxdb-Version") or "")
+        said = answer.headers.get("X-Influxdb-Version")
+        if not said and answer.status == 200:
+            # Version 3 says it in the body.
+            try:
+                said = msgspec.json.decode(answer.data).get("version")
+            except (msgspec.DecodeError, AttributeError):
+                said = None
+        return str(said or "")
 
-    def api(self, method: str, path: str, body: object = None) -> Any:
-        """Call the HTTP API of InfluxDB 2 and return what it answers. Raises StoreError."""
+    def api(self, method: str, path: str, body: object = None, *, bearer: bool = False) -> Any:
+        """Call the HTTP API of InfluxDB 2 or 3 and return what it answers. Raises StoreError.
+
+        bearer: a token goes under the scheme that version 3 names for its own paths.
+        """
+        headers = dict(self._headers)
+        if bearer and headers.get("Authorization", "").startswith("Token "):
+            headers["Authorization"] = "Bearer " + headers["Authorization"].removeprefix("Token ")
         try:
             answer = self._pool.request(
                 method,
                 self.address.url + path,
                 body=None if body is None else msgspec.json.encode(body),
-                headers=self._headers | {"Content-Type": "application/json"},
+                headers=headers | {"Content-Type": "application/json"},
                 timeout=self._timeout_s,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -86,7 +100,7 @@ class InfluxServer:
             raise self._error(
                 answer.status, answer.data.decode(errors="replace"), f"{self.address.database} ({path})"
             )
-        return msgspec.json.decode(answer.data)
+        return msgspec.json.decode(answer.data) if answer.data else None
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -94,11 +108,19 @@ class InfluxServer:
         self._pool.clear()
 
     def write(self, body: bytes, policy: str = "") -> None:
-        """Write lines with times in µs; they are durable when this returns. Raises StoreError."""
+        """Write lines with times in µs; they are durable when this returns. Raises StoreError.
+
+        What a server finds too large is written in halves.
+        """
         bucket = f"{self.address.database}/{policy}" if policy else self.address.database
         try:
             self._writer.post(bucket, body, "us")
         except ApiException as error:
+            middle = body.find(b"\n", len(body) // 2) + 1
+            if error.status == 413 and 0 < middle < len(body):
+                self.write(body[:middle], policy)
+                self.write(body[middle:], policy)
+                return
             raise self._error(error.status, str(error.body or error.reason), bucket) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._dead(error) from error
@@ -135,24 +157,7 @@ class InfluxServer:
         return StoreError(f"store {self.address.url}: no InfluxDB answers ({reason(error)}); is it running?")
 
     def _error(self, status: int | None, said: str, bucket: str) -> Exception:
-        """Say what a server's refusal means and what to do."""
-        where = f"store {self.address.url}, database {bucket!r}"
-        said = _message(said)
-        if "points beyond retention policy" in said:
-            return BeyondRetentionError(f"{where}: older than the database keeps ({said})")
-        if conflict := _CONFLICT.search(said):
-            field, measurement, ours, theirs = conflict.groups()
-            return StoreError(
-                f"{where}: field {field!r} of {measurement!r} is {theirs} there, expected {ours}: something "
-                f"else writes it; give joulebook a database of its own (nothing was acknowledged; {said})"
-            )
-        if "not found" in said and ("database" in said or "retention policy" in said or "bucket" in said):
-            return StoreError(f"{where}: {said}; make it with `joulebook store setup`")
-        if status in (401, 403):
-            return StoreError(
-                f"{where}: {status} {said}; expected credentials in collector.store_credentials"
-            )
-        return StoreError(f"{where}: {status} {said}; nothing was acknowledged, its log may say more")
+        return refusal(f"store {self.address.url}, database {bucket!r}", status, said)
 
 
 def _add(found: list[Series], series: dict[str, Any]) -> None:
@@ -161,13 +166,3 @@ def _add(found: list[Series], series: dict[str, Any]) -> None:
         found[-1].values.extend(series.get("values") or [])
     else:
         found.append(Series(tags, series["columns"], series.get("values") or []))
-
-
-def _message(said: str) -> str:
-    try:
-        body = msgspec.json.decode(said)
-    except msgspec.DecodeError:
-        return said.strip()[:500]
-    if isinstance(body, dict):
-        return str(body.get("error") or body.get("message") or said)[:500]
-    return said[:500]

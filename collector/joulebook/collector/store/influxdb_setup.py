@@ -1,4 +1,4 @@
-"""Make what an InfluxDB store needs: a database, a place that never forgets, and for version 2 the mapping.
+"""Make what an InfluxDB store needs: a database, a place that never forgets, for version 2 the mapping.
 
 In InfluxDB 2 a database is a bucket and a retention policy another one, `database/policy`; InfluxQL finds
 them through DBRP mappings.
@@ -18,10 +18,12 @@ _NAMES_SHARD = "520w"
 
 def setup(server: InfluxServer, *, retention_s: int = 0, org: str = "") -> list[str]:
     """Make what is missing, keep what is there; return what was done. 0 s: nothing is ever forgotten."""
-    version = server.version()
-    if not version or version.lstrip("v").startswith("1."):
-        return _first(server, retention_s)
-    return _second(server, retention_s, org)
+    major = server.version().lstrip("v").partition(".")[0]
+    if major == "3":
+        return _third(server, retention_s)
+    if major == "2":
+        return _second(server, retention_s, org or server.address.org)
+    return _first(server, retention_s)
 
 
 def _first(server: InfluxServer, retention_s: int) -> list[str]:
@@ -46,7 +48,8 @@ def _column(found: list[Series], column: str) -> list[Any]:
 def _second(server: InfluxServer, retention_s: int, org: str) -> list[str]:
     if not org:
         raise StoreError(
-            f"store {server.address.url}: InfluxDB 2 keeps buckets by organisation; name it with --org"
+            f"store {server.address.url}: InfluxDB 2 keeps buckets by organisation; name it with --org, "
+            "or ?org=NAME in the address"
         )
     orgs = server.api("GET", f"/api/v2/orgs?{urlencode({'org': org})}").get("orgs", [])
     if not orgs:
@@ -82,6 +85,20 @@ def _second(server: InfluxServer, retention_s: int, org: str) -> list[str]:
             }
             server.api("POST", "/api/v2/dbrps", mapping)
             done.append(f"mapped database {database!r}, retention policy {policy!r} to bucket {bucket!r}")
+    return done
+
+
+def _third(server: InfluxServer, retention_s: int) -> list[str]:
+    """Make databases of InfluxDB 3, where a retention policy is a part of a database's name."""
+    database, path = server.address.database, "/api/v3/configure/database"
+    there = {row.get("iox::database") for row in server.api("GET", f"{path}?format=json", bearer=True)}
+    done = []
+    for made, kept_s in ((database, retention_s), (f"{database}/{NAMES}", 0)):
+        if made in there:
+            continue
+        kept = {"retention_period": f"{kept_s // 3600}h"} if kept_s else {}
+        server.api("POST", path, {"db": made} | kept, bearer=True)
+        done.append(f"made database {made!r}, kept {_said(kept_s)}")
     return done
 
 

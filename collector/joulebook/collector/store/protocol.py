@@ -27,6 +27,14 @@ class NoRoomError(StoreError):
     """There is no room on the disk; it may be tried again."""
 
 
+class LinesRefusedError(StoreError):
+    """A server did not take lines as they are, whoever writes them; how many of them it named, at least 1."""
+
+    def __init__(self, message: str, lines: int = 1) -> None:
+        super().__init__(message)
+        self.lines = lines
+
+
 class BeyondRetentionError(Exception):
     """Reports are older than what the store keeps, and can never be stored; nothing of the commit was done.
 
