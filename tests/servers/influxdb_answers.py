@@ -1,7 +1,6 @@
-"""The HTTP API of InfluxDB 2 and 3 as its documentation has it, on a loopback port: neither server is to be had.
+"""The HTTP API of InfluxDB 2 and 3 as its documentation has it, on a loopback port: neither is to be had.
 
-Writes are answered with whatever a test says, otherwise taken; questions of a database that holds nothing have
-no rows.
+Writes are answered with whatever a test says, otherwise taken; questions have no rows.
 """
 
 from __future__ import annotations
@@ -99,13 +98,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             assert path == "/api/v2/write"
             if len(body) > self.server.most_bytes:
-                self._answer(
-                    413,
-                    {"code": "request too large", "message": "cannot read data: points batch is too large"},
-                )
+                said = "cannot read data: points batch is too large"
+                self._answer(413, {"code": "request too large", "message": said})
             elif self.server.refusals:
-                status, headers, said = self.server.refusals.pop(0)
-                self._answer(status, said, headers)
+                status, headers, document = self.server.refusals.pop(0)
+                self._answer(status, document, headers)
             else:
                 self.server.writes.append((asked, self.headers["Authorization"], body.splitlines()))
                 self._answer(204)
