@@ -24,6 +24,13 @@ def test_address(store: str, url: str) -> None:
     assert (parsed.url, parsed.database) == (url, "joulebook")
 
 
+def test_organisation_in_the_address() -> None:
+    """InfluxDB 2 keeps buckets by organisation, which the address may name."""
+    parsed = InfluxAddress.parse("influxdb://db:8086/joulebook?org=the%20lab")
+    assert (parsed.database, parsed.org) == ("joulebook", "the lab")
+    assert InfluxAddress.parse("influxdb://db:8086/joulebook").org == ""
+
+
 @pytest.mark.parametrize(
     ("store", "expected"),
     [
@@ -31,6 +38,8 @@ def test_address(store: str, url: str) -> None:
         ("influxdb://db:8086", "database '': expected a name"),
         ("influxdb://db:8086/a/b", "database 'a/b': expected a name"),
         ("influxdb://db:x/a", "expected influxdb://host:port/database"),
+        ("influxdb://db:8086/a?token=t0p", "expected influxdb://host:port/database"),
+        ("influxdb://db:8086/a?org=x&org=y", "and ?org=NAME for InfluxDB 2"),
         ("influxdb://ada:s3cret@db:8086/a", "put it in a file"),
     ],
 )
