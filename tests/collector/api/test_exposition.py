@@ -19,6 +19,7 @@ _UNITS = (
     "reports",
     "samples",
     "commits",
+    "lines",
     "streams",
     "info",
     "working",

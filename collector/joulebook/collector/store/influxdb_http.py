@@ -69,6 +69,8 @@ class InfluxServer:
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._dead(error) from error
+        if answer.status in (401, 403):
+            raise self._error(answer.status, answer.data.decode(errors="replace"), self.address.database)
         said = answer.headers.get("X-Influxdb-Version")
         if not said and answer.status == 200:
             # Version 3 says it in the body.
