@@ -105,7 +105,7 @@ class Gauges:
 
     def _add_momentary(self) -> None:
         gpu = self._gpu
-        self._add_fields(POWER, 1)
+        self._add_fields(POWER, _OFTEN)
         if metrics.METRIC_DEVICE_GPU_POWER not in self.metrics:
             self._add((metrics.METRIC_DEVICE_GPU_POWER,), lambda _: (gpu.power_mw(),), 1)
         both = (metrics.METRIC_DEVICE_GPU_UTILISATION, metrics.METRIC_DEVICE_GPU_MEMORY_UTILISATION)
@@ -147,7 +147,8 @@ class Gauges:
             gpm = self._gpm = Gpm(gpu.nvml, gpu.handle, but=self.metrics)
         except NvmlError:
             return
-        self._add(gpm.metrics, lambda now_us: gpm.read(gpu.handle, now_us), _OFTEN)
+        # Averages of the time since the last reading: none is lost.
+        self._add(gpm.metrics, lambda now_us: gpm.read(gpu.handle, now_us), _SOMETIMES)
 
     def _add_pcie_looks(self) -> None:
         both = (metrics.METRIC_DEVICE_GPU_PCIE_RECEIVED, metrics.METRIC_DEVICE_GPU_PCIE_SENT)
