@@ -11,6 +11,7 @@ PARTS = {
     "ticks": "ticks",
     "gauges": "gauges",
     "bmc": "bmc_cost",
+    "part_time": "part_time",
     "spool": "spool_cost",
     "ingest": "ingest_cost",
     "rate": "rate_cost",
