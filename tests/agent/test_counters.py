@@ -77,7 +77,7 @@ def test_one_is_told_and_many_are_suspect() -> None:
     first = trouble.finding(S)
     assert first is not None
     assert (first.name, first.state) == ("disks:sda", WORKING)
-    assert "1 readings dropped" in first.reason
+    assert "readings dropped: 1" in first.reason
     assert trouble.finding(2 * S) is None
     for second in range(2, 6):
         trouble.add("fell", second * S)

@@ -8,6 +8,8 @@ S = 1_000_000
 # So many doubtful readings within a minute are more than one thing that began again.
 _MANY = 5
 _MINUTE_US = 60 * S
+# A reason may quote what was read.
+_MOST_REASON = 300
 # What the contract's numbers can carry, with room to grow.
 _MOST_RAW = 1 << 62
 
@@ -33,7 +35,7 @@ class Trouble:
             self._began_us, self._recent = now_us, 0
         self.count += 1
         self._recent += 1
-        self.reason = reason
+        self.reason = reason[:_MOST_REASON]
 
     def finding(self, now_us: int) -> Finding | None:
         """Return how the thing stands, where there is something new to say; at most once a minute.
@@ -46,7 +48,7 @@ class Trouble:
         if suspect == self._suspect and (self.count == self._told or now_us - self._said_us < _MINUTE_US):
             return None
         self._suspect, self._told, self._said_us = suspect, self.count, now_us
-        told = f"{self.count} readings dropped; the last: {self.reason}"
+        told = f"readings dropped: {self.count}; the last: {self.reason}"
         if suspect:
             return Finding(self.name, SUSPECT, told, "look at what it reads; its last good values stand")
         return Finding(self.name, WORKING, told)

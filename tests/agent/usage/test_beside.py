@@ -109,7 +109,7 @@ def test_the_start_has_the_first_answer(ticks: Ticks) -> None:
         ("nfs:b", m.METRIC_DEVICE_FS_ERRORS),
     ]
     assert list(ticks.source.read(ticks.now_us)) == [700, 3, 5, 0]
-    assert [f.state for f in probe.findings] == [WORKING]
+    assert [(f.state, f.reason) for f in probe.findings] == [(WORKING, "nfs:a, nfs:b")]
 
 
 def test_devices_come_and_go_and_those_that_stay_keep_their_counters(ticks: Ticks) -> None:
@@ -195,7 +195,9 @@ def test_a_part_that_cannot_be_read_is_named_beside_the_others(ticks: Ticks) -> 
 def test_a_flood_of_devices_is_bounded(ticks: Ticks) -> None:
     """More devices than a node has are cut, and one named twice is there once."""
     ticks.asked.answer = Answered(tuple(_told(f"nfs:{n // 2}", n) for n in range(2000)))
-    assert len(ticks.probe().devices) == 128
+    probe = ticks.probe()
+    assert len(probe.devices) == 128
+    assert probe.findings[0].reason == "nfs:0, nfs:1, nfs:2, nfs:3 and 124 more"
 
 
 def test_names_are_fit_for_stores() -> None:

@@ -49,7 +49,7 @@ def test_a_core_that_cannot_be_read_keeps_its_value_and_is_told(tmp_path: Path) 
         assert list(frequency.read(second * S)) == [2_450_000, 2_850_000]
     (finding,) = frequency.findings()
     assert finding.state == SUSPECT
-    assert finding.reason.startswith("5 readings dropped")
+    assert finding.reason.startswith("readings dropped: 5")
     frequency.close()
 
 

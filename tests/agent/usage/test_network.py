@@ -69,7 +69,7 @@ def test_a_removed_or_reset_interface_never_falls(tmp_path: Path) -> None:
     write(table, f"{_HEAD}\n{_line('eth0', 15, 20)}")
     assert list(network.read(3)) == [1015, 2020, 10, 12]
     (finding,) = network.findings()
-    assert finding.reason.startswith("1 readings dropped; the last: counter 1 fell")
+    assert finding.reason.startswith("readings dropped: 1; the last: counter 1 fell")
     network.probe()
     assert list(network.read(4)) == [1015, 2020, 10, 12]
     network.close()

@@ -51,7 +51,7 @@ def test_a_vanished_or_damaged_node_stands_still(tmp_path: Path) -> None:
     write(roots.sysfs / "devices/system/node/node1/numastat", "numa_hit 1\nlocal_node 7\nother_node 7")
     assert list(numa.read(S)) == before
     (finding,) = numa.findings()
-    assert finding.reason.startswith("2 readings dropped")
+    assert finding.reason.startswith("readings dropped: 2")
     numa.close()
 
 

@@ -55,7 +55,7 @@ def test_a_damaged_file_stands_still_and_leaves_the_others(tmp_path: Path) -> No
     write(_throttle(roots, 4, "package_throttle_count"), 7)
     assert list(throttling.read(S)) == [*before[:3], 7, *before[4:]]
     (finding,) = throttling.findings()
-    assert finding.reason.startswith("2 readings dropped")
+    assert finding.reason.startswith("readings dropped: 2")
     throttling.close()
 
 

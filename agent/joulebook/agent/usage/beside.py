@@ -15,6 +15,7 @@ _LOOK_US = 30 * S
 # More devices of one kind than any node has; what bounds a damaged or hostile answer.
 _MOST_DEVICES = 256
 _MOST_NAME = 200
+_MOST_TOLD = 4
 # Any counter of these sources, a second: a terabyte, a billion requests, a million requests in flight.
 _MOST = {"By": 10**12, "1": 10**9, "us": 10**6 * S}
 _MOST_LEVEL = 1 << 60
@@ -156,7 +157,7 @@ class Beside:
         self._shown, self._next = self._next, None
         findings = self.findings()
         if not findings and not self._slow.trouble(self._now_us):
-            findings = (Finding(self.name, WORKING, f"{len(self._shown)} devices"),)
+            findings = (Finding(self.name, WORKING, self._names()),)
         return Probe(
             series=tuple(
                 Series(metric, device=part.device.name) for part in self._shown for metric in part.metrics
@@ -180,6 +181,11 @@ class Beside:
     def close(self) -> None:
         """End the thread."""
         self._slow.close()
+
+    def _names(self) -> str:
+        names = [part.device.name for part in self._shown]
+        more = len(names) - _MOST_TOLD
+        return ", ".join(names[:_MOST_TOLD]) + (f" and {more} more" if more > 0 else "")
 
     def _look(self, now_us: int) -> None:
         self._look_us = now_us + _LOOK_US
