@@ -5,6 +5,8 @@ from pathlib import Path
 from joulebook.agent.source import Roots
 from joulebook.v1 import report_pb2
 
+_MOST_MEMORY_BYTES = 1 << 50
+
 
 def parse_cpuinfo(data: bytes) -> tuple[int, str, bool]:
     """Return (logical CPUs, model, whether a hypervisor shows itself) from /proc/cpuinfo (proc(5))."""
@@ -25,7 +27,9 @@ def parse_mem_total_bytes(data: bytes) -> int:
     """Return MemTotal of /proc/meminfo (proc(5)) in bytes."""
     for line in data.splitlines():
         if line.startswith(b"MemTotal:"):
-            return int(line.split()[1]) * 1024
+            number = line[len(b"MemTotal:") :].partition(b"k")[0].strip()
+            size_bytes = int(number) * 1024 if number.isdigit() and len(number) < 16 else 0
+            return size_bytes if 0 <= size_bytes <= _MOST_MEMORY_BYTES else 0
     return 0
 
 
@@ -37,8 +41,13 @@ def _text(path: Path) -> bytes:
 
 
 def read_boot_id(roots: Roots) -> bytes:
-    """Return the kernel's boot id, 16 bytes (proc(5), sys/kernel/random/boot_id)."""
-    return bytes.fromhex(_text(roots.procfs / "sys/kernel/random/boot_id").decode().strip().replace("-", ""))
+    """Return the kernel's boot id, 16 bytes (proc(5), sys/kernel/random/boot_id); empty: not told."""
+    text = _text(roots.procfs / "sys/kernel/random/boot_id")
+    try:
+        boot_id = bytes.fromhex(text.decode("ascii").strip().replace("-", ""))
+    except ValueError:
+        return b""
+    return boot_id if len(boot_id) == 16 else b""
 
 
 def read_host(roots: Roots) -> report_pb2.Host:

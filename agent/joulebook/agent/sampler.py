@@ -107,7 +107,10 @@ class Sampler:
         now_us = self._clock()
         self._workloads.refresh(now_us)
         self._offsets = self._read_offsets()
-        row = self._read_sources(now_us)
+        row = self._read_values(now_us)
+        # What could not be read is left out until it can.
+        self._arrange()
+        row += self._floor_values(now_us, row)
         self._offsets = self._read_offsets()
         self._begin(now_us, row + self._workloads.read(now_us))
 
@@ -115,15 +118,20 @@ class Sampler:
         return tuple(offset for meter in self._meters for offset in meter.offsets_uj())
 
     def _read_sources(self, now_us: int) -> list[int]:
+        row = self._read_values(now_us)
+        return row + self._floor_values(now_us, row)
+
+    def _read_values(self, now_us: int) -> list[int]:
         row: list[int] = []
         for reader in self._readers:
             finding = reader.read(now_us)
             if finding is not None:
                 self.note(finding)
             row += reader.last
-        for floor, place in self._floors:
-            row.append(floor if isinstance(floor, int) else floor.update(now_us, row[place]))
         return row
+
+    def _floor_values(self, now_us: int, row: list[int]) -> list[int]:
+        return [f if isinstance(f, int) else f.update(now_us, row[place]) for f, place in self._floors]
 
     def _change_sources(self, now_us: int) -> list[int] | None:
         """Take up what came and went; return the readings at which new series begin; None: no news."""

@@ -47,7 +47,7 @@ class Arbiter:
 
     def __init__(self, meters: Sequence[tuple[Meter, Probe]]) -> None:
         self.meters = [meter for meter, _ in meters]
-        self._readers = [Reader(meter, probe) for meter, probe in meters]
+        self._readers = [Reader(meter, probe, has_place=True) for meter, probe in meters]
         self._given: dict[str, _Given] = {}
         self._standings: dict[str, Standing] = {}
         self._findings: list[Finding] = []

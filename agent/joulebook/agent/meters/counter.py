@@ -4,6 +4,8 @@
 DEFAULT_LIMIT_MW = 20_000_000
 # Counters move in steps (RAPL 1 ms, NVML 100 ms), so two close readings may hold a whole step between them.
 SLACK_US = 100_000
+# A counter without a range shows no more: 10^18 µJ are what a node draws in a million years.
+_MOST_UJ = 10**18
 # A gap longer than this is booked as unread even where its energy may still be recovered.
 PATIENCE_US = 60_000_000
 
@@ -105,8 +107,8 @@ class EnergyCounter:
         self._believe(raw_uj, now_us)
 
     def _start(self, raw_uj: int, now_us: int) -> None:
-        if raw_uj < 0 or (self.range_uj and raw_uj > self.range_uj):
-            self._drop(f"reading {raw_uj} µJ is outside 0…{self.range_uj} µJ")
+        if not 0 <= raw_uj <= (self.range_uj or _MOST_UJ):
+            self._drop(f"reading {_shown(raw_uj)} µJ is outside 0…{self.range_uj or _MOST_UJ} µJ")
             self.miss(now_us)
             return
         if self._first_us < 0:
@@ -125,8 +127,8 @@ class EnergyCounter:
         self.missing = False
 
     def _doubt(self, raw_uj: int, now_us: int) -> None:
-        if raw_uj < 0 or (self.range_uj and raw_uj > self.range_uj):
-            self._drop(f"reading {raw_uj} µJ is outside 0…{self.range_uj} µJ")
+        if not 0 <= raw_uj <= (self.range_uj or _MOST_UJ):
+            self._drop(f"reading {_shown(raw_uj)} µJ is outside 0…{self.range_uj or _MOST_UJ} µJ")
             self.miss(now_us)
             return
         if self._candidate_uj >= 0:
@@ -175,6 +177,10 @@ class EnergyCounter:
     def _drop(self, reason: str) -> None:
         self.dropped += 1
         self.reason = reason
+
+
+def _shown(reading: int) -> str:
+    return str(reading) if abs(reading) < 10**20 else f"of {len(str(reading))} digits"
 
 
 class PowerIntegral:

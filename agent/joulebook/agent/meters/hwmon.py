@@ -137,7 +137,9 @@ class HwmonMeter:
         is_counter = sensor.kind == report_pb2.SOURCE_KIND_COUNTER
         stem = sensor.path.name.partition("_")[0]
         interval = text(sensor.path.with_name(f"{stem}_average_interval"))
-        power_period_us = int(interval) * 1000 if interval.isdigit() and int(interval) else _POWER_PERIOD_US
+        # ms, and at most a day.
+        is_stated = interval.isdigit() and len(interval) < 9 and 0 < int(interval) <= 86_400_000
+        power_period_us = int(interval) * 1000 if is_stated else _POWER_PERIOD_US
         period_us = _COUNTER_PERIOD_US if is_counter else power_period_us
         fd = os.open(sensor.path, os.O_RDONLY | os.O_CLOEXEC)
         try:

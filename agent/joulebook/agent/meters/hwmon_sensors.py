@@ -67,8 +67,10 @@ def parse_accuracy_ppm(data: bytes) -> int:
         percent = float(data.strip().rstrip(b"%"))
     except ValueError:
         return _ACCURACY_PPM
+    if not 0 <= percent <= 100:
+        return _ACCURACY_PPM
     wrong_ppm = round((100 - percent if percent >= 50 else percent) * 10_000)
-    return wrong_ppm if wrong_ppm > 0 else _ACCURACY_PPM
+    return wrong_ppm if 0 < wrong_ppm <= 500_000 else _ACCURACY_PPM
 
 
 def text(path: Path) -> bytes:

@@ -26,6 +26,8 @@ _MEMORY_MW_PER_GIB = 392
 _MEMORY_ACCURACY_PPM = 400_000
 _DISK_ACCURACY_PPM = 400_000
 _PERIOD_US = 10_000
+# The kernel numbers packages from 0, or as firmware does.
+_MOST_PACKAGE = 65_535
 
 
 @dataclass(slots=True)
@@ -54,7 +56,9 @@ def package_cpus(roots: Roots, logical_cpus: int) -> dict[int, int]:
     packages: Counter[int] = Counter()
     for path in (roots.sysfs / "devices/system/cpu").glob("cpu[0-9]*/topology/physical_package_id"):
         try:
-            packages[max(0, int(path.read_bytes()))] += 1
+            package = int(path.read_bytes())
+            if package <= _MOST_PACKAGE:
+                packages[max(0, package)] += 1
         except (OSError, ValueError):
             continue
     return dict(sorted(packages.items())) or {0: logical_cpus}
@@ -146,7 +150,9 @@ class ModelMeter:
             # mW · µs are nJ. A package's part is taken of the sum since the start: no remainder is lost.
             if elapsed_us:
                 self._cpu_nj += _CPU_IDLE_MW * self._cpu_share * elapsed_us
-                self._cpu_nj += (_CPU_MAX_MW - _CPU_IDLE_MW) * (busy_us - self._busy_us)
+                # No CPU is busy for longer than it takes: what reads so is a spoilt or late reading.
+                worked_us = min(max(busy_us - self._busy_us, 0), elapsed_us * self._cpu_share)
+                self._cpu_nj += (_CPU_MAX_MW - _CPU_IDLE_MW) * worked_us
             self._busy_us = busy_us
             for count in self._packages:
                 values += (self._cpu_nj * count // (self._cpu_share * 1000), 0)

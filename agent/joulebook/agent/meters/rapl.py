@@ -34,6 +34,7 @@ _ACCURACY_PPM = 30_000
 # A package may pass its stated limit for a while, and firmware states odd ones: twice what is stated, within
 # bounds that no processor of today passes. A lower ceiling recovers the energy of longer gaps.
 _FLOOR_MW = 500_000
+_MOST_DIGITS = 15
 _CEILING_MW = 2_000_000
 
 
@@ -75,7 +76,8 @@ def _text(path: Path) -> bytes:
 
 def _number(path: Path) -> int:
     text = _text(path)
-    return int(text) if text.isdigit() else 0
+    # isdigit() alone takes a page of digits; no range or limit has 16.
+    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else 0
 
 
 def _limit_mw(zone: Path, domain: str) -> int:

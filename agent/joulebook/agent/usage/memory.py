@@ -13,6 +13,7 @@ _SERIES = (
     Series(metrics_pb2.METRIC_NODE_SWAP_USED),
 )
 _MOST_KIB = 1 << 50
+_MOST_KIB = 1 << 40
 _HEAD = (b"MemTotal:", b"MemAvailable:", b"Buffers:", b"Cached:")
 
 
@@ -30,6 +31,8 @@ def parse_meminfo(data: bytes) -> tuple[int, int, int, int]:
     if len(head) < 16 or (head[0], head[6], head[9], head[12]) != _HEAD:
         raise ValueError(f"/proc/meminfo begins with {data[:120]!r}, expected MemTotal … Cached")
     total_kib = int(head[1])
+    if not 0 < total_kib < _MOST_KIB:
+        raise ValueError(f"/proc/meminfo: MemTotal of {len(head[1])} digits, expected less than a PiB")
     rest = head[15]
     cached_kib = int(head[10]) + int(head[13]) + _kib(rest, b"\nSReclaimable:")
     swap_kib = _kib(rest, b"\nSwapTotal:") - _kib(rest, b"\nSwapFree:")

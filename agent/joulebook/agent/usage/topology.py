@@ -12,6 +12,9 @@ from joulebook.v1 import report_pb2
 # More CPUs and nodes than Linux can be built for; what bounds a damaged list.
 _MOST = 1 << 16
 
+# The kernel numbers packages from 0, or as firmware does; more is a spoilt file.
+_MOST_PACKAGE = 65_535
+
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
@@ -78,6 +81,8 @@ def read_cpus(roots: Roots) -> list[Cpu]:
         except (OSError, ValueError):
             siblings = []
         package = max(0, read_number(topology / "physical_package_id") or 0)
+        if package > _MOST_PACKAGE:
+            package = 0
         cpus.append(Cpu(number, package, numa_of.get(number, -1), min(siblings, default=number) == number))
     return cpus
 
