@@ -12,7 +12,9 @@ from urllib.request import urlopen
 from joulebook.collector.check.books import embedded
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.duckdb.file import read_only
+from joulebook.collector.store.duckdb.files import Files
 from joulebook.collector.store.duckdb.reads import Reads
+from joulebook.collector.store.duckdb.rows import EVER
 from tests.servers.programs import free_port
 from tests.simulated.delivery import total_uj
 from tests.system.site import JOULEBOOK
@@ -67,7 +69,9 @@ class StoreProcess:
     def sound(self) -> tuple[set[int], int]:
         """Check the store as it was left; return its Reports and what was booked."""
         with read_only(self.store) as connection:
-            view = Reads(connection)
-            assert embedded(view, Policy.RESERVED) == []
-            rows = view._rows("SELECT start_us FROM intervals WHERE NOT is_gap")
-            return {start_us for (start_us,) in rows}, total_uj(view)  # type: ignore[arg-type]
+            view = Reads(connection, Files(self.store))
+            findings = embedded(view, Policy.RESERVED)
+            assert not findings, findings[:3]
+            marks = view._marks(EVER, "start_us, is_gap")
+            found = view._rows(f"SELECT start_us FROM {marks} WHERE NOT is_gap")
+            return {start_us for (start_us,) in found}, total_uj(view)  # type: ignore[arg-type]

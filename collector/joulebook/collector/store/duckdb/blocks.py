@@ -89,9 +89,12 @@ class BlockReads(Connected):
             if not marks.num_rows:
                 continue
             strips = marks["strip"].to_numpy()
+            # A strip's series are in the order of its layout, which sorting by the strip alone may change.
+            numbered = self._parquet(READINGS, [one]).removesuffix(")") + ", file_row_number = true)"
             readings = self._table(
-                f"SELECT strip, series_id, jump, change FROM {self._parquet(READINGS, [one])} "
-                f"WHERE strip BETWEEN {strips[0]} AND {strips[-1]} AND {series} ORDER BY strip",
+                f"SELECT strip, series_id, jump, change FROM {numbered} "
+                f"WHERE strip BETWEEN {strips[0]} AND {strips[-1]} AND {series} "
+                "ORDER BY strip, file_row_number",
                 [],
             )
             yield from _joined(marks, readings)
