@@ -221,12 +221,22 @@ def test_a_driver_that_hangs_holds_up_nobody(
     def read() -> list[int]:
         return list(meter.read(next(now)))
 
-    machine.until(lambda: bool(read()) and "nvml:gpu.1" in machine.states())
-    assert "not answered" in machine.states()["nvml:gpu.1"].reason
+    def hangs() -> bool:
+        """Say whether GPU 1 is known to hang: on a busy machine others may be late for once too."""
+        try:
+            meter.gpus[1].processes(next(now))
+        except BlockedError as error:
+            return "not answered" in str(error) and len(read()) > 0 and is_told()
+        return False
+
+    def is_told() -> bool:
+        said = machine.states().get("nvml:gpu.1")
+        return said is not None and "not answered" in said.reason
+
+    machine.until(lambda: bool(read()) and hangs())
     machine.until(lambda: read()[4] == 3_000_500_000)
     machine.until(lambda: read()[0] == 1_000_500_000)
-    with pytest.raises(BlockedError, match="not answered"):
-        meter.gpus[1].processes(next(now))
+    machine.until(hangs)
     machine.standin.put({f"1.hang.nvmlDeviceGet{function}": 0, "1.energy": 2_000_300})
     machine.until(lambda: read()[2] == 2_000_300_000)
     machine.until(lambda: bool(read()) and all(f.state == WORKING for f in machine.states().values()))

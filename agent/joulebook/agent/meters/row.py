@@ -45,6 +45,7 @@ class Row(Generic[K]):
         self._asked: K | None = None
         self._asked_s = 0.0
         self._hurry = False
+        self._turn = 0
 
     @property
     def away(self) -> bool:
@@ -102,12 +103,13 @@ class Row(Generic[K]):
             else:
                 self._asked_s = time.monotonic()
                 self._before()
-            for member in self.members:
+            members = self.members
+            # What broke off goes on where it stood, so that nobody is left out for ever.
+            first = self._turn % len(members) if job.may_break_off else 0
+            for member in members[first:] + members[:first]:
                 # While it waited for one of them the others were parted from it.
                 if member not in self.members:
                     continue
-                if job.may_break_off and self._hurry:
-                    break
                 self._asked_s = time.monotonic()
                 self._asked = member
                 try:
@@ -115,6 +117,10 @@ class Row(Generic[K]):
                 except Exception:
                     # Whatever the bindings do, the other GPUs are asked on.
                     _log.exception("%s: a question failed in a way that is not known", self._name)
+                if job.may_break_off:
+                    self._turn += 1
+                    if self._hurry:
+                        break
             self._asked = None
             job.done.set()
 
