@@ -143,6 +143,15 @@ def test_restore_to_a_time(path: Path, backup: Path, tmp_path: Path) -> None:
         expected.close()
 
 
+def test_a_time_whose_readings_are_forgotten(backup: Path, tmp_path: Path) -> None:
+    """The books of a time of which no raw readings are kept could not be checked: it is refused."""
+    _cook(backup, "UPDATE forgotten SET raw_unix_us = 1_800_000_000_000_000")
+    refused = restored(backup, tmp_path / "new.duckdb", "--at", "2026-11-29T00:00:00Z")
+    assert refused.exit_code == 1
+    assert "raw readings are kept from 2027-01-15T08:00:00Z on" in refused.output
+    assert not (tmp_path / "new.duckdb").exists()
+
+
 def test_a_time_that_is_none(backup: Path, tmp_path: Path) -> None:
     """What is no time is refused before anything is read."""
     refused = joulebook("restore", backup, "--to", tmp_path / "new.duckdb", "--at", "noon")

@@ -8,6 +8,7 @@ from joulebook.collector.check.replay import neighbours
 from joulebook.collector.ingest.sequence import PlacedGap
 from joulebook.collector.ledger.book import nothing
 from joulebook.collector.ledger.gaps import gap_between
+from joulebook.collector.queries.times import rfc3339
 from joulebook.collector.store.duckdb import stored
 from joulebook.collector.store.duckdb.files import HOUR_US
 from joulebook.collector.store.duckdb.rows import EVER
@@ -24,6 +25,11 @@ def rewind(path: str, at_unix_us: int) -> int:
     """
     store = DuckDBStore(path)
     try:
+        if at_unix_us < store.forgotten_us:
+            raise StoreError(
+                f"store {path}: raw readings are kept from {rfc3339(store.forgotten_us)} on, and the books of "
+                "a time before cannot be checked; name a later one"
+            )
         unsettle(store, at_unix_us // HOUR_US)
         dropped = _drop(store, at_unix_us)
         if dropped:
