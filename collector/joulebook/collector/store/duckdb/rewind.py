@@ -27,7 +27,7 @@ def rewind(path: str, at_unix_us: int) -> int:
     try:
         if at_unix_us < store.forgotten_us:
             raise StoreError(
-                f"store {path}: raw readings are kept from {rfc3339(store.forgotten_us)} on, and the books of "
+                f"store {path}: raw readings are kept from {rfc3339(store.forgotten_us)} on, and books of "
                 "a time before cannot be checked; name a later one"
             )
         unsettle(store, at_unix_us // HOUR_US)
