@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from joulebook.collector.ingest.sequence import PlacedGap, span_of
 from joulebook.collector.ledger.book import book
 from joulebook.collector.ledger.gaps import gap_between
-from joulebook.collector.queries.audit import residuals_uj
+from joulebook.collector.queries.audit import measured_uj, residuals_uj
 from joulebook.collector.store.protocol import Range
 from tests.simulation.duckdb_file import DuckDBFile
 from tests.simulation.stores import Boot, Stored, rows_of
@@ -165,6 +165,9 @@ def _duckdb(
     }
     if found != {key: value for key, value in sums.items() if any(value)}:
         world.oracle.problems.append("DuckDB's accounts are not the ledger of what was committed to it")
+    read = measured_uj(file.store.raw_energy(_EVER), file.store.raw_gaps(_EVER))
+    if +Counter(read) != +Counter(file.store.measured(_EVER).by_node):
+        world.oracle.problems.append("DuckDB's raw readings are not what was added up of them")
     if off := residuals_uj(file.store, _EVER):
         world.oracle.problems.append(f"DuckDB's books do not balance: {off}")
     return {key: sum(value[:12]) for key, value in found.items()}

@@ -6,6 +6,7 @@ A collector may die between any two statements of a transaction, and any stateme
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -14,9 +15,12 @@ import duckdb
 
 from joulebook.collector.ingest.sequence import PlacedGap, Span
 from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.duckdb.keeper import Keeper
 from joulebook.collector.store.protocol import Commit, StoreError
 from tests.simulation.loop import Loop, Process
 from tests.simulation.stores import Boot, Opened, Outage, Stored, rows_of
+
+_EVER_US = 1 << 52
 
 
 class DuckDBFile:
@@ -40,6 +44,9 @@ class DuckDBFile:
             left = Path(f"{before}{suffix}")
             if left.exists():
                 shutil.copyfile(left, f"{after}{suffix}")
+        blocks = Path(f"{before}.blocks")
+        if blocks.exists():
+            shutil.copytree(blocks, Path(f"{after}.blocks"))
         self.close()
         self.store = DuckDBStore(after)
         return _Open(self, self.store, process)
@@ -100,6 +107,9 @@ class _Open:
         self._shared, self._store, self._process = shared, store, process
         self._statements = _Statements(store._connection, shared, process)
         store._connection = cast(duckdb.DuckDBPyConnection, self._statements)
+        # Everything is settled at once, so that what comes late finds its neighbours in blocks.
+        self._keeper = Keeper(store, settle_us=0)
+        self._house: Iterator[str] = iter(())
 
     def _work(self) -> None:
         self._shared.loop.pause((0.001 + self._shared.outage.slow_s) * self._shared.rng.random())
@@ -116,8 +126,21 @@ class _Open:
         self._work()
         return self._store.spans(node, boot, start_us, end_us)
 
+    def _keep_house(self) -> None:
+        """Do some of the steps that are due; whoever dies leaves the others undone."""
+        rng = self._shared.rng
+        # A transaction of its own makes no Report durable.
+        self._statements.commit = None
+        try:
+            for _ in range(rng.choice([0, 0, 1, 3, 20])):
+                if next(self._house, None) is None:
+                    self._house = self._keeper.steps(_EVER_US)
+        except StoreError:
+            self._house = iter(())
+
     def commit(self, commit: Commit) -> None:
         self._work()
+        self._keep_house()
         self._statements.commit = commit
         self._store.commit(commit)
         # Durable; whoever dies now does not know.

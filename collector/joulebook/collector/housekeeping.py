@@ -12,8 +12,9 @@ from joulebook.collector.store.protocol import StoreError
 
 _log = logging.getLogger(__name__)
 
-# What came is rolled up so often.
-_EVERY_S = 20.0
+# What came is rolled up so often: the longer, the fewer parts a minute has, and the more Reports a question
+# for the last minutes reads itself.
+_EVERY_S = 60.0
 # After a step, commits and questions have the machine for as long as it took.
 _REST = 1.0
 _AFTER_FAILURE_S = 60.0

@@ -12,11 +12,9 @@ Ints = npt.NDArray[np.int64]
 
 
 def drawn_uj(layout: NodeLayout, energy_uj: Ints) -> Ints:
-    """Return what a node drew in each of its Reports; energy_uj is (reports, domains, ticks)."""
-    booked = energy_uj[:, layout.domain_booked]
+    """Return what a node drew in each tick; energy_uj is (domains, ticks), of any Reports side by side."""
+    booked = energy_uj[layout.domain_booked]
     if not layout.has_containers:
-        return np.asarray(booked.sum(axis=(1, 2)))
+        return np.asarray(booked.sum(axis=0))
     names = [n for n, b in zip(layout.domain_names, layout.domain_booked, strict=True) if b]
-    # The tree is settled in every tick apart: (domains, reports × ticks).
-    flat = booked.transpose(1, 0, 2).reshape(len(names), -1)
-    return np.asarray(root_energy_uj(flat, names).reshape(len(booked), -1).sum(axis=1))
+    return root_energy_uj(booked, names)

@@ -14,11 +14,16 @@ def measured_uj(readings: Iterable[RawEnergy], gaps: Iterable[tuple[Edge, Edge]]
     """Return each node's energy of Reports and of gaps between them. The ledger's rows have no part in it."""
     measured: dict[str, int] = defaultdict(int)
     for raw in readings:
-        measured[raw.layout.node] += int(drawn_uj(raw.layout, raw.energy_uj).sum())
+        measured[raw.layout.node] += _all_uj(raw)
     for before, after in gaps:
         if (gap := gap_between(before, after)) is not None:
             measured[after.layout.node] += int(gap.by_class_uj.sum())
     return measured
+
+
+def _all_uj(raw: RawEnergy) -> int:
+    domains = raw.energy_uj.shape[1]
+    return int(drawn_uj(raw.layout, raw.energy_uj.transpose(1, 0, 2).reshape(domains, -1)).sum())
 
 
 def measured_in(view: StoreView, selected: Range) -> Measured:

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.ledger.measured import drawn_uj
 from joulebook.collector.store.duckdb.packed import Packed, unpack
 
 Ints = npt.NDArray[np.int64]
@@ -90,10 +92,22 @@ class SideBySide:
         jump[:, 1:] -= last[:, :-1]
         return SideBySide(self.ticks[reports], self.interval_us[ticks], jump, self.change[:, ticks])
 
-    def levels(self) -> Ints:
-        """Return the readings at the end of every tick."""
-        level = self.change.cumsum(axis=1)
-        return np.asarray(level + np.repeat(self.jump.cumsum(axis=1), self.ticks, axis=1))
+    def energy_uj(self, layout: NodeLayout) -> Ints:
+        """Return what the meters delivered in each Report, where all of its layout's series are here."""
+        energy = np.where((layout.energy_row >= 0)[:, None], self.change[layout.energy_row], 0)
+        starts = np.cumsum(self.ticks) - self.ticks
+        return np.asarray(np.add.reduceat(drawn_uj(layout, energy), starts))
+
+    def unix_us(self, end_unix_us: Ints) -> Ints:
+        """Return the wall clock at the end of every tick, from that at the end of each Report."""
+        passed = self.interval_us.cumsum()
+        at_end = passed[np.cumsum(self.ticks) - 1]
+        return np.asarray(np.repeat(end_unix_us - at_end, self.ticks) + passed)
+
+    def levels(self, rows: Ints | slice = slice(None)) -> Ints:
+        """Return the readings at the end of every tick, of some series where they are given."""
+        level = self.change[rows].cumsum(axis=1)
+        return np.asarray(level + np.repeat(self.jump[rows].cumsum(axis=1), self.ticks, axis=1))
 
 
 def side_by_side(reports: Sequence[Packed]) -> SideBySide:

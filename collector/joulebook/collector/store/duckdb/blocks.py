@@ -41,12 +41,6 @@ class Strip:
     series: Ints
     beside: SideBySide
 
-    def unix_us(self) -> Ints:
-        """Return the wall clock at the end of every tick."""
-        passed = self.beside.interval_us.cumsum()
-        at_end = passed[np.cumsum(self.beside.ticks) - 1]
-        return np.asarray(np.repeat(self.end_unix_us - at_end, self.beside.ticks) + passed)
-
 
 class BlockReads(Connected):
     """Blocks of Reports, as they are registered."""

@@ -17,14 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from joulebook.collector.ledger.gaps import gap_between
-from joulebook.collector.ledger.measured import drawn_uj
 from joulebook.collector.store.duckdb import rollup
+from joulebook.collector.store.duckdb.block import side_by_side
 from joulebook.collector.store.duckdb.files import HOUR_US, MINUTES, READINGS, REPORTS
 from joulebook.collector.store.duckdb.marks import merged
-from joulebook.collector.store.duckdb.packed import Packed, strip
+from joulebook.collector.store.duckdb.packed import Packed
 from joulebook.collector.store.duckdb.series import SeriesNumbers
 from joulebook.collector.store.duckdb.settling import Settling
-from joulebook.collector.store.duckdb.spans import FORGOTTEN, energy_of
+from joulebook.collector.store.duckdb.spans import FORGOTTEN
 from joulebook.collector.store.duckdb.staging import insert
 from joulebook.collector.store.duckdb.store import DuckDBStore
 
@@ -122,15 +122,16 @@ class Keeper:
                 for layout_id, reports in by_layout.items():
                     layout = self._store._layout(layout_id)
                     numbers = self._series.of(layout_id)
-                    beside = strip(reports, layout.is_counter)
-                    minutes.append(rollup.minutes_of(beside, layout.is_counter, layout.metrics, numbers))
-                    for number, end_unix_us, report in reports:
-                        drawn = int(drawn_uj(layout, energy_of(layout, report)[None, :, 1:])[0])
-                        measured.append((number, node_of[layout_id], end_unix_us, drawn))
+                    beside = side_by_side(reports)
+                    ends = np.array([end_unix_us for _, end_unix_us, _ in reports], dtype=np.int64)
+                    minutes.append(rollup.minutes_of(beside, ends, layout, numbers))
+                    drawn = beside.energy_uj(layout).tolist()
+                    for (number, end_unix_us, _), uj in zip(reports, drawn, strict=True):
+                        measured.append((number, node_of[layout_id], end_unix_us, uj))
                 for number, node_id, end_unix_us, pair in self._store.gap_edges(gaps):
                     gap = gap_between(*pair)
-                    drawn = int(gap.by_class_uj.sum()) if gap else 0
-                    measured.append((number, node_id, end_unix_us, drawn))
+                    uj = int(gap.by_class_uj.sum()) if gap else 0
+                    measured.append((number, node_id, end_unix_us, uj))
                 insert(connection, "minutes", rollup.table_of(minutes))
                 insert(connection, "measured", _measured(measured))
                 connection.execute(

@@ -79,7 +79,7 @@ class MeasuredReads(RawReads):
                 gaps.append(number)
                 continue
             layout = self._layout(layout_id)
-            found[layout.node] += int(drawn_uj(layout, energy_of(layout, report)[None, :, 1:])[0])
+            found[layout.node] += int(drawn_uj(layout, energy_of(layout, report)[:, 1:]).sum())
         for *_, (before, after) in self.gap_edges(gaps):
             if (gap := gap_between(before, after)) is not None:
                 found[after.layout.node] += int(gap.by_class_uj.sum())

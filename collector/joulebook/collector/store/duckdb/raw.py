@@ -163,7 +163,7 @@ class RawReads(SpanReads):
             ticks = np.repeat(inside, own.beside.ticks)
             values = own.beside.change if catalogue()[metric].is_counter else own.beside.levels()
             end_us = np.repeat(own.end_unix_us, own.beside.ticks)[ticks]
-            unix_us, lengths = own.unix_us()[ticks], own.beside.interval_us[ticks]
+            unix_us, lengths = own.beside.unix_us(own.end_unix_us)[ticks], own.beside.interval_us[ticks]
             for number, one in zip(own.series.tolist(), values, strict=True):
                 found[series[number]].append((end_us, unix_us, lengths, one[ticks]))
 

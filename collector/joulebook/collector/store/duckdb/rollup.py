@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joulebook.collector.store.duckdb.packed import Strip
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store.duckdb.block import SideBySide
 
 Ints = npt.NDArray[np.int64]
 MINUTE_US = 60_000_000
@@ -32,28 +33,32 @@ SUMS = (
 
 
 def minutes_of(
-    strip: Strip, is_counter: npt.NDArray[np.bool_], metrics: Ints, series: npt.NDArray[np.int32]
+    beside: SideBySide, end_unix_us: Ints, layout: NodeLayout, series: npt.NDArray[np.int32]
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the parts that a strip makes, by SCHEMA's columns; series holds each row's number."""
-    minute = (strip.unix_us - 1) // MINUTE_US
+    """Return the parts that Reports of a layout make, by SCHEMA's columns; series holds each row's number."""
+    minute = (beside.unix_us(end_unix_us) - 1) // MINUTE_US
     starts = np.concatenate([[0], np.flatnonzero(np.diff(minute)) + 1])
-    values, counts = strip.values, is_counter[:, None]
-    total = np.add.reduceat(np.where(counts, values, 0), starts, axis=1)
-    # Levels times microseconds go beyond 63 bits.
-    weighted = np.add.reduceat(
-        np.where(counts, 0, values).astype(np.float64) * strip.interval_us, starts, axis=1
-    )
-    covered = np.add.reduceat(strip.interval_us, starts)
+    gauges = np.flatnonzero(~layout.is_counter)
+    total = np.add.reduceat(beside.change, starts, axis=1)
+    total[gauges] = 0
+    levels = beside.levels(gauges)
+    covered = np.add.reduceat(beside.interval_us, starts)
     rows, parts = total.shape
+    weighted = np.zeros((rows, parts))
+    # Levels times microseconds go beyond 63 bits.
+    weighted[gauges] = np.add.reduceat(levels * beside.interval_us.astype(np.float64), starts, axis=1)
+    least, most = np.zeros((2, rows, parts), dtype=np.int64)
+    least[gauges] = np.minimum.reduceat(levels, starts, axis=1)
+    most[gauges] = np.maximum.reduceat(levels, starts, axis=1)
     return {
-        "metric": np.repeat(metrics.astype(np.int16), parts),
+        "metric": np.repeat(layout.metrics.astype(np.int16), parts),
         "series_id": np.repeat(series, parts),
         "minute": np.tile(minute[starts].astype(np.int32), rows),
         "covered_us": np.tile(covered, rows),
         "total": total.ravel(),
         "weighted": weighted.ravel(),
-        "least": np.where(counts, 0, np.minimum.reduceat(values, starts, axis=1)).ravel(),
-        "most": np.where(counts, 0, np.maximum.reduceat(values, starts, axis=1)).ravel(),
+        "least": least.ravel(),
+        "most": most.ravel(),
     }
 
 

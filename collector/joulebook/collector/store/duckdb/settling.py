@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from joulebook.collector.ledger.measured import drawn_uj
 from joulebook.collector.store.duckdb import block, rollup
 from joulebook.collector.store.duckdb.files import HOUR_US, MINUTES, READINGS, REPORTS, Files, sync
 from joulebook.collector.store.duckdb.marks import merged
@@ -109,12 +108,6 @@ class Settling:
             own = list(group)
             layout = self._store._layout(layout_id)
             beside = block.side_by_side([(r[0], r[6], r[-1]) for r in own])
-            energy = np.where((layout.energy_row >= 0)[:, None], beside.change[layout.energy_row], 0)
-            ends = np.cumsum(beside.ticks)
-            measured = [
-                int(drawn_uj(layout, energy[None, :, end - ticks : end])[0])
-                for end, ticks in zip(ends.tolist(), beside.ticks.tolist(), strict=True)
-            ]
             count = len(layout.is_counter)
             series_rows.append(
                 {
@@ -130,7 +123,7 @@ class Settling:
                 {
                     **dict(zip((*_COLUMNS, "unread_us", "raised_uj"), columns, strict=True)),
                     "strip": np.full(len(own), self._strips, dtype=np.int32),
-                    "measured_uj": np.array(measured, dtype=np.int64),
+                    "measured_uj": beside.energy_uj(layout),
                     "interval_us": block.lists_by(beside.interval_us, beside.ticks),
                 }
             )
