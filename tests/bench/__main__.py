@@ -15,6 +15,7 @@ PARTS = {
     "spool": "spool_cost",
     "ingest": "ingest_cost",
     "rate": "rate_cost",
+    "disk": "disk_cost",
     "influx": "influx_cost",
 }
 
