@@ -132,7 +132,7 @@ class _Open:
         # A transaction of its own makes no Report durable.
         self._statements.commit = None
         try:
-            for _ in range(rng.choice([0, 0, 1, 3, 20])):
+            for _ in range(rng.choice([0, 0, 0, 0, 0, 0, 1, 4, 20])):
                 if next(self._house, None) is None:
                     self._house = self._keeper.steps(_EVER_US)
         except StoreError:
