@@ -182,6 +182,8 @@ class Agent:
     def _keep(self) -> None:
         """Give the keeper's thread its turn where it was woken."""
         assert self.spool is not None
+        if self.streaming is not None and self.streaming.done() and not self._ending:
+            self.world.oracle.problems.append(f"{self.node.name}: streams no more: {self.streaming!r}")
         if self._keeping is not None and self._keeping.done() and (error := self._keeping.exception()):
             self.world.oracle.problems.append(f"{self.node.name}: the spool's keeper: {error!r}")
             self._keeping = None

@@ -70,6 +70,8 @@ class Oracle:
         self.let_go: Counter[str] = Counter()
         self.meters: dict[tuple[str, bytes], list[Meter]] = {}
         self.counts: Counter[str] = Counter()
+        # A file that is synced may have been removed meanwhile.
+        self._most_files: Counter[str] = Counter()
 
     def _problem(self, what: str) -> None:
         self.problems.append(f"{self._world.loop.time():.3f} {what}")
@@ -137,7 +139,8 @@ class Oracle:
                 self._explain(node.name, missing, "were put, and are neither on disk nor stored")
 
     def _note_let_go(self, node: str, spool: Spool) -> None:
-        self.let_go[node] += spool.counts.dropped + spool.counts.damaged
+        # One that was joined stands for several.
+        self.let_go[node] += spool.counts.dropped + spool.counts.damaged + spool.counts.joined
 
     def _explain(self, node: str, missing: set[Place], what: str) -> None:
         """Take Reports for let go if a spool said so."""
@@ -191,7 +194,9 @@ class Oracle:
             if session is not None and len(session._on_the_way) > WINDOW:
                 self._problem(f"{node.name}: more is on its way than its window")
             # The lock's, two of each segment that is synced, and a few that are read or written.
-            if agent.files.open_descriptors() > 2 * len(node.disk.names) + 4:
+            most = max(len(node.disk.names), self._most_files[node.name])
+            self._most_files[node.name] = most
+            if agent.files.open_descriptors() > 2 * most + 4:
                 self._problem(f"{node.name}: holds {agent.files.open_descriptors()} descriptors")
 
     def rest(self) -> None:

@@ -61,6 +61,7 @@ class World:
         self.faults: Counter[str] = Counter()
         self._rng = Random(f"{plan.seed} faults")
         self._calm = False
+        self._resting = False
         self._down_until: dict[str, float] = {}
         self.store = self._store(directory)
         targets: list[Target] = [(f"c{i}", 8461) for i in range(plan.collectors)]
@@ -102,6 +103,10 @@ class World:
                 node.start()
         for host in self.hosts:
             host.start()
+        if self._resting:
+            # Those too that are started only now: between two ticks all must be able to arrive.
+            for agent in self._agents():
+                agent.tick_s = _LAST_TICKS_S
         again_s = 0.2 if self._calm else self._rng.choice([0.1, 1.0, 10.0])
         self.after(again_s, self._tend)
 
@@ -132,7 +137,7 @@ class World:
     def _quiet(self) -> bool:
         agents = self._agents()
         return len(agents) == len(self.nodes) and all(
-            agent.spool is not None and not len(agent.spool) for agent in agents
+            agent.spool is not None and not len(agent.spool) and not agent.spool.trouble for agent in agents
         )
 
     def run(self) -> Outcome:
@@ -152,8 +157,7 @@ class World:
         loop.run_until(max([plan.length_s, *self._down_until.values()]))
         self._heal()
         loop.run_until(loop.time() + 3 * plan.tick_s)
-        for agent in self._agents():
-            agent.tick_s = _LAST_TICKS_S
+        self._resting = True
         rest_s = loop.time() + _REST_S
         loop.run_until(rest_s, self._quiet)
         last = self._agents()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -60,7 +61,8 @@ class Session:
         self._on_the_way: set[Key] = set()
         self._layouts_sent: set[int] = set()
         self._stirred = asyncio.Event()
-        self._sending = asyncio.Lock()
+        # What is sent again with its Layout, which the collector asked for.
+        self._wanted: deque[Entry] = deque()
         self._live_turn = True
         self._postponing = False
         self.answered = 0
@@ -90,7 +92,7 @@ class Session:
     async def _send_all(self, call: Call) -> None:
         while not (self._leaving or self._finished()):
             self._stirred.clear()
-            entry = self._next()
+            entry = self._wanted.popleft() if self._wanted else self._next()
             if entry is not None:
                 self._on_the_way.add(entry.key)
                 await self._send(call, entry)
@@ -124,12 +126,11 @@ class Session:
         return entry
 
     async def _send(self, call: Call, entry: Entry) -> None:
-        async with self._sending:
-            hash_ = layout_hash(entry.layout)
-            if hash_ not in self._layouts_sent:
-                self._layouts_sent.add(hash_)
-                await call.send_message(Request(layout=entry.layout))
-            await call.send_message(Request(report=entry.report))
+        hash_ = layout_hash(entry.layout)
+        if hash_ not in self._layouts_sent:
+            self._layouts_sent.add(hash_)
+            await call.send_message(Request(layout=entry.layout))
+        await call.send_message(Request(report=entry.report))
 
     async def _take_answers(self, call: Call, sender: asyncio.Task[None]) -> None:
         while True:
@@ -144,7 +145,9 @@ class Session:
                 self._layouts_sent.discard(wanted.layout_hash)
                 entry = self._outbox.get((wanted.boot, wanted.sequence))
                 if entry is not None:
-                    await self._send(call, entry)
+                    # By the sender: a collector that takes no more may be waiting for its answers to be read.
+                    self._wanted.append(entry)
+                    self.stir()
                 continue
             self._take_ack(response.ack)
             self.stir()

@@ -170,3 +170,17 @@ def test_a_report_refused_for_now_waits_though_it_goes_to_disk(
     spool.remove(refused.key)
     assert len(spool) == 0
     spool.close()
+
+
+def test_what_goes_beyond_the_bound_while_it_is_on_its_way_is_counted_once(source: Source) -> None:
+    """A Report that memory let go of and a collector then acknowledges is taken off the count once."""
+    spool = Spool(None, memory_reports=2)
+    entries = [source.entry() for _ in range(4)]
+    spool.put(entries[0])
+    assert spool.next_kept() is not None
+    for entry in entries[1:]:
+        spool.put(entry)
+    assert (len(spool), spool.counts.dropped) == (2, 2)
+    spool.remove(entries[0].key)
+    assert len(spool) == 2
+    assert [entry.key for entry in _all(spool)] == [entry.key for entry in entries[2:]]

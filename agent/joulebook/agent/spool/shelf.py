@@ -204,7 +204,8 @@ class Shelf:
 
     def done(self, segment: Segment, number: int) -> None:
         """Note that a Report is not needed any more."""
-        if segment.gone:
+        # What is on its way may have gone beyond the bound meanwhile.
+        if segment.gone or segment.states[number] == State.DONE:
             return
         segment.mark(number, State.DONE)
         self.pending -= 1
