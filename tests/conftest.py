@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).parent
 # What these use there is one of on a machine: cgroups and who runs in them, Slurm, systemd-nspawn, network
@@ -22,7 +22,14 @@ _MACHINE = (
     "system",
 )
 
-settings.register_profile("suite", deadline=None)
+# A busy machine finds nothing too slow; what is run to accept a change runs the same examples each time. A
+# fixture made once for all examples must not remember them: who uses one sees to that.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize=bool(os.environ.get("CI")),
+)
 settings.load_profile("suite")
 
 

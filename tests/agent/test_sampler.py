@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.agent.meters.counter import EnergyCounter
@@ -322,7 +322,7 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(actions=st.lists(ACTIONS, min_size=3, max_size=25))
 def test_what_the_counter_delivered_is_booked(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[Any, ...]]

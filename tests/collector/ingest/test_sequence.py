@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.collector.ingest.decode import Decoded
@@ -61,7 +61,7 @@ def truth() -> tuple[list[Decoded], dict[tuple[str, str], tuple[int, ...]], int]
     return reports, books, node.measured_uj
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_order_any_batches_any_repetition(
     truth: tuple[list[Decoded], dict[tuple[str, str], tuple[int, ...]], int], data: st.DataObject
