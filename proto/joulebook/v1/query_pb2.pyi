@@ -764,21 +764,25 @@ class GetLedgerRequest(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     FROM_TIME_FIELD_NUMBER: _builtins.int
     TO_TIME_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     from_time: _builtins.str
     """Empty: -1h."""
     to_time: _builtins.str
     """Empty: now."""
+    limit: _builtins.int
+    """Of jobs: 1 to 1000; 0: 1000. Accounts that are no jobs are always there."""
     def __init__(
         self,
         *,
         node: _builtins.str | None = ...,
         from_time: _builtins.str = ...,
         to_time: _builtins.str = ...,
+        limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "from_time", b"from_time", "node", b"node", "to_time", b"to_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "from_time", b"from_time", "limit", b"limit", "node", b"node", "to_time", b"to_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__node: _TypeAlias = _typing.Literal["node"]  # noqa: Y015
     _WhichOneofArgType__node: _TypeAlias = _typing.Literal["_node", b"_node"]  # noqa: Y015
@@ -798,6 +802,7 @@ class GetLedgerResponse(_message.Message):
     RESIDUAL_UJ_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
     UNCHECKED_UJ_FIELD_NUMBER: _builtins.int
+    REST_FIELD_NUMBER: _builtins.int
     from_us: _builtins.int
     to_us: _builtins.int
     node: _builtins.str
@@ -813,6 +818,10 @@ class GetLedgerResponse(_message.Message):
 
     @_builtins.property
     def coverage(self) -> Global___Coverage: ...
+    @_builtins.property
+    def rest(self) -> Global___LedgerAccount:
+        """What jobs beyond the limit received together, without a name; unset where there are none."""
+
     def __init__(
         self,
         *,
@@ -824,10 +833,11 @@ class GetLedgerResponse(_message.Message):
         residual_uj: _builtins.int = ...,
         coverage: Global___Coverage | None = ...,
         unchecked_uj: _builtins.int = ...,
+        rest: Global___LedgerAccount | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "coverage", b"coverage", "node", b"node"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "coverage", b"coverage", "node", b"node", "rest", b"rest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "accounts", b"accounts", "coverage", b"coverage", "from_us", b"from_us", "measured_uj", b"measured_uj", "node", b"node", "residual_uj", b"residual_uj", "to_us", b"to_us", "unchecked_uj", b"unchecked_uj"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "accounts", b"accounts", "coverage", b"coverage", "from_us", b"from_us", "measured_uj", b"measured_uj", "node", b"node", "residual_uj", b"residual_uj", "rest", b"rest", "to_us", b"to_us", "unchecked_uj", b"unchecked_uj"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__node: _TypeAlias = _typing.Literal["node"]  # noqa: Y015
     _WhichOneofArgType__node: _TypeAlias = _typing.Literal["_node", b"_node"]  # noqa: Y015
@@ -850,7 +860,7 @@ class GetPowerRequest(_message.Message):
     to_time: _builtins.str
     """Empty: now."""
     step: _builtins.str
-    """A length like 10s; empty: one that suits the range."""
+    """A length like 10s; empty: a round one that suits the range. Buckets lie at its multiples."""
     limit: _builtins.int
     """Of jobs: 1 to 1000; 0: 100. Accounts that are no jobs are always there."""
     def __init__(

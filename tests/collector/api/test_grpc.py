@@ -22,7 +22,8 @@ from tests.simulated.cluster import ENDED_JOB, JOB
 
 Ask = Callable[[QueryServiceStub], Message]
 
-RANGE = {"from_time": "1790000000", "to_time": "1790000040"}
+BEGIN, END = "1790000000", "1790000040"
+RANGE = {"from_time": BEGIN, "to_time": END}
 RANGE_HTTP = "from=1790000000&to=1790000040"
 
 
@@ -76,10 +77,14 @@ def _as_json(model: type[BaseModel], message: Message) -> Any:
         (models.Job, lambda s: s.GetJob(pb.GetJobRequest(job=ENDED_JOB)).job, f"jobs/{ENDED_JOB}"),
         (models.Node, lambda s: s.GetNode(pb.GetNodeRequest(node="n1")).node, "nodes/n1"),
         (models.Node, lambda s: s.GetNode(pb.GetNodeRequest(node="n2")).node, "nodes/n2"),
-        (models.Ledger, lambda s: s.GetLedger(pb.GetLedgerRequest(**RANGE)), f"ledger?{RANGE_HTTP}"),
         (
             models.Ledger,
-            lambda s: s.GetLedger(pb.GetLedgerRequest(node="n1", **RANGE)),
+            lambda s: s.GetLedger(pb.GetLedgerRequest(from_time=BEGIN, to_time=END)),
+            f"ledger?{RANGE_HTTP}",
+        ),
+        (
+            models.Ledger,
+            lambda s: s.GetLedger(pb.GetLedgerRequest(node="n1", from_time=BEGIN, to_time=END)),
             f"ledger?node=n1&{RANGE_HTTP}",
         ),
         (
@@ -140,7 +145,7 @@ def test_lists_are_those_of_http(stub: QueryServiceStub, url: str) -> None:
         (grpc.StatusCode.NOT_FOUND, lambda s: s.GetNode(pb.GetNodeRequest(node="\0")), "nodes/%00"),
         (
             grpc.StatusCode.NOT_FOUND,
-            lambda s: s.GetLedger(pb.GetLedgerRequest(node="n9", **RANGE)),
+            lambda s: s.GetLedger(pb.GetLedgerRequest(node="n9", from_time=BEGIN, to_time=END)),
             f"ledger?node=n9&{RANGE_HTTP}",
         ),
         (

@@ -35,6 +35,7 @@ def test_ledger(url: str, books: Cluster) -> None:
         "node",
         "measured_uj",
         "accounts",
+        "rest",
         "residual_uj",
         "unchecked_uj",
         "coverage",
@@ -135,7 +136,7 @@ def test_rules(url: str) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "field", "value", "expected"),
     [
-        ("ledger?form=-1h", 400, "parameter", "form", "one of node, from, to; did you mean 'from'?"),
+        ("ledger?form=-1h", 400, "parameter", "form", "one of node, from, to, limit; did you mean 'from'?"),
         ("ledger?from=x", 400, "from", "x", _TIME),
         ("ledger?from=-1h&from=-2h", 400, "from", "-2h", "the parameter once"),
         ("ledger?node=n3", 404, "node", "n3", "a node in the books"),

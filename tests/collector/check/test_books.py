@@ -51,7 +51,7 @@ def test_books_without_a_report(tmp_path: Path) -> None:
 _IDLE = "account_id = (SELECT account_id FROM accounts WHERE account = 'idle')"
 _FIRST = "interval_id = (SELECT min(interval_id) FROM intervals WHERE NOT is_gap)"
 _GAP = "interval_id = (SELECT min(interval_id) FROM intervals WHERE is_gap)"
-_LONE_GAP = f"UPDATE ledger SET interval_id = 999 WHERE {_GAP}"
+_LONE_GAP = f"UPDATE gap_ledger SET interval_id = 999 WHERE {_GAP}"
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,19 @@ _LONE_GAP = f"UPDATE ledger SET interval_id = 999 WHERE {_GAP}"
     [
         (f"UPDATE ledger SET cpu_idle_uj = cpu_idle_uj + 1 WHERE {_IDLE}", False, "residual n1 .* n2 .* n3"),
         (f"DELETE FROM ledger WHERE {_FIRST}", False, r"residual n1 \S+ \d+ µJ booked \d+ µJ measured"),
-        ("DELETE FROM ledger", False, "residual n1 .* 0 µJ booked .* n2 .* n3"),
-        (f"DELETE FROM ledger WHERE {_GAP}", False, "residual n1"),
+        ("DELETE FROM ledger", False, "residual n1 .* µJ booked .* n2 .* n3"),
+        (f"UPDATE gap_ledger SET cpu_active_uj = cpu_active_uj - 1 WHERE {_GAP}", False, "residual n1"),
+        (f"DELETE FROM gap_ledger WHERE {_GAP}", False, "orphan .*1 of gap, .* each has a row"),
+        *(
+            (f"UPDATE {table} SET cpu_active_uj = 1 + cpu_active_uj", False, f"sums .*{what}: .* add up to")
+            for table, what in (
+                ("totals", "totals"),
+                ("node_hours", "hours of nodes"),
+                ("fleet_hours", "hours of all nodes"),
+            )
+        ),
+        ("DELETE FROM fleet_cell_minutes", False, "sums .*minutes of time"),
+        ("DELETE FROM fleet_cell_hours", False, "sums .*hours of time"),
         (
             f"UPDATE intervals SET report = report[1:20]::BLOB WHERE {_FIRST}",
             True,
@@ -71,7 +82,7 @@ _LONE_GAP = f"UPDATE ledger SET interval_id = 999 WHERE {_GAP}"
             False,
             "negative n1 .*down to -5 none below 0",
         ),
-        (_LONE_GAP, False, "orphan .*1 of ledger row, the first is 999 each has a Report or a gap"),
+        (_LONE_GAP, False, "orphan .*1 of gap's row, the first is 999 each has a gap"),
         (
             "DELETE FROM layouts WHERE node_id = 0",
             False,
@@ -96,7 +107,7 @@ _LONE_GAP = f"UPDATE ledger SET interval_id = 999 WHERE {_GAP}"
         ),
         (f"UPDATE intervals SET missing_ppm = 4 WHERE {_GAP}", True, "replay n1 .*gap at .*missing_ppm=4"),
         (
-            f"DELETE FROM ledger WHERE {_GAP}; DELETE FROM intervals WHERE {_GAP}",
+            f"DELETE FROM gap_ledger WHERE {_GAP}; DELETE FROM intervals WHERE {_GAP}",
             True,
             "replay n1 .*: none .*Gap",
         ),

@@ -76,19 +76,36 @@ def test_range_without_reports_is_missing(books: Cluster) -> None:
     assert (ledger.measured_uj, ledger.accounts, ledger.coverage.missing) == (0, [], 1.0)
 
 
-def test_microjoule_less_in_the_ledger_is_found(books: Cluster) -> None:
-    """One µJ that the ledger lost is the residual: the measured side does not come from it."""
+@pytest.mark.parametrize(
+    ("table", "node", "from_us"),
+    [
+        ("ledger", None, 0),
+        ("ledger", "n2", 0),
+        ("fleet_hours", None, 0),
+        ("fleet_minutes", None, WALL_US - 20_000_000),
+        ("node_hours", "n1", 0),
+        ("gap_ledger", None, 0),
+        ("gap_ledger", "n1", 0),
+    ],
+)
+def test_microjoule_less_in_the_books_is_found(
+    books: Cluster, table: str, node: str | None, from_us: int
+) -> None:
+    """One µJ lost from whatever answers is the residual: the measured side does not come from there."""
     _broken(
         books,
-        "UPDATE ledger SET cpu_active_uj = cpu_active_uj - 1 WHERE rowid = "
-        "(SELECT min(rowid) FROM ledger WHERE cpu_active_uj > 0)",
+        f"UPDATE {table} SET cpu_active_uj = cpu_active_uj - 1 WHERE rowid = "
+        f"(SELECT max(rowid) FROM {table} WHERE cpu_active_uj > 0)",
     )
-    assert _ledger(books).residual_uj == 1
+    assert _ledger(books, node, from_us).residual_uj == 1
 
 
 def test_report_booked_twice_is_found(books: Cluster) -> None:
     """A Report's rows that are in the ledger twice make the residual its energy, below 0."""
-    _broken(books, "INSERT INTO ledger SELECT * FROM ledger WHERE interval_id = 0")
+    _broken(
+        books,
+        "INSERT INTO ledger SELECT * FROM ledger WHERE interval_id = (SELECT max(interval_id) FROM ledger)",
+    )
     ledger = _ledger(books)
     assert ledger.residual_uj < 0
     assert ledger.measured_uj == books.measured_uj

@@ -8,6 +8,7 @@ from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.store.protocol import Range, Store
 from joulebook.v1.catalogue import by_name
+from tests.simulated.cluster import JOB
 from tests.simulated.delivery import EVER
 from tests.simulated.node import WALL_US
 
@@ -73,6 +74,12 @@ READS: dict[str, Callable[[Store, Range], Any]] = {
     "watched": lambda s, r: [astuple(row) for row in s.watched(r)],
     "raw_energy": raw,
     "raw_gaps": gaps,
+    "summed": lambda s, r: astuple(s.summed(r, 1)),
+    "totals": lambda s, _: [astuple(row) for row in s.totals(["idle", "unattributed", f"job:{JOB}"], EVER)],
+    "by node": lambda s, _: s.energy_by_node(),
+    "over_time_from": lambda s, r: sorted(
+        s.energy_over_time(r.from_us, r.to_us, 7_000_003, r.node, r.from_us - 3_000_001)
+    ),
     "over_time": lambda s, r: sorted(s.energy_over_time(r.from_us, r.to_us, 7_000_003, r.node)),
     "points": lambda s, r: [points(s, r, by_name()[name].number) for name in METRICS],
 }

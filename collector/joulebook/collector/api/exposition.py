@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -67,17 +66,12 @@ def _millionths(value: int) -> str:
 
 
 def _books(store: Store, now_us: int) -> Iterable[Family]:
-    energy: dict[tuple[str, str], int] = defaultdict(int)
-    for row in store.accounts(_ALWAYS):
-        # All jobs are one class: a label for each would never stop growing.
-        account = "job" if row.account.startswith("job:") else row.account
-        energy[row.node, account] += sum(row.active_uj) + sum(row.idle_uj)
     booked = Family(
         total_name("account", "energy", "uJ"), "counter", "Energy booked to a class of accounts on a node."
     )
+    # All jobs are one class: a label for each would never stop growing.
     booked.samples = [
-        ({"node": node, "account": account}, _millionths(uj))
-        for (node, account), uj in sorted(energy.items())
+        ({"node": node, "account": account}, _millionths(uj)) for node, account, uj in store.energy_by_node()
     ]
     ledger = get_ledger(store, node=None, from_us=now_us - _AUDIT_US, to_us=now_us)
     residual = Family(

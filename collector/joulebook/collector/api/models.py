@@ -242,10 +242,10 @@ class LedgerAccount(_Answer):
 
 
 class Ledger(_Answer):
-    """The books of a range; residual_uj is what the meters delivered less what the accounts received.
+    """The books of a range; rest is what jobs beyond the limit received together.
 
-    Of measured_uj, unchecked_uj is what only the books still know: parts of hours whose raw readings are no
-    longer kept.
+    residual_uj is what the meters delivered less what the accounts and the rest received. Of measured_uj,
+    unchecked_uj is what only the books still know: parts of hours whose raw readings are no longer kept.
     """
 
     from_: Time = _of("from_us", "from")
@@ -253,6 +253,7 @@ class Ledger(_Answer):
     node: str | None
     measured_uj: int
     accounts: list[LedgerAccount]
+    rest: LedgerAccount | None
     residual_uj: int
     unchecked_uj: int
     coverage: Coverage

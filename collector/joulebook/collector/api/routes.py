@@ -16,7 +16,7 @@ from joulebook.collector.queries.alerts import list_alerts, list_rules
 from joulebook.collector.queries.jobs import get_job, list_jobs
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.queries.nodes import get_node, list_nodes
-from joulebook.collector.queries.pages import DEFAULT_LIMIT
+from joulebook.collector.queries.pages import DEFAULT_LIMIT, MAX_LIMIT
 from joulebook.collector.queries.power import get_power
 from joulebook.collector.queries.series import get_series
 from joulebook.collector.queries.times import parse_range, parse_step
@@ -101,10 +101,15 @@ def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
         return get_power(store, node=node, from_us=from_us, to_us=to_us, step_us=step_us, limit=limit)
 
     @routes.get("/ledger", response_model=models.Ledger, responses=_BAD_OR_UNKNOWN)
-    def ledger(node: params.OfNode = None, from_: params.From = "-1h", to: params.To = "now") -> Any:
+    def ledger(
+        node: params.OfNode = None,
+        from_: params.From = "-1h",
+        to: params.To = "now",
+        limit: params.MostJobs = MAX_LIMIT,
+    ) -> Any:
         """Give the books of a range, and whether they balance."""
         from_us, to_us = parse_range(from_, to, clock())
-        return get_ledger(store, node=node, from_us=from_us, to_us=to_us)
+        return get_ledger(store, node=node, from_us=from_us, to_us=to_us, limit=limit)
 
     @routes.get("/alerts", response_model=models.AlertPage, responses=_BAD_OR_UNKNOWN)
     def alerts_(

@@ -20,7 +20,7 @@ from joulebook.collector.queries.errors import QueryError, UnknownNameError
 from joulebook.collector.queries.jobs import get_job, list_jobs
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.queries.nodes import get_node, list_nodes
-from joulebook.collector.queries.pages import DEFAULT_LIMIT
+from joulebook.collector.queries.pages import DEFAULT_LIMIT, MAX_LIMIT
 from joulebook.collector.queries.power import get_power
 from joulebook.collector.queries.series import get_series
 from joulebook.collector.queries.times import parse_range, parse_step
@@ -157,7 +157,8 @@ class QueryService(QueryServiceServicer):
         def question() -> pb.GetLedgerResponse:
             from_us, to_us = parse_range(request.from_time or "-1h", request.to_time or "now", self._clock())
             node = request.node if request.HasField("node") else None
-            found = get_ledger(self._store, node=node, from_us=from_us, to_us=to_us)
+            limit = request.limit or MAX_LIMIT
+            found = get_ledger(self._store, node=node, from_us=from_us, to_us=to_us, limit=limit)
             return filled(pb.GetLedgerResponse(), found)
 
         return await self._answer(context, question)

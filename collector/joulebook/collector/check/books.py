@@ -7,6 +7,7 @@ from joulebook.collector.check.replay import replay as replayed
 from joulebook.collector.check.residuals import residuals
 from joulebook.collector.config import CollectorConfig
 from joulebook.collector.ledger.policy import Policy
+from joulebook.collector.store.duckdb.added_up import wrong_sums
 from joulebook.collector.store.duckdb.file import read_only
 from joulebook.collector.store.duckdb.files import Files
 from joulebook.collector.store.duckdb.reads import Reads
@@ -39,5 +40,7 @@ def embedded(view: Reads, replay: Policy | None = None) -> list[Finding]:
         if any(finding.check == "orphan" for finding in found):
             # What belongs to nothing cannot be read as a Report; there is no use in going on.
             return found
-        found += residuals(frozen)
+        # From rows, and then whether what questions are answered from is the same.
+        found += residuals(frozen.by_rows())
+        found += wrong_sums(frozen)
         return found if replay is None else [*found, *replayed(frozen, replay)]

@@ -12,21 +12,22 @@ MINUTE_US, HOUR_US = 60_000_000, 3_600_000_000
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """Steps from the beginning of (from_us, to_us]; the last may be shorter."""
+    """Steps of (from_us, to_us], counted from origin_us; the first and the last may be shorter."""
 
     from_us: int
     to_us: int
     step_us: int
+    origin_us: int
 
     @property
     def count(self) -> int:
         """Return how many there are."""
-        return -(-(self.to_us - self.from_us) // self.step_us)
+        return -(-(self.to_us - self.origin_us) // self.step_us)
 
     @property
     def ends_s(self) -> list[float]:
         """Return where they end, in unix seconds."""
-        ends = (self.from_us + (i + 1) * self.step_us for i in range(self.count))
+        ends = (self.origin_us + (i + 1) * self.step_us for i in range(self.count))
         return [min(end, self.to_us) / 1e6 for end in ends]
 
 
@@ -46,12 +47,35 @@ def cut(from_us: int, to_us: int, step_us: int | None, *, suiting: int) -> Bucke
         least_us = -(-(to_us - from_us) // suiting)
         unit_us = next((unit for unit in (HOUR_US, MINUTE_US) if least_us > unit), 1_000_000)
         step_us = max(1, -(-least_us // unit_us)) * unit_us
-    found = Buckets(from_us, to_us, step_us)
+    found = Buckets(from_us, to_us, step_us, from_us)
+    _check(found)
+    return found
+
+
+# Steps that divide what is above them, so that wide ones begin where narrow ones do.
+_ROUND_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
+
+
+def aligned(from_us: int, to_us: int, step_us: int | None, *, suiting: int) -> Buckets:
+    """Cut a range where multiples of a step lie; None: a round one, so that at most suiting come out.
+
+    Answers at different moments have the same steps then, and whole ones may be ready. Raises BadValueError
+    for a step that would make too many.
+    """
+    if step_us is None:
+        least_s = -(-(to_us - from_us) // suiting) / 1e6
+        days = -(-int(least_s) // 86_400) * 86_400
+        step_us = next((s for s in _ROUND_S if s >= least_s), max(days, 86_400)) * 1_000_000
+    found = Buckets(from_us, to_us, step_us, from_us // step_us * step_us)
+    _check(found)
+    return found
+
+
+def _check(found: Buckets) -> None:
     if found.count > MAX_BUCKETS:
-        least = -(-(to_us - from_us) // MAX_BUCKETS)
+        least = -(-(found.to_us - found.from_us) // MAX_BUCKETS)
         raise BadValueError(
             "step",
-            f"{step_us / 1e6:g}s",
+            f"{found.step_us / 1e6:g}s",
             f"at least {least / 1e6:.3f} s for this range: no more than {MAX_BUCKETS} steps",
         )
-    return found

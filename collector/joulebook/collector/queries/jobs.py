@@ -75,7 +75,7 @@ def list_jobs(
             and (state is None or _state(places) == state)
         }
         taken = page(list(jobs), lambda job: (-_start_us(jobs[job]), job), limit, cursor)
-        rows = _rows(frozen, [p for job in taken.items for p in jobs[job]], None) if taken.items else {}
+        rows = _rows(frozen, {job: jobs[job] for job in taken.items}) if taken.items else {}
     return Page([_job(job, jobs[job], rows.get(job, {})) for job in taken.items], taken.next_cursor)
 
 
@@ -85,7 +85,7 @@ def get_job(store: Store, job: str) -> Job:
         jobs = _places(frozen)
         if job not in jobs:
             raise UnknownNameError("job", job, expected_name("a job in the books", job, jobs))
-        rows = _rows(frozen, jobs[job], f"job:{job}")
+        rows = _rows(frozen, {job: jobs[job]})
     return _job(job, jobs[job], rows.get(job, {}))
 
 
@@ -108,15 +108,14 @@ def _start_us(places: Sequence[_Place]) -> int:
     return min(p.row.start_unix_us for p in places)
 
 
-def _rows(
-    store: StoreView, places: Sequence[_Place], account: str | None
-) -> dict[str, dict[str, AccountRow]]:
-    """Return rows of the ledger by job and node."""
+def _rows(store: StoreView, jobs: Mapping[str, Sequence[_Place]]) -> dict[str, dict[str, AccountRow]]:
+    """Return what jobs received, by job and node."""
+    places = [place for own in jobs.values() for place in own]
     from_us = min(p.row.start_unix_us for p in places) - _MARGIN_US
     ends = [p.row.end_unix_us for p in places]
     to_us = max((end + _MARGIN_US if end is not None else 2 * MAX_UNIX_US) for end in ends)
     found: dict[str, dict[str, AccountRow]] = defaultdict(dict)
-    for row in store.accounts(Range(from_us, to_us, account=account)):
+    for row in store.totals([f"job:{job}" for job in jobs], Range(from_us, to_us)):
         found[row.account.removeprefix("job:")][row.node] = row
     return found
 

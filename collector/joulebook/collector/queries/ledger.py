@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 from joulebook.collector.queries.audit import booked_uj, measured_in
 from joulebook.collector.queries.errors import UnknownNameError, expected_name
 from joulebook.collector.queries.figures import ByDomain, Coverage, Figures, coverage
+from joulebook.collector.queries.pages import MAX_LIMIT, check_limit
 from joulebook.collector.store.protocol import AccountRow, Range, Store
 
 
@@ -25,21 +25,26 @@ class LedgerAccount:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Accounts, largest first. residual_uj is what the meters delivered less what the accounts received."""
+    """Accounts, largest first; rest is what jobs beyond the limit received together, without a name.
+
+    residual_uj is what the meters delivered less what all accounts received.
+    """
 
     from_us: int
     to_us: int
     node: str | None
     measured_uj: int
     accounts: list[LedgerAccount]
+    rest: LedgerAccount | None
     residual_uj: int
     # Of measured_uj, what only the books still know: parts of hours whose raw readings are no longer kept.
     unchecked_uj: int
     coverage: Coverage
 
 
-def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int) -> Ledger:
+def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int, limit: int = MAX_LIMIT) -> Ledger:
     """Return the books of one node or of all, for the intervals that ended in (from_us, to_us]."""
+    check_limit(limit)
     selected = Range(from_us, to_us, node)
     # One state for both sides: a commit between two reads would look like broken books.
     with store.snapshot() as frozen:
@@ -47,35 +52,29 @@ def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int) -> L
             known = [row.node for row in frozen.nodes()]
             if node not in known:
                 raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
-        rows = frozen.accounts(selected)
-        watched = frozen.watched(selected)
+        summed = frozen.summed(selected, limit)
         measured = measured_in(frozen, selected)
         unchecked_uj = sum(booked_uj(frozen, measured.forgotten).values())
-    total = Figures.of(rows)
-    total_us = sum(row.reported_us + row.gap_us for row in watched)
-    missing_us = sum(row.unread_us + row.missing_us for row in watched)
+    total, watched = Figures.of(summed.accounts), summed.watched
+    total_us = watched.reported_us + watched.gap_us
+    missing_us = watched.unread_us + watched.missing_us
+    accounts = [_account(row) for row in summed.accounts]
+    known_uj = sum(measured.by_node.values()) + unchecked_uj
     return Ledger(
         from_us=from_us,
         to_us=to_us,
         node=node,
-        measured_uj=sum(measured.by_node.values()) + unchecked_uj,
-        accounts=_accounts(rows),
-        residual_uj=sum(measured.by_node.values()) + unchecked_uj - total.energy_uj,
+        measured_uj=known_uj,
+        accounts=sorted((a for a in accounts if a.account), key=lambda a: (-a.energy_uj, a.account)),
+        rest=next((a for a in accounts if not a.account), None),
+        residual_uj=known_uj - total.energy_uj,
         unchecked_uj=unchecked_uj,
         coverage=coverage(total.energy_uj, total.modelled_uj, total_us - missing_us, total_us),
     )
 
 
-def _accounts(rows: list[AccountRow]) -> list[LedgerAccount]:
-    by_account: dict[str, list[AccountRow]] = defaultdict(list)
-    for row in rows:
-        by_account[row.account].append(row)
-    accounts = []
-    for name, own in by_account.items():
-        sums = Figures.of(own)
-        accounts.append(
-            LedgerAccount(
-                name, sums.energy_uj, sums.active_uj, sums.idle_uj, sums.by_domain, sums.plus_minus_uj
-            )
-        )
-    return sorted(accounts, key=lambda a: (-a.energy_uj, a.account))
+def _account(row: AccountRow) -> LedgerAccount:
+    sums = Figures.of([row])
+    return LedgerAccount(
+        row.account, sums.energy_uj, sums.active_uj, sums.idle_uj, sums.by_domain, sums.plus_minus_uj
+    )

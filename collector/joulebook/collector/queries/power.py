@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from joulebook.collector.queries.buckets import cut
+from joulebook.collector.queries.buckets import aligned
 from joulebook.collector.queries.errors import UnknownNameError, expected_name
 from joulebook.collector.queries.pages import check_limit
 from joulebook.collector.store.protocol import Store
@@ -24,6 +24,8 @@ class AccountEnergy:
 @dataclass(frozen=True, slots=True)
 class Power:
     """Energy by account and bucket; over a bucket's length it is power. times_s are the buckets' ends.
+
+    Buckets lie at multiples of the step; the first and the last reach no further than the range.
 
     Accounts come largest first; rest_uj is what all jobs beyond the limit received together.
     """
@@ -45,13 +47,13 @@ def get_power(
     What was booked for an interval is spread evenly over its time, in whole µJ: steps add up to it exactly.
     """
     check_limit(limit)
-    buckets = cut(from_us, to_us, step_us, suiting=_SUITING_BUCKETS)
+    buckets = aligned(from_us, to_us, step_us, suiting=_SUITING_BUCKETS)
     with store.snapshot() as frozen:
         if node is not None:
             known = [row.node for row in frozen.nodes()]
             if node not in known:
                 raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
-        rows = frozen.energy_over_time(from_us, to_us, buckets.step_us, node)
+        rows = frozen.energy_over_time(from_us, to_us, buckets.step_us, node, buckets.origin_us)
     by_account: dict[str, list[int]] = defaultdict(lambda: [0] * buckets.count)
     for account, bucket, energy_uj in rows:
         by_account[account][bucket] = energy_uj

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -14,6 +14,7 @@ from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store import samples
+from joulebook.collector.store import summed as sums
 from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, literal
 from joulebook.collector.store.influxdb_ledger import EACH, GAP, SUMMED, UNATTRIBUTED, Sums
 from joulebook.collector.store.influxdb_lines import tagged, unpacked, untag
@@ -37,6 +38,7 @@ from joulebook.collector.store.protocol import (
     Range,
     RawEnergy,
     StoreError,
+    Summed,
     TimeRow,
 )
 from joulebook.collector.store.spread import around, spread
@@ -207,8 +209,20 @@ class Reads:
             sums.add_gap(gap, stored.get(_key(gap), gap.gap.by_class_uj.tolist()))
         return sums.rows()
 
+    def totals(self, accounts: Collection[str], within: Range) -> list[AccountRow]:
+        """Return all that some accounts ever received, by account and node."""
+        return sums.totals(self, accounts, within)
+
+    def energy_by_node(self) -> list[tuple[str, str, int]]:
+        """Return (node, account, µJ) of all there ever was; all jobs are one account, `job`."""
+        return sums.energy_by_node(self)
+
+    def summed(self, selected: Range, most_jobs: int) -> Summed:
+        """Return what each account received on all nodes of a range, and how they were watched."""
+        return sums.summed(self, selected, most_jobs)
+
     def energy_over_time(
-        self, from_us: int, to_us: int, step_us: int, node: str | None
+        self, from_us: int, to_us: int, step_us: int, node: str | None, origin_us: int | None = None
     ) -> list[tuple[str, int, int]]:
         """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0."""
         selected = around(from_us, to_us, node)
@@ -228,7 +242,7 @@ class Reads:
             for gap in window.gaps
         )
         rows = chain(rows_around(self._server, selected, window.marks), gaps)
-        return spread(rows, from_us, to_us, step_us)
+        return spread(rows, from_us, to_us, step_us, origin_us)
 
     def watched(self, selected: Range) -> list[TimeRow]:
         """Return how each node was watched."""

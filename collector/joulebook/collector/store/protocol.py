@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -121,6 +121,17 @@ class TimeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Summed:
+    """The books of a range: accounts over all of its nodes, and how these were watched.
+
+    Names of nodes are empty.
+    """
+
+    accounts: Sequence[AccountRow]
+    watched: TimeRow
+
+
+@dataclass(frozen=True, slots=True)
 class RawEnergy:
     """Raw energy of Reports of one layout and length: increments (reports, domains, ticks)."""
 
@@ -190,12 +201,28 @@ class StoreView(Protocol):
     def accounts(self, selected: Range) -> list[AccountRow]:
         """Return what each account received on each node, from the ledger."""
 
+    def totals(self, accounts: Collection[str], within: Range) -> list[AccountRow]:
+        """Return all that some accounts ever received, by account and node.
+
+        within is a range that holds all of it, for a store that has to look for it.
+        """
+
+    def energy_by_node(self) -> list[tuple[str, str, int]]:
+        """Return (node, account, µJ) of all there ever was; all jobs are one account, `job`."""
+
+    def summed(self, selected: Range, most_jobs: int) -> Summed:
+        """Return what each account received on all nodes of a range, and how they were watched.
+
+        Jobs beyond the most are summed in an account without a name.
+        """
+
     def energy_over_time(
-        self, from_us: int, to_us: int, step_us: int, node: str | None
+        self, from_us: int, to_us: int, step_us: int, node: str | None, origin_us: int | None = None
     ) -> list[tuple[str, int, int]]:
         """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0.
 
-        What was booked for an interval is spread evenly over its time, in whole µJ.
+        Steps are counted from origin_us, at or before from_us, which it is if it is None. What was booked for
+        an interval is spread evenly over its time, in whole µJ.
         """
 
     def watched(self, selected: Range) -> list[TimeRow]:

@@ -17,11 +17,14 @@ def around(from_us: int, to_us: int, node: str | None) -> Range:
     return Range(from_us, to_us + MAX_INTERVAL_US, node)
 
 
-def spread(booked: Iterable[Booked], from_us: int, to_us: int, step_us: int) -> list[tuple[str, int, int]]:
+def spread(
+    booked: Iterable[Booked], from_us: int, to_us: int, step_us: int, origin_us: int | None = None
+) -> list[tuple[str, int, int]]:
     """Spread energy evenly over the time of its interval; return (account, step, µJ), none that is 0.
 
     Up to a moment it is rounded down to whole µJ, so what lies between moments adds up to the whole.
     """
+    origin_us = from_us if origin_us is None else origin_us
     sums: dict[tuple[str, int], int] = defaultdict(int)
     for account, energy_uj, began_us, ended_us in booked:
         at_us, until_us = max(began_us, from_us), min(ended_us, to_us)
@@ -29,8 +32,8 @@ def spread(booked: Iterable[Booked], from_us: int, to_us: int, step_us: int) -> 
             continue
         length_us = ended_us - began_us
         while at_us < until_us:
-            step = (at_us - from_us) // step_us
-            next_us = min(from_us + (step + 1) * step_us, until_us)
+            step = (at_us - origin_us) // step_us
+            next_us = min(origin_us + (step + 1) * step_us, until_us)
             upto = energy_uj * (next_us - began_us) // length_us
             sums[account, step] += upto - energy_uj * (at_us - began_us) // length_us
             at_us = next_us

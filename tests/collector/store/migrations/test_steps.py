@@ -12,6 +12,7 @@ from joulebook.collector.store.duckdb.migrations.steps import released, steps_in
 RELEASED = {
     "0001_tables.sql": "d8e645a10c5a757877dcfd15576735c6922520ba720d4661d7b8b29459632d35",
     "0003_blocks.sql": "2f76131e02a07145d3b458d8351aa12ff692546a602ef3be4e094875782d9b94",
+    "0004_books_added_up.sql": "fd30524e4d78c0b5f6b3fbc53830f2e051f6ec731f8ef4ae9fed1b86e860579e",
     "0002_reports.py": "35fd68aafedaf6cc06c443cad111317cfd58712c77008473d0c92b7ca7d6f970",
 }
 

@@ -46,7 +46,9 @@ function stripes(context) {
 
 // Layers from the bottom, each {account, watts: one a bucket}.
 function layersOf(power) {
-  const toWatts = (values) => values.map((uj) => uj / 1e6 / power.step_s);
+  // The first bucket and the last may be shorter than a step.
+  const begins = [Math.max(Date.parse(power.from) / 1e3, power.times[0] - power.step_s), ...power.times];
+  const toWatts = (values) => values.map((uj, i) => uj / 1e6 / (power.times[i] - begins[i]));
   const layers = power.accounts.map(({ account, energy_uj }) => ({ account, watts: toWatts(energy_uj) }));
   if (power.rest_uj.some(Boolean)) layers.push({ account: "rest", watts: toWatts(power.rest_uj) });
   // Colours go to the largest first, and stay with whom they were given to.

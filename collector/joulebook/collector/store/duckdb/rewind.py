@@ -11,6 +11,7 @@ from joulebook.collector.ledger.gaps import gap_between
 from joulebook.collector.queries.times import rfc3339
 from joulebook.collector.store.duckdb import stored
 from joulebook.collector.store.duckdb.files import HOUR_US
+from joulebook.collector.store.duckdb.rolls import forget_sums
 from joulebook.collector.store.duckdb.rows import EVER
 from joulebook.collector.store.duckdb.store import DuckDBStore
 from joulebook.collector.store.duckdb.unsettling import unsettle
@@ -32,6 +33,7 @@ def rewind(path: str, at_unix_us: int) -> int:
             )
         unsettle(store, at_unix_us // HOUR_US)
         dropped = _drop(store, at_unix_us)
+        store._rolls.dropped()
         if dropped:
             _join(store)
         return dropped
@@ -59,8 +61,9 @@ def _drop(store: DuckDBStore, at_unix_us: int) -> int:
             WHERE is_gap AND (g.end_us = d.start_us OR g.start_us = d.end_us)
         """
     )
-    for table in ("ledger", "intervals"):
+    for table in ("ledger", "gap_ledger", "long_ledger", "watched_reports", "intervals"):
         connection.execute(f"DELETE FROM {table} WHERE interval_id IN (SELECT interval_id FROM gone)")
+    forget_sums(connection)
     connection.execute("DELETE FROM job_ends WHERE end_unix_us > ?", [at_unix_us])
     _drop_jobs(store)
     ((count,),) = connection.execute("SELECT count(*) FROM late").fetchall()

@@ -14,7 +14,9 @@ _BOOKED = [f"{name}_{part}_uj" for name in CLASSES for part in ("active", "idle"
 _LEAST = ", ".join([*_BOOKED, "modelled_uj", "systematic_uj", "variance_uj2"])
 # What there must be none of: what it is, the node and the time of one (NULL: not known), and which.
 _ORPHANS = (
-    ("ledger row", "a Report or a gap", "{ledger} ANTI JOIN {marks} USING (interval_id)", "interval_id"),
+    ("ledger row", "a Report", "{ledger} ANTI JOIN {marks} USING (interval_id)", "interval_id"),
+    ("gap's row", "a gap", "gap_ledger ANTI JOIN {marks} USING (interval_id)", "interval_id"),
+    ("gap", "a row", "{marks} ANTI JOIN gap_ledger USING (interval_id) WHERE is_gap", "interval_id"),
     ("Report or gap", "a node", "{marks} ANTI JOIN nodes USING (node_id)", "interval_id"),
     ("Report or gap", "a boot", "{marks} ANTI JOIN boots USING (boot_id)", "interval_id"),
     ("Report", "a layout", "{marks} ANTI JOIN layouts USING (layout_id) WHERE NOT is_gap", "interval_id"),
@@ -24,6 +26,7 @@ _TWICE = (
     ("Report or gap", "{marks}", "interval_id"),
     ("Report or gap", "{marks}", "boot_id, start_us, is_gap"),
     ("ledger row", "ledger", "interval_id, account_id"),
+    ("gap's row", "gap_ledger", "interval_id"),
     ("node", "nodes", "node_id"),
     ("layout", "layouts", "layout_id"),
 )

@@ -21,8 +21,10 @@ from joulebook.collector.store.duckdb.copy import copy_store
 from joulebook.collector.store.duckdb.file import connect
 from joulebook.collector.store.duckdb.files import Files
 from joulebook.collector.store.duckdb.ids import Ids
+from joulebook.collector.store.duckdb.ledger_sums import ENERGIES
 from joulebook.collector.store.duckdb.migrations import migration
 from joulebook.collector.store.duckdb.reads import Reads
+from joulebook.collector.store.duckdb.rolls import LONG_US, Rolls
 from joulebook.collector.store.duckdb.staging import insert
 from joulebook.collector.store.protocol import BeyondRetentionError, Commit, StoreError
 from joulebook.v1 import report_pb2
@@ -46,6 +48,7 @@ class DuckDBStore(Reads):
         ((self.forgotten_us,),) = self._rows("SELECT raw_unix_us FROM forgotten")
         self._path = path
         self._ids = Ids(connection)
+        self._rolls = Rolls(connection)
         self._next_interval = self._scalar(
             "SELECT max(interval_id) + 1 FROM (SELECT max(interval_id) AS interval_id FROM intervals "
             "UNION ALL SELECT max(interval_id) FROM rolled "
@@ -78,6 +81,7 @@ class DuckDBStore(Reads):
             # the database itself has failed.
             with suppress(duckdb.Error):
                 self._connection.execute("ROLLBACK")
+            self._rolls.dropped()
             if isinstance(error, (duckdb.Error, OSError)):
                 raise StoreError(f"store: not written ({error})") from error
             raise
@@ -106,13 +110,19 @@ class DuckDBStore(Reads):
                 self._remove_filled(commit)
                 new_layouts = [d for d in commit.reports if not self._ids.has_layout(d.readings.layout)]
                 intervals = first + np.arange(len(commit.reports), dtype=np.int64)
-                insert(self._connection, "intervals", pa.table(self._report_intervals(commit, intervals)))
-                insert(self._connection, "ledger", pa.table(self._ledger(commit, intervals)))
+                reports = self._report_intervals(commit, intervals)
+                insert(self._connection, "intervals", pa.table(reports))
+                insert(self._connection, "watched_reports", pa.table(_watched(reports)))
+                ledger = self._ledger(commit, intervals)
+                insert(self._connection, "ledger", pa.table(ledger))
+                insert(self._connection, "long_ledger", pa.table(_long(ledger)))
                 self._insert_gaps(commit, first + len(commit.reports))
                 self._stage_jobs(new_layouts)
                 self._insert_ends(commit.reports)
                 self._ids.insert(self._connection)
-            self._next_interval = first + len(commit.reports) + len(commit.gaps)
+                following = first + len(commit.reports) + len(commit.gaps)
+                self._rolls.roll([d.end_us + d.realtime_offset_us for d in commit.reports], following)
+            self._next_interval = following
 
     def _check_age(self, reports: Sequence[Decoded]) -> None:
         old = [i for i, d in enumerate(reports) if d.end_us + d.realtime_offset_us <= self.forgotten_us]
@@ -164,22 +174,24 @@ class DuckDBStore(Reads):
         return columns
 
     def _insert_gaps(self, commit: Commit, first: int) -> None:
-        unattributed = self._ids.account("unattributed") if commit.gaps else 0
+        if commit.gaps:
+            # The account that gaps are booked to, whether anything passed in them or not.
+            self._ids.account("unattributed")
         for number, placed in enumerate(commit.gaps, start=first):
             gap, node = placed.gap, self._ids.node(placed.node)
-            known = (gap.raised_uj, gap.missing_ppm)
             boot = self._ids.boot(placed.node, placed.boot)
+            known = (gap.raised_uj, gap.missing_ppm)
             self._connection.execute(
                 "INSERT INTO intervals VALUES (?, ?, ?, -1, true, ?, ?, ?, 0, ?, ?, NULL)",
                 [number, node, boot, gap.start_us, gap.end_us, placed.end_unix_us, *known],
             )
-            booked = [int(v) for v in gap.by_class_uj]
-            if any(booked):
-                values = [number, node, unattributed, placed.end_unix_us, gap.end_us - gap.start_us, *booked]
-                marks = ", ".join("?" * len(values))
-                self._connection.execute(
-                    f"INSERT INTO ledger VALUES ({marks}, 0, 0, 0, 0, 0, 0, 0, 0, 0)", values
-                )
+            length_us = gap.end_us - gap.start_us
+            missing_us = length_us * gap.missing_ppm // 1_000_000
+            booked = [int(uj) for uj in gap.by_class_uj]
+            values = [number, node, placed.end_unix_us, length_us, *booked, missing_us]
+            self._connection.execute(
+                f"INSERT INTO gap_ledger VALUES ({', '.join('?' * len(values))}, ?)", [*values, gap.raised_uj]
+            )
 
     def _remove_filled(self, commit: Commit) -> None:
         for node, boot, start_us in commit.filled:
@@ -188,7 +200,7 @@ class DuckDBStore(Reads):
                 [self._ids.boot(node, boot), start_us],
             ).fetchall()
             for (interval,) in found:
-                self._connection.execute("DELETE FROM ledger WHERE interval_id = ?", [interval])
+                self._connection.execute("DELETE FROM gap_ledger WHERE interval_id = ?", [interval])
                 self._connection.execute("DELETE FROM intervals WHERE interval_id = ?", [interval])
                 self._connection.execute("DELETE FROM measured WHERE interval_id = ?", [interval])
 
@@ -219,3 +231,20 @@ class DuckDBStore(Reads):
                     "INSERT INTO source_states VALUES (?, ?, ?, ?, ?, ?)",
                     [node, source.name, source.state, source.reason, source.fix, decoded.end_us],
                 )
+
+
+def _watched(reports: dict[str, Any]) -> dict[str, Any]:
+    """Return how Reports were watched, of their rows of intervals."""
+    names = ("interval_id", "node_id", "end_unix_us", "unread_us", "raised_uj")
+    length_us = np.array(reports["end_us"], dtype=np.int64) - np.array(reports["start_us"], dtype=np.int64)
+    return {name: reports[name] for name in names} | {"reported_us": length_us}
+
+
+def _long(ledger: dict[str, Any]) -> dict[str, Any]:
+    """Return the rows that are of too long a time for cells."""
+    own = np.flatnonzero(ledger["duration_us"] > LONG_US)
+    named = {name: ledger[name][own] for name in ("interval_id", "node_id", "account_id")}
+    named |= {name: ledger[name][own] for name in ("end_unix_us", "duration_us")}
+    # Each is far below 63 bits; their sum need not be.
+    energy_uj = sum((ledger[name][own].astype(object) for name in ENERGIES), start=np.zeros(len(own), object))
+    return named | {"energy_uj": pa.array(energy_uj.tolist(), pa.decimal128(38))}

@@ -164,12 +164,12 @@ def gaps(view: Reads, node: str, boot: bytes) -> list[StoredGap]:
     """Return the gaps of a boot."""
     found = view._rows(
         f"""
-        SELECT start_us, end_us, i.end_unix_us, raised_uj, missing_ppm,
+        SELECT start_us, end_us, i.end_unix_us, i.raised_uj, missing_ppm,
                [{", ".join(f"coalesce(sum({name}_active_uj), 0)::BIGINT" for name in CLASSES)}]
         FROM intervals AS i JOIN nodes AS n USING (node_id) JOIN boots USING (boot_id)
-        LEFT JOIN ledger AS l USING (interval_id)
+        LEFT JOIN gap_ledger AS l USING (interval_id)
         WHERE is_gap AND node = ? AND boot = ?
-        GROUP BY interval_id, start_us, end_us, i.end_unix_us, raised_uj, missing_ppm ORDER BY start_us
+        GROUP BY interval_id, start_us, end_us, i.end_unix_us, i.raised_uj, missing_ppm ORDER BY start_us
         """,
         [node, boot],
     )

@@ -6,7 +6,7 @@ what the facts keep of them: an answer never depends on how far the server is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store import samples as readings
+from joulebook.collector.store import summed as sums
 from joulebook.collector.store.protocol import (
     AccountRow,
     JobRow,
@@ -24,6 +25,7 @@ from joulebook.collector.store.protocol import (
     Range,
     RawEnergy,
     StoreError,
+    Summed,
     TimeRow,
 )
 from joulebook.collector.store.spread import around, spread
@@ -138,13 +140,25 @@ class Reads:
             samples = {series: both for series, both in samples.items() if series.account == account}
         return account_rows(samples, Vouched(seen.window.marks), seen.window.gaps, account)
 
+    def totals(self, accounts: Collection[str], within: Range) -> list[AccountRow]:
+        """Return all that some accounts ever received, by account and node."""
+        return sums.totals(self, accounts, within)
+
+    def energy_by_node(self) -> list[tuple[str, str, int]]:
+        """Return (node, account, µJ) of all there ever was; all jobs are one account, `job`."""
+        return sums.energy_by_node(self)
+
+    def summed(self, selected: Range, most_jobs: int) -> Summed:
+        """Return what each account received on all nodes of a range, and how they were watched."""
+        return sums.summed(self, selected, most_jobs)
+
     def energy_over_time(
-        self, from_us: int, to_us: int, step_us: int, node: str | None
+        self, from_us: int, to_us: int, step_us: int, node: str | None, origin_us: int | None = None
     ) -> list[tuple[str, int, int]]:
         """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0."""
         seen = self._seen(around(from_us, to_us, node))
         rows = booked(self._samples(seen, [WHOLE], node), Vouched(seen.window.marks), seen.window.gaps)
-        return spread(rows, from_us, to_us, step_us)
+        return spread(rows, from_us, to_us, step_us, origin_us)
 
     def watched(self, selected: Range) -> list[TimeRow]:
         """Return how each node was watched."""

@@ -1,0 +1,286 @@
+"""What is asked of the embedded store's books: from what is rolled up, and from rows where nothing is yet."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store.duckdb.ledger_sums import (
+    ENERGIES,
+    GAP_HAS_ENERGY,
+    NAMES,
+    OF_GAPS,
+    OF_ROWS,
+    OF_SUMS,
+    WATCHED,
+    WATCHED_OF_ROWS,
+    WATCHED_OF_SUMS,
+    account_row,
+)
+from joulebook.collector.store.duckdb.over_time import over_time
+from joulebook.collector.store.duckdb.rolls import HOUR_US, MINUTE_US
+from joulebook.collector.store.ladder import Piece, pieces
+from joulebook.collector.store.protocol import (
+    AccountRow,
+    JobRow,
+    NodeRow,
+    Range,
+    Summed,
+    TimeRow,
+)
+
+_UNATTRIBUTED = "(SELECT account_id FROM accounts WHERE account = 'unattributed')"
+
+
+class BookReads:
+    """The books' part of the reading half."""
+
+    # Whether what is added up answers; if not, all rows do.
+    _added_up = True
+
+    if TYPE_CHECKING:
+
+        def _rows(
+            self, query: str, parameters: list[Any] | dict[str, Any] | None = None
+        ) -> list[tuple[Any, ...]]: ...
+
+        def _layout(self, layout_id: int) -> NodeLayout: ...
+
+    def _ready(self) -> tuple[int, int, int]:
+        """Return up to which interval totals, minutes and hours are rolled up."""
+        if not self._added_up:
+            return 0, 0, 0
+        ((total, minute, hour),) = self._rows("SELECT total_id, minute_id, hour_id FROM added_up")
+        return total, minute, hour
+
+    def _number(self, table: str, name: str) -> int | None:
+        """Return the number of a node or an account."""
+        found = self._rows(f"SELECT {table}_id FROM {table}s WHERE {table} = ?", [name])
+        return found[0][0] if found else None
+
+    def accounts(self, selected: Range) -> list[AccountRow]:
+        """Return what each account received on each node, from the ledger."""
+        keys = ["account_id", "node_id"]
+        parts = self._parts(selected, keys)
+        rows = self._rows(_added_up(parts, keys)) if parts else []
+        return [account_row(row[0], row[1], row[2:]) for row in rows]
+
+    def totals(self, accounts: Collection[str], _within: Range) -> list[AccountRow]:
+        """Return all that some accounts ever received, by account and node."""
+        total_id, _, _ = self._ready()
+        numbers = self._rows(
+            "SELECT account_id FROM accounts WHERE list_contains($1, account)", [list(accounts)]
+        )
+        if not numbers:
+            return []
+        own = f"account_id IN ({', '.join(str(number) for (number,) in numbers)})"
+        parts = [
+            f"SELECT account_id, node_id, {NAMES} FROM totals WHERE {own} AND {self._added_up}",
+            f"SELECT account_id, node_id, {OF_ROWS} FROM ledger WHERE interval_id >= {total_id} AND {own} "
+            "GROUP BY ALL",
+        ]
+        if "unattributed" in accounts:
+            parts.append(self._gaps("TRUE", ["account_id", "node_id"]))
+        rows = self._rows(_added_up(parts, ["account_id", "node_id"]))
+        return [account_row(row[0], row[1], row[2:]) for row in rows]
+
+    def energy_by_node(self) -> list[tuple[str, str, int]]:
+        """Return (node, account, µJ) of all there ever was; all jobs are one account, `job`."""
+        total_id, _, _ = self._ready()
+        energy = " + ".join(ENERGIES)
+        active = " + ".join(ENERGIES[: len(ENERGIES) // 2])
+        return self._rows(
+            f"""
+            SELECT node, CASE WHEN starts_with(account, 'job:') THEN 'job' ELSE account END AS class,
+                sum(uj)::HUGEINT
+            FROM (
+                SELECT account_id, node_id, {energy} AS uj FROM totals WHERE {self._added_up} UNION ALL
+                SELECT account_id, node_id, sum({energy}) FROM ledger WHERE interval_id >= {total_id}
+                    GROUP BY ALL UNION ALL
+                SELECT {_UNATTRIBUTED}, node_id, sum({active}) FROM gap_ledger GROUP BY ALL)
+            JOIN accounts USING (account_id) JOIN nodes USING (node_id)
+            GROUP BY ALL HAVING sum(uj) > 0 ORDER BY ALL
+            """
+        )
+
+    def summed(self, selected: Range, most_jobs: int) -> Summed:
+        """Return what each account received on all nodes of a range, and how they were watched."""
+        parts = self._parts(selected, ["account_id"])
+        rows = self._rows(_largest(parts, most_jobs)) if parts else []
+        accounts = [account_row(row[0], "", row[1:]) for row in rows]
+        watched = self._watched(selected, by_node=False)
+        return Summed(accounts, watched[0] if watched else TimeRow("", 0, 0, 0, 0, 0))
+
+    def watched(self, selected: Range) -> list[TimeRow]:
+        """Return how each node was watched."""
+        return self._watched(selected, by_node=True)
+
+    def energy_over_time(
+        self, from_us: int, to_us: int, step_us: int, node: str | None, origin_us: int | None = None
+    ) -> list[tuple[str, int, int]]:
+        """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0."""
+        node_id = None
+        if node is not None and (node_id := self._number("node", node)) is None:
+            return []
+        _, *marks = self._ready()
+        origin_us = from_us if origin_us is None else origin_us
+        ready = (marks[0], marks[1]) if self._added_up else None
+        return self._rows(over_time(from_us, to_us, step_us, origin_us, node_id, ready))
+
+    def _parts(self, selected: Range, keys: Sequence[str]) -> list[str]:
+        """Return SQL for sums by account, or by account and node, to be added up."""
+        own = ""
+        for table, name in (("node", selected.node), ("account", selected.account)):
+            if name is not None:
+                if (number := self._number(table, name)) is None:
+                    return []
+                own += f" AND {table}_id = {number}"
+        named = ", ".join(keys)
+        _, minute_id, hour_id = self._ready()
+        fleet = "node_id" not in keys and selected.node is None
+        mark, widths = (minute_id, [HOUR_US, MINUTE_US]) if fleet else (hour_id, [HOUR_US])
+        if not self._added_up:
+            widths = []
+        parts = []
+        for piece in pieces(selected.from_us, selected.to_us, widths):
+            ended = _within("bucket_us" if piece.width_us else "end_unix_us", piece)
+            if not piece.width_us:
+                parts.append(
+                    f"SELECT {named}, {OF_ROWS} FROM ledger WHERE interval_id < {mark} AND {ended}{own} "
+                    "GROUP BY ALL"
+                )
+                continue
+            table = "node_hours" if not fleet else "fleet_hours"
+            if piece.width_us == HOUR_US:
+                parts.append(f"SELECT {named}, {NAMES} FROM {table} WHERE {ended}{own}")
+            if fleet:
+                newer = f" AND from_id >= {hour_id}" if piece.width_us == HOUR_US else ""
+                parts.append(f"SELECT {named}, {NAMES} FROM fleet_minutes WHERE {ended}{newer}{own}")
+        ended = _within("end_unix_us", Piece(0, selected.from_us, selected.to_us))
+        parts.append(
+            f"SELECT {named}, {OF_ROWS} FROM ledger WHERE interval_id >= {mark} AND {ended}{own} GROUP BY ALL"
+        )
+        if selected.account in (None, "unattributed"):
+            of_node = "" if selected.node is None else f" AND node_id = {self._number('node', selected.node)}"
+            parts.append(self._gaps(ended + of_node, keys))
+        return parts
+
+    @staticmethod
+    def _gaps(condition: str, keys: Sequence[str]) -> str:
+        named = ", ".join([f"{_UNATTRIBUTED} AS account_id", *keys[1:]])
+        return (
+            f"SELECT {named}, {OF_GAPS} FROM gap_ledger WHERE {condition} AND {GAP_HAS_ENERGY} GROUP BY ALL "
+            "HAVING count(*) > 0"
+        )
+
+    def _watched(self, selected: Range, *, by_node: bool) -> list[TimeRow]:
+        """Return how nodes were watched, each or all of them."""
+        own = ""
+        if selected.node is not None:
+            if (number := self._number("node", selected.node)) is None:
+                return []
+            own = f" AND node_id = {number}"
+        _, minute_id, hour_id = self._ready()
+        fleet = not by_node and selected.node is None
+        mark, width_us = (minute_id, MINUTE_US) if fleet else (hour_id, HOUR_US)
+        table = "watched_minutes" if fleet else "watched_hours"
+        key = "node_id" if by_node else "0 AS node_id"
+        gap = ", 0::HUGEINT AS gap_us, 0::HUGEINT AS missing_us"
+        parts = []
+        for piece in pieces(selected.from_us, selected.to_us, (width_us,) if self._added_up else ()):
+            if piece.width_us:
+                ended = _within("bucket_us", piece)
+                parts.append(
+                    f"SELECT {key}, {WATCHED_OF_SUMS}{gap} FROM {table} WHERE {ended}{own} GROUP BY ALL"
+                )
+            else:
+                ended = _within("end_unix_us", piece)
+                parts.append(
+                    f"SELECT {key}, {WATCHED_OF_ROWS}{gap} FROM watched_reports "
+                    f"WHERE interval_id < {mark} AND {ended}{own} GROUP BY ALL"
+                )
+        ended = _within("end_unix_us", Piece(0, selected.from_us, selected.to_us))
+        parts.append(
+            f"SELECT {key}, {WATCHED_OF_ROWS}{gap} FROM watched_reports "
+            f"WHERE interval_id >= {mark} AND {ended}{own} GROUP BY ALL"
+        )
+        parts.append(
+            f"SELECT {key}, 0, 0, sum(raised_uj)::HUGEINT, "
+            "sum(duration_us)::HUGEINT, sum(missing_us)::HUGEINT "
+            f"FROM gap_ledger WHERE {ended}{own} GROUP BY ALL"
+        )
+        sums = ", ".join(f"coalesce(sum({name}), 0)::HUGEINT" for name in [*WATCHED, "gap_us", "missing_us"])
+        rows = self._rows(
+            f"SELECT coalesce(node, ''), {sums} FROM ({' UNION ALL '.join(parts)}) "
+            f"{'JOIN nodes USING (node_id)' if by_node else 'LEFT JOIN (SELECT NULL AS node) ON true'} "
+            "GROUP BY 1 ORDER BY 1"
+        )
+        return [
+            TimeRow(node, reported, unread, gap_us, missing, raised)
+            for node, reported, unread, raised, gap_us, missing in rows
+        ]
+
+    def nodes(self) -> list[NodeRow]:
+        """Return every node, by name."""
+        _, minute_id, _ = self._ready()
+        states: dict[int, dict[str, tuple[int, str, str]]] = defaultdict(dict)
+        for node_id, name, state, reason, fix in self._rows(
+            "SELECT node_id, name, state, reason, fix FROM source_states ORDER BY name"
+        ):
+            states[node_id][name] = (state, reason, fix)
+        rows = self._rows(
+            f"""
+            SELECT node_id, node, layout_id, boot, end_unix_us FROM (
+                SELECT node_id, unnest(arg_max(
+                    struct_pack(layout_id, boot_id, end_unix_us), (end_unix_us, end_us)))
+                FROM (SELECT node_id, layout_id, boot_id, end_unix_us, end_us FROM intervals
+                      WHERE NOT is_gap AND interval_id >= {minute_id} UNION ALL
+                      SELECT * FROM newest_reports WHERE {self._added_up})
+                GROUP BY node_id)
+            JOIN nodes USING (node_id) JOIN boots USING (boot_id) ORDER BY node
+            """
+        )
+        return [NodeRow(n, self._layout(y), bytes(b), t, states.get(i, {})) for i, n, y, b, t in rows]
+
+    def jobs(self) -> list[JobRow]:
+        """Return every job on every node, by job and node."""
+        rows = self._rows(
+            """
+            SELECT job, node, source, name, user_name, start_unix_us, e.end_unix_us, e.exit_status
+            FROM jobs JOIN nodes USING (node_id) LEFT JOIN (
+                SELECT job, node_id, max(end_unix_us) AS end_unix_us,
+                       arg_max(exit_status, end_unix_us) AS exit_status
+                FROM job_ends GROUP BY ALL) AS e USING (job, node_id)
+            ORDER BY job, node
+            """
+        )
+        return [JobRow(*row) for row in rows]
+
+
+def _within(column: str, piece: Piece) -> str:
+    """Return SQL for (from, to]; a bucket is named by its end."""
+    return f"{column} > {piece.from_us} AND {column} <= {piece.to_us}"
+
+
+def _largest(parts: Sequence[str], most_jobs: int) -> str:
+    """Return SQL for sums by account; jobs beyond the largest are one, without a name."""
+    energy = " + ".join(ENERGIES)
+    return f"""
+        WITH sums AS (SELECT account_id, {OF_SUMS} FROM ({" UNION ALL ".join(parts)}) GROUP BY ALL),
+        placed AS (
+            SELECT account, starts_with(account, 'job:') AS is_job, {NAMES},
+                row_number() OVER (PARTITION BY is_job ORDER BY {energy} DESC, account) AS place
+            FROM sums JOIN accounts USING (account_id))
+        SELECT CASE WHEN is_job AND place > {most_jobs} THEN '' ELSE account END AS named, {OF_SUMS}
+        FROM placed GROUP BY named ORDER BY named"""
+
+
+def _added_up(parts: Sequence[str], keys: Sequence[str]) -> str:
+    named = ", ".join(key.removesuffix("_id") for key in keys)
+    joins = " ".join(f"JOIN {key.removesuffix('_id')}s USING ({key})" for key in keys)
+    return (
+        f"SELECT {named}, {NAMES} FROM (SELECT {', '.join(keys)}, {OF_SUMS} "
+        f"FROM ({' UNION ALL '.join(parts)}) GROUP BY ALL) {joins} ORDER BY {named}"
+    )

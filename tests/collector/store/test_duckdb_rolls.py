@@ -1,0 +1,109 @@
+"""What the embedded store adds up answers as its rows do, whatever came when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import astuple
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from joulebook.collector.ingest.committer import Committer
+from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ingest.stats import IngestStats
+from joulebook.collector.queries.audit import residuals_uj
+from joulebook.collector.queries.ledger import get_ledger
+from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.protocol import Range
+from tests.simulated.delivery import EVER, decoded
+from tests.simulated.node import WALL_US, Load, SimulatedNode
+
+_NODES = ("n1", "n2", "n3")
+_STEPS_S = (1, 5, 7, 30, 60, 90, 600, 900, 3600, 7200)
+
+
+def _history(rng: Random, name: str) -> list[Decoded]:
+    """Return Reports of hours: short and long, jobs that come and go, restarts and stepped clocks."""
+    node = SimulatedNode(name=name, boot=name.encode() * 8, memory_total=8 << 30)
+    node.wall_us += rng.randrange(0, 3_000_000_000)
+    sent = []
+    loads = [Load(f"slurm.{rng.randrange(4)}", cpu_us=1_500_000, user="ada")]
+    node.begin(loads)
+    for _ in range(60):
+        # From a second to what is too long for cells.
+        length_us = rng.choice((1_000_000, 10_000_001, 60_000_000, 199_999_999, 700_000_000))
+        for _ in range(rng.randrange(1, 4)):
+            node.tick(length_us)
+        sent.append(node.report())
+        if rng.random() < 0.2:
+            jobs = rng.sample(range(6), rng.randrange(3))
+            loads = [Load(f"slurm.{job}", cpu_us=rng.randrange(4_000_000), user="ada") for job in jobs]
+            node.begin(loads)
+        if rng.random() < 0.1:
+            node.tick(rng.choice((5_000_000, 2_000_000_000)))
+            node.restart_agent()
+        if rng.random() < 0.05:
+            node.wall_us += rng.randrange(-900_000_000, 900_000_000)
+    return decoded(node, sent)
+
+
+def _batches(rng: Random) -> Iterator[list[Decoded]]:
+    """Give all Reports of all nodes, some much later than they were due, so that gaps open and are filled."""
+    due = []
+    for name in _NODES:
+        for place, report in enumerate(_history(rng, name)):
+            late = rng.randrange(60) if rng.random() < 0.2 else 0
+            due.append((place + late, name, place, report))
+    due.sort(key=lambda one: one[:3])
+    while due:
+        count = rng.randrange(1, 9)
+        yield [report for *_, report in due[:count]]
+        del due[:count]
+
+
+def _asked(store: DuckDBStore, rng: Random) -> list[Any]:
+    """Return answers to questions about times that fall on bounds of minutes and hours, or anywhere."""
+    told: list[Any] = [store.energy_by_node(), [(n.node, n.boot, n.last_unix_us) for n in store.nodes()]]
+    told.append(list(map(astuple, store.totals(["idle", "unattributed", "job:slurm.1", "x"], EVER))))
+    for _ in range(12):
+        whole_us = rng.choice((1, 1_000_000, 60_000_000, 3_600_000_000))
+        ends = sorted((WALL_US + rng.randrange(40_000_000_000)) // whole_us * whole_us for _ in range(2))
+        node = rng.choice((None, *_NODES))
+        selected = Range(ends[0], ends[1] + rng.randrange(2), node)
+        told.append(list(map(astuple, store.accounts(selected))))
+        told.append(list(map(astuple, store.watched(selected))))
+        told.append(astuple(store.summed(selected, rng.randrange(1, 4))))
+        step_us = rng.choice(_STEPS_S) * 1_000_000
+        origin_us = selected.from_us // step_us * step_us
+        times = (selected.from_us, selected.to_us, step_us, node)
+        told.append(sorted(store.energy_over_time(*times, origin_us)))
+        told.append(sorted(store.energy_over_time(*times)))
+    return told
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_roll_ups_answer_as_rows_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """A store that rolls up now and then, one that does all at once, and one that never does: the same."""
+    now_and_then, at_once, never = (DuckDBStore(tmp_path / name) for name in ("often", "once", "never"))
+    monkeypatch.setattr(never._rolls, "roll", lambda _ends, _next_id: None)
+    monkeypatch.setattr(at_once._rolls, "roll", lambda _, next_id: at_once._rolls.roll_everything(next_id))
+    stores = (now_and_then, at_once, never)
+    committers = [Committer(store, IngestStats()) for store in stores]
+    for batch in _batches(Random(seed)):
+        for committer in committers:
+            committer.apply(list(batch))
+    ((total_id, minute_id, hour_id),) = now_and_then._rows("SELECT * FROM rolled")
+    assert min(total_id, minute_id, hour_id) > 0
+    assert never._rows("SELECT * FROM rolled") == [(0, 0, 0)]
+    expected = _asked(never, Random(seed))
+    for store in (now_and_then, at_once):
+        for found, wanted in zip(_asked(store, Random(seed)), expected, strict=True):
+            assert found == wanted
+        assert residuals_uj(store, EVER) == {}
+        for node in (None, *_NODES):
+            ledger = get_ledger(store, node=node, from_us=0, to_us=EVER.to_us)
+            assert (ledger.residual_uj, ledger.measured_uj > 0) == (0, True)
+    for store in stores:
+        store.close()
