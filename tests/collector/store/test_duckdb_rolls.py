@@ -31,7 +31,7 @@ def _history(rng: Random, name: str) -> list[Decoded]:
     sent = []
     loads = [Load(f"slurm.{rng.randrange(4)}", cpu_us=1_500_000, user="ada")]
     node.begin(loads)
-    for _ in range(60):
+    for _ in range(40):
         # From a second to what is too long for cells.
         length_us = rng.choice((1_000_000, 10_000_001, 60_000_000, 199_999_999, 700_000_000))
         for _ in range(rng.randrange(1, 4)):
@@ -58,7 +58,7 @@ def _batches(rng: Random) -> Iterator[list[Decoded]]:
             due.append((place + late, name, place, report))
     due.sort(key=lambda one: one[:3])
     while due:
-        count = rng.randrange(1, 9)
+        count = rng.randrange(1, 16)
         yield [report for *_, report in due[:count]]
         del due[:count]
 
@@ -67,7 +67,7 @@ def _asked(store: DuckDBStore, rng: Random) -> list[Any]:
     """Return answers to questions about times that fall on bounds of minutes and hours, or anywhere."""
     told: list[Any] = [store.energy_by_node(), [(n.node, n.boot, n.last_unix_us) for n in store.nodes()]]
     told.append(list(map(astuple, store.totals(["idle", "unattributed", "job:slurm.1", "x"], EVER))))
-    for _ in range(12):
+    for _ in range(8):
         whole_us = rng.choice((1, 1_000_000, 60_000_000, 3_600_000_000))
         ends = sorted((WALL_US + rng.randrange(40_000_000_000)) // whole_us * whole_us for _ in range(2))
         node = rng.choice((None, *_NODES))
@@ -94,9 +94,9 @@ def test_roll_ups_answer_as_rows_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for batch in _batches(Random(seed)):
         for committer in committers:
             committer.apply(list(batch))
-    ((total_id, minute_id, hour_id),) = now_and_then._rows("SELECT * FROM rolled")
+    ((total_id, minute_id, hour_id),) = now_and_then._rows("SELECT * FROM added_up")
     assert min(total_id, minute_id, hour_id) > 0
-    assert never._rows("SELECT * FROM rolled") == [(0, 0, 0)]
+    assert never._rows("SELECT * FROM added_up") == [(0, 0, 0)]
     expected = _asked(never, Random(seed))
     for store in (now_and_then, at_once):
         for found, wanted in zip(_asked(store, Random(seed)), expected, strict=True):
