@@ -13,7 +13,7 @@ from joulebook.collector.store.protocol import StoreError
 from tests.simulated.delivery import NOW_US, decoded, deliver
 from tests.simulated.node import SimulatedNode
 
-LIMIT_S = 60
+LIMIT_S = 300
 
 
 class _Failing(Keeper):

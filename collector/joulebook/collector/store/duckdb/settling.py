@@ -101,8 +101,12 @@ class Settling:
         )
         layouts = {(row[3], row[1]) for row in rows}
         if self._series.lacks(layouts):
-            with self._store.writing() as connection:
-                self._series.learn(connection, layouts, self._store._layout)
+            try:
+                with self._store.writing() as connection:
+                    self._series.learn(connection, layouts, self._store._layout)
+            except BaseException:
+                self._series.forget()
+                raise
         series_rows, report_rows = [], []
         for (_, _, layout_id), group in groupby(rows, key=lambda r: r[1:4]):
             own = list(group)

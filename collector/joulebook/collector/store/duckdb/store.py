@@ -123,6 +123,10 @@ class DuckDBStore(Reads):
                 following = first + len(commit.reports) + len(commit.gaps)
                 self._rolls.roll([d.end_us + d.realtime_offset_us for d in commit.reports], following)
             self._next_interval = following
+            for layout in {d.readings.layout.hash: d.readings.layout for d in new_layouts}.values():
+                # Whoever reads what was just stored need not make it anew. Not before it is durable: a number
+                # of a commit that failed is given to another layout.
+                self._layouts[self._ids.layout(layout)] = layout
 
     def _check_age(self, reports: Sequence[Decoded]) -> None:
         old = [i for i, d in enumerate(reports) if d.end_us + d.realtime_offset_us <= self.forgotten_us]
@@ -207,8 +211,6 @@ class DuckDBStore(Reads):
     def _stage_jobs(self, reports: Sequence[Decoded]) -> None:
         for decoded in reports:
             layout = decoded.readings.layout
-            # Whoever reads what was just stored need not make it anew.
-            self._layouts.setdefault(self._ids.layout(layout), layout)
             began_us = decoded.start_us + decoded.realtime_offset_us
             node = self._ids.node(layout.node)
             for w in layout.message.workloads:
