@@ -62,15 +62,27 @@ def _write_ledger(view: Reads, selected: Range, directory: Path) -> tuple[int, i
     classes = ", ".join(f"{name}_{part}_uj" for name in CLASSES for part in ("active", "idle"))
     columns = f"{classes}, modelled_uj, systematic_uj, variance_uj2"
     directory.mkdir()
-    rows = view._rows(f"SELECT count(*) FROM ledger JOIN nodes USING (node_id) WHERE {where}", parameters)
+    gaps = ", ".join(
+        [*(f"{name}_active_uj, 0 AS {name}_idle_uj" for name in CLASSES)]
+        + [f"0 AS {name}" for name in ("modelled_uj", "systematic_uj", "variance_uj2")]
+    )
+    # Gaps have a table of their own; those without energy have no row.
+    booked = f"""
+        (SELECT node_id, account, end_unix_us, duration_us, {columns}
+         FROM ledger JOIN accounts USING (account_id)
+         UNION ALL
+         SELECT node_id, 'unattributed', end_unix_us, duration_us, {gaps} FROM gap_ledger
+         WHERE {" + ".join(f"{name}_active_uj" for name in CLASSES)} > 0)
+        JOIN nodes USING (node_id) WHERE {where}
+    """
+    rows = view._rows(f"SELECT count(*) FROM {booked}", parameters)
     if rows[0][0]:
         view._rows(
             f"""
             COPY (
                 SELECT node, account, end_unix_us, duration_us, {columns},
                        strftime(make_timestamp(end_unix_us - 1), '%Y-%m-%d') AS day
-                FROM ledger JOIN nodes USING (node_id) JOIN accounts USING (account_id)
-                WHERE {where} ORDER BY node, end_unix_us, account)
+                FROM {booked} ORDER BY node, end_unix_us, account)
             TO {_quoted(directory)} (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (day))
             """,
             parameters,
