@@ -103,7 +103,7 @@ class Agent:
         self.way: Way | None = None
         self._plan = plan
         self._keeping: asyncio.Future[None] | None = None
-        self._ending = False
+        self.ending = False
         self.tick_s = plan.tick_s
         self.streaming: asyncio.Task[None] | None = None
         world.oracle.session(node, self.meter)
@@ -166,9 +166,9 @@ class Agent:
         self._keep()
         self.streaming = asyncio.create_task(way.run())
         world.trace(self.process.name, "runs")
-        while not self._ending:
+        while not self.ending:
             await asyncio.sleep(self.tick_s * node.rng.uniform(0.9, 1.1))
-            if not self._ending:
+            if not self.ending:
                 self.tick()
             self._keep()
 
@@ -182,7 +182,7 @@ class Agent:
     def _keep(self) -> None:
         """Give the keeper's thread its turn where it was woken."""
         assert self.spool is not None
-        if self.streaming is not None and self.streaming.done() and not self._ending:
+        if self.streaming is not None and self.streaming.done() and not self.ending:
             self.world.oracle.problems.append(f"{self.node.name}: streams no more: {self.streaming!r}")
         if self._keeping is not None and self._keeping.done() and (error := self._keeping.exception()):
             self.world.oracle.problems.append(f"{self.node.name}: the spool's keeper: {error!r}")
@@ -203,7 +203,7 @@ class Agent:
 
     async def stop(self, flush_s: float = _FLUSH_S) -> None:
         """End as on SIGTERM: the last readings, some time to send, the last sync."""
-        self._ending = True
+        self.ending = True
         self.world.trace(self.process.name, "stops")
         assert self.spool is not None
         assert self.way is not None

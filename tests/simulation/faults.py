@@ -47,7 +47,7 @@ def kill_agent_soon(world: World, rng: Random) -> None:
 def stop_agent(world: World, rng: Random) -> None:
     """Have an agent stop in order."""
     agent = _node(world, rng).agent
-    if agent is not None and agent.streaming is not None:
+    if agent is not None and agent.streaming is not None and not agent.ending:
         world.loop.spawn(agent.process, agent.stop())
 
 

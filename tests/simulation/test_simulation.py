@@ -31,6 +31,12 @@ def test_a_collector_dies_between_any_two_statements() -> None:
         assert simulate(seed).problems == [], f"make simulate SEED={seed}"
 
 
+@pytest.mark.parametrize("seed", [1003, 7345])
+def test_a_seed_that_once_failed(seed: int) -> None:
+    """A spool whose length fell below none; an agent that was stopped a second time while it stopped."""
+    assert simulate(seed).problems == [], f"make simulate SEED={seed}"
+
+
 def test_a_seed_replays() -> None:
     """The same seed takes the same course, event by event."""
     for seed in (1, 7, 23):

@@ -132,7 +132,9 @@ class World:
             self.network.heal(link)
 
     def _agents(self) -> list[Agent]:
-        return [node.agent for node in self.nodes if node.agent is not None and node.agent.streaming]
+        """Return the agents that run and go on running: who is ending cuts no Report any more."""
+        agents = [node.agent for node in self.nodes if node.agent is not None]
+        return [agent for agent in agents if agent.streaming is not None and not agent.ending]
 
     def _quiet(self) -> bool:
         agents = self._agents()

@@ -176,13 +176,13 @@ class Committer:
             answer(Outcome(grpc.StatusCode.UNAVAILABLE, str(error)))
 
     def apply(self, reports: list[Decoded]) -> Placement:
-        """Book and store a batch in one transaction. Raises StoreError with nothing done."""
+        """Book and store a batch in one transaction. Raises StoreError, and what faults of ours raise."""
         if self._sequencer is None:
             self._sequencer = Sequencer(self._store.tails())
         try:
             return self._apply(self._sequencer, reports, refusals(reports))
-        except StoreError:
-            # It may be durable all the same: what is stored is asked for anew, or it would be booked twice.
+        except Exception:
+            # Whatever it was, it may be durable: what is stored is asked for anew, or it is booked twice.
             self._sequencer = None
             raise
 

@@ -46,8 +46,9 @@ class Files:
         """Make the directory that a file will be in, durably; return where to write the file first."""
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700, parents=True)
-            for directory in (path.parent.parent, self.directory, self.directory.parent):
-                sync(directory)
+        # Whether it is there or not: of one that was made before, this may have failed.
+        for directory in (path.parent.parent, self.directory, self.directory.parent):
+            sync(directory)
         return path.with_suffix(".tmp")
 
     def clean(self, known: Iterable[Path]) -> None:

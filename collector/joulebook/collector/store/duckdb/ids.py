@@ -37,10 +37,23 @@ class Ids:
         }
         self._told: dict[int, tuple[str, str]] = {}
         self._staged: dict[str, list[tuple[Any, ...]]] = {}
+        # Not how many there are: jobs that a store taken back in time no longer names are gone.
+        self._kept_next = {
+            table: max(known.values(), default=-1) + 1
+            for table, known in (
+                ("nodes", self._nodes),
+                ("boots", self._boots),
+                ("accounts", self._accounts),
+                ("layouts", self._layouts),
+                ("jobs", self._jobs),
+            )
+        }
+        self._next = dict(self._kept_next)
         self._undo: list[tuple[dict[Any, Any], object]] = []
 
     def _new(self, table: str, known: dict[Any, int], key: Any, *columns: object) -> int:
-        number = len(known)
+        number = self._next[table]
+        self._next[table] = number + 1
         known[key] = number
         self._staged.setdefault(table, []).append((number, *columns))
         self._undo.append((known, key))
@@ -119,11 +132,13 @@ class Ids:
         self._told.clear()
         self._staged.clear()
         self._undo.clear()
+        self._kept_next = dict(self._next)
 
     def drop(self) -> None:
         """Forget what was staged; its transaction failed."""
         for known, key in self._undo:
             del known[key]
+        self._next = dict(self._kept_next)
         self._told.clear()
         self.keep()
 

@@ -56,16 +56,19 @@ class LastingStore(DuckDBStore):
             raise
 
     def _open_again(self) -> None:
-        self._connection.close()
-        try:
-            fresh = DuckDBStore(self._path)
-        except (duckdb.Error, StoreError) as error:
-            # Questions that are under way may still hold the old one.
-            raise StoreError(
-                f"store {self._path}: given up, and not open again ({_first_line(error)})"
-            ) from error
-        vars(self).update(vars(fresh))
-        self._given_up = False
+        # Who keeps house may be in a transaction, with what belongs to the old connection.
+        with self._writing:
+            self._connection.close()
+            try:
+                fresh = DuckDBStore(self._path, self.files)
+            except (duckdb.Error, StoreError) as error:
+                # Questions that are under way may still hold the old one.
+                raise StoreError(
+                    f"store {self._path}: given up, and not open again ({_first_line(error)})"
+                ) from error
+            # Who waits to write, waits for this lock.
+            vars(self).update(vars(fresh) | {"_writing": self._writing})
+            self._given_up = False
         _log.warning("store %s: opened again", self._path)
 
 

@@ -33,7 +33,7 @@ def rewind(path: str, at_unix_us: int) -> int:
             )
         unsettle(store, at_unix_us // HOUR_US)
         dropped = _drop(store, at_unix_us)
-        store._rolls.dropped()
+        store._rolls.forget()
         if dropped:
             _join(store)
         return dropped

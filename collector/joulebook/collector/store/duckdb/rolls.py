@@ -39,24 +39,31 @@ class Rolls:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
+        self.forget()
         self._read_marks()
-        # Where most nodes' clocks stood when each was rolled up last; unknown after a start.
-        self._totalled_us, self._minute, self._hour = 0, 0, 0
-        self._totals_every_us = _TOTALS_EVERY_US
 
     def _read_marks(self) -> None:
         row = self._connection.execute("SELECT total_id, minute_id, hour_id FROM added_up").fetchone()
         assert row is not None
         self._total_id, self._minute_id, self._hour_id = row
+        self._known = True
 
-    def dropped(self) -> None:
-        """Take note that the transaction failed."""
-        self._read_marks()
+    def forget(self) -> None:
+        """Forget how far all is rolled up; what was done since is not durable, or others did more.
+
+        Nothing is read before the next transaction: a connection on which one failed may fail again.
+        """
+        self._known = False
+        # Where most nodes' clocks stood when each was rolled up last; unknown, so all is due.
+        self._totalled_us, self._minute, self._hour = 0, 0, 0
+        self._totals_every_us = _TOTALS_EVERY_US
 
     def roll(self, ends_unix_us: Sequence[int], next_id: int) -> None:
         """Roll up what is due once Reports with these ends are stored; next_id is the first that is not."""
         if not ends_unix_us:
             return
+        if not self._known:
+            self._read_marks()
         now_us = sorted(ends_unix_us)[len(ends_unix_us) // 2]
         settled_us = now_us - _SETTLED_US
         minute, hour = settled_us // MINUTE_US, settled_us // HOUR_US
@@ -76,6 +83,7 @@ class Rolls:
 
     def roll_everything(self, next_id: int) -> None:
         """Roll up all there is, whether due or not."""
+        self._read_marks()
         self._roll_totals(next_id)
         self._roll_minutes(next_id)
         self._roll_hours()

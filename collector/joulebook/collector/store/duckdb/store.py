@@ -33,17 +33,20 @@ Ints = npt.NDArray[np.int64]
 
 
 class DuckDBStore(Reads):
-    """A Store in a file, or in memory for a path of ':memory:'."""
+    """A Store in a file, or in memory for a path of ':memory:'.
 
-    def __init__(self, path: Path | str) -> None:
+    files are those of who has the file open already, where it is opened again: some may be being written.
+    """
+
+    def __init__(self, path: Path | str, files: Files | None = None) -> None:
         connection = connect(path)
         try:
             migration.prepare(connection, path)
         except BaseException:
             connection.close()
             raise
-        super().__init__(connection, None if str(path) == ":memory:" else Files(path))
-        if self.files is not None:
+        super().__init__(connection, files or (None if str(path) == ":memory:" else Files(path)))
+        if self.files is not None and files is None:
             self.files.clean(self.files.vouched_for(connection))
         ((self.forgotten_us,),) = self._rows("SELECT raw_unix_us FROM forgotten")
         self._path = path
@@ -81,7 +84,7 @@ class DuckDBStore(Reads):
             # the database itself has failed.
             with suppress(duckdb.Error):
                 self._connection.execute("ROLLBACK")
-            self._rolls.dropped()
+            self._rolls.forget()
             if isinstance(error, (duckdb.Error, OSError)):
                 raise StoreError(f"store: not written ({error})") from error
             raise
