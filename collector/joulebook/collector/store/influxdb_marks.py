@@ -27,8 +27,13 @@ def mark_line(mark: Mark) -> bytes:
 
 
 def marks_in(found: list[Series]) -> list[Mark]:
-    """Return the marks of an answer; node, boot and clock are its tags or its columns."""
-    return [_mark(series.tags | row) for series in found for row in series.rows()]
+    """Return the marks of an answer; node, boot and clock are its tags or its columns.
+
+    The server stores a point field by field, so a question may see one that is still being written: it is not
+    there yet.
+    """
+    rows = (series.tags | row for series in found for row in series.rows())
+    return [_mark(row) for row in rows if all(row[field] is not None for field in (*_INTEGERS, *_TEXTS))]
 
 
 def _mark(row: dict[str, Any]) -> Mark:
