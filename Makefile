@@ -20,9 +20,8 @@ run: env
 packages:
 	deploy/install-packages
 
-# Two processes; tests/conftest.py says what may run beside what.
 test: env packages check
-	python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	tests/suite
 
 # Format, lint, types, import contracts, the wire contract, and generated files that must not drift.
 check: env
