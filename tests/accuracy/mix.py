@@ -63,7 +63,9 @@ def draw(scenario: Scenario, seed: int) -> Mix:
         last[job] = first[job] + max(length, 1)
         span = slice(first[job], last[job])
         depth = _phases(rng, jobs.phase_s, int(last[job] - first[job]))
-        busy[span, job] = held[job] * _uniform(rng, jobs.busy) * (1 - jobs.phase_depth * depth[0])
+        level = _uniform(rng, jobs.busy) * (1 - jobs.phase_depth * depth[0])
+        moves = 1 + jobs.jitter * np.repeat(rng.standard_normal(len(level) // STEPS_PER_S + 1), STEPS_PER_S)
+        busy[span, job] = held[job] * np.clip(level * moves[: len(level)], 0, 1)
         intensity[:, job] = _uniform(rng, jobs.intensity)
         intensity[span, job] *= 1 - jobs.phase_depth / 2 * depth[1]
         memory[span, job] = _uniform(rng, jobs.memory_gib) * 2**30

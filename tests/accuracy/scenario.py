@@ -28,6 +28,8 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     memory_w_per_gb_s: float = 0.35
     # Relative noise of each tick's energy.
     noise: float = 0.02
+    # Meters are off for good by what 95 % of their kind may be off, times this.
+    miscalibration: float = 1.0
     # A meter of the whole node: what it reads beyond the parts, its lag, and its steps. 0 W: there is none.
     node_fans_w: float = 0.0
     node_loss: float = 0.06
@@ -43,6 +45,8 @@ class Jobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     # Logical CPUs that a job holds, how busy it keeps them, and what a busy one draws beside the mean.
     cpus: tuple[int, int] = (4, 24)
     busy: Span = (0.5, 1.0)
+    # How much that moves from second to second, of itself.
+    jitter: float = 0.05
     intensity: Span = (0.6, 1.6)
     # Phases change how busy a job is and how hard it drives cores and memory; 0: it is steady.
     phase_s: Span = (30.0, 300.0)

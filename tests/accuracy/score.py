@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from joulebook.collector.ledger.book import Books, book
 from joulebook.collector.ledger.domains import CPU, MEMORY
+from joulebook.collector.ledger.settlement import settled_books
 from joulebook.collector.ledger.uncertainty import plus_minus_uj
 from tests.accuracy.mix import draw
 from tests.accuracy.peers import FORMULAS, seen
@@ -25,11 +26,13 @@ MEANINGS = ("active cpu", "active", "all")
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Relative errors by job. ours is by meaning; within says for each job whether ± held the truth."""
+    """Relative errors by job. Live and settled are by meaning; within says of which jobs ± held the truth."""
 
-    ours: dict[str, Floats]
+    live: dict[str, Floats]
+    settled: dict[str, Floats]
     peers: dict[str, Floats]
-    within: npt.NDArray[np.bool_]
+    live_within: npt.NDArray[np.bool_]
+    settled_within: npt.NDArray[np.bool_]
     residual_uj: int
 
 
@@ -37,16 +40,23 @@ def score(scenario: Scenario, seed: int) -> Score:
     """Draw a mix, run it, watch it, book it, and compare."""
     mix = draw(scenario, seed)
     run = simulate(scenario.machine, mix, seed)
-    ticks = watch(scenario, mix, run)
-    books = book(readings(scenario, mix, ticks, seed))
+    ticks = watch(scenario, mix, run, seed)
+    sent = readings(scenario, mix, ticks, seed)
     truth = truths(scenario.machine, mix, run)
-    booked = np.array([_booked_j(books, job_id(job)) for job in range(mix.jobs)])
+    errors, within, residual_uj = [], [], 0
+    for books in (book(sent), settled_books(sent)):
+        booked = np.array([_booked_j(books, job_id(job)) for job in range(mix.jobs)])
+        errors.append({m: _relative(booked[:, i], truth[m]) for i, m in enumerate(MEANINGS)})
+        within.append(np.abs(booked[:, 2] - truth["all"]) <= booked[:, 3])
+        residual_uj += int(np.abs(books.residual_uj).sum())
     known = seen(scenario, ticks)
     return Score(
-        ours={m: _relative(booked[:, i], truth[m]) for i, m in enumerate(MEANINGS)},
+        live=errors[0],
+        settled=errors[1],
         peers={name: _relative(formula(known), truth[m]) for name, (formula, m) in FORMULAS.items()},
-        within=np.abs(booked[:, 2] - truth["all"]) <= booked[:, 3],
-        residual_uj=int(np.abs(books.residual_uj).sum()),
+        live_within=within[0],
+        settled_within=within[1],
+        residual_uj=residual_uj,
     )
 
 

@@ -54,7 +54,7 @@ def job_id(number: int) -> str:
     return f"slurm.{number + 1}"
 
 
-def watch(scenario: Scenario, mix: Mix, run: Run) -> Ticks:
+def watch(scenario: Scenario, mix: Mix, run: Run, seed: int) -> Ticks:
     """Tick over a run, at the edges of jobs too where the scenario says so."""
     total = len(mix.busy_cpus)
     steps = np.arange(0, total + 1, round(scenario.watch.tick_s * STEPS_PER_S))
@@ -63,7 +63,14 @@ def watch(scenario: Scenario, mix: Mix, run: Run) -> Ticks:
     powers = {f"cpu.{i}": power for i, power in enumerate(run.package_w)} | {"memory.0": run.memory_w}
     if run.node_w is not None:
         powers["node"] = run.node_w
-    energy = {name: _counted(power * _STEP_US, steps) for name, power in powers.items()}
+    # A meter's accuracy is where 95 % of its kind lie.
+    gains = 1 + scenario.machine.miscalibration * 0.5e-6 * np.random.default_rng([seed, 3]).standard_normal(
+        len(powers)
+    ) * [_ACCURACY_PPM[name.partition(".")[0]] for name in powers]
+    energy = {
+        name: _counted(gain * power * _STEP_US, steps)
+        for (name, power), gain in zip(powers.items(), gains.tolist(), strict=True)
+    }
     cpu = _counted(mix.busy_cpus.T * _STEP_US, steps)
     at = np.maximum(steps - 1, 0)
     memory = mix.memory_bytes.T[:, at].astype(np.int64)

@@ -11,7 +11,7 @@ from tests.accuracy.physics import simulate
 from tests.accuracy.scenario import Jobs, Machine, Scenario, Watch, load
 from tests.accuracy.score import score
 
-_QUIET = Machine(noise=0.0)
+_QUIET = Machine(noise=0.0, miscalibration=0.0)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -44,7 +44,7 @@ def test_a_job_alone_costs_what_the_machine_drew() -> None:
     )
     # The daemon never stops, so what it draws is part of the idle floor: 0.8 of 68 W.
     for seed in range(5):
-        assert score(alone, seed).ours["active cpu"].max() < 0.02
+        assert score(alone, seed).live["active cpu"].max() < 0.02
 
 
 @pytest.mark.parametrize("scenario", load(), ids=lambda scenario: scenario.name)
@@ -53,8 +53,8 @@ def test_every_scenario_balances_and_repeats(scenario: Scenario) -> None:
     short = msgspec.structs.replace(scenario, duration_s=200)
     first, again = score(short, 7), score(short, 7)
     assert first.residual_uj == 0
-    for meaning, errors in first.ours.items():
-        np.testing.assert_array_equal(errors, again.ours[meaning])
+    for meaning, errors in first.settled.items():
+        np.testing.assert_array_equal(errors, again.settled[meaning])
 
 
 def test_a_scenario_that_cannot_be_read_is_named(tmp_path: Path) -> None:

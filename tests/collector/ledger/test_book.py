@@ -21,11 +21,13 @@ SYSTEM = report_pb2.WORKLOAD_KIND_SYSTEM
 AGENT = report_pb2.WORKLOAD_KIND_AGENT
 
 
-def _run(node: SimulatedNode, loads: Sequence[Load], ticks: int = 10, **policy: Policy) -> Books:
+def _run(
+    node: SimulatedNode, loads: Sequence[Load], ticks: int = 10, policy: Policy = Policy.RESERVED
+) -> Books:
     node.begin(loads)
     for _ in range(ticks):
         node.tick()
-    return book([d.readings for d in decoded(node, [node.report()])], **policy)
+    return book([d.readings for d in decoded(node, [node.report()])], policy)
 
 
 def _rows(books: Books) -> Iterator[tuple[str, dict[str, tuple[int, int]]]]:

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from joulebook.collector.ledger.domains import CLASSES, PLATFORM, root_energy_uj, settle
+from joulebook.collector.ledger.domains import CLASSES, PLATFORM, root_energy_uj
 from joulebook.collector.ledger.errors import errors_of
-from joulebook.collector.ledger.gpus import gpu_use_of
-from joulebook.collector.ledger.idle import static_part_uj
 from joulebook.collector.ledger.layout import IDLE, NOBODY
-from joulebook.collector.ledger.packages import package_use_of
 from joulebook.collector.ledger.policy import Policy
+from joulebook.collector.ledger.pools import Pools, groups_of, pools_of
 from joulebook.collector.ledger.shares import active_weights, static_weights
 from joulebook.collector.ledger.split import split
-from joulebook.collector.ledger.stack import Readings, Stack, add_up
-from joulebook.collector.ledger.use import use_of
+from joulebook.collector.ledger.stack import Readings, add_up
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Causes:
+    """Who caused the active energy of a Report's CPU pools, in the order of its layout's accounts.
+
+    weight is (CPU pools, accounts, ticks), error the deviation of each account's share as a part of it (CPU
+    pools, accounts).
+    """
+
+    weight: Ints
+    error: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +56,21 @@ class Books:
     residual_uj: Ints
 
 
-def book(readings: Sequence[Readings], policy: Policy = Policy.RESERVED) -> Books:
-    """Book any number of Reports of any nodes. Pure: the same readings give the same rows, bit for bit."""
-    # Reports of the same number of ticks and about as many accounts share arrays without waste.
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for i, r in enumerate(readings):
-        groups[len(r.interval_us), len(r.layout.accounts).bit_length()].append(i)
+def book(
+    readings: Sequence[Readings],
+    policy: Policy = Policy.RESERVED,
+    causes: Sequence[Causes | None] | None = None,
+) -> Books:
+    """Book any number of Reports of any nodes. Pure: the same readings give the same rows, bit for bit.
+
+    causes has, for each Report of which it was learnt, who caused its packages' active energy.
+    """
+    groups = list(groups_of(readings))
     if not groups:
         return nothing()
-    parts = [_book_group([readings[i] for i in group], policy) for group in groups.values()]
-    return _ordered(parts, list(groups.values()), len(readings))
+    known = causes if causes is not None else [None] * len(readings)
+    parts = [_book_group([readings[i] for i in group], policy, [known[i] for i in group]) for group in groups]
+    return _ordered(parts, groups, len(readings))
 
 
 def nothing() -> Books:
@@ -96,61 +111,40 @@ def _ordered(parts: list[Books], groups: list[list[int]], reports: int) -> Books
     )
 
 
-def _book_group(readings: list[Readings], policy: Policy) -> Books:
+def _book_group(readings: list[Readings], policy: Policy, causes: list[Causes | None]) -> Books:
     """Book Reports of as many ticks each."""
-    stack = Stack(readings)
-    reports = len(readings)
-    accounts = max(len(y.accounts) for y in stack.layouts)
-
-    domains = stack.counts(lambda y: len(y.domain_names))
-    domain_report = np.repeat(np.arange(reports), domains)
-    booked = np.concatenate([y.domain_booked for y in stack.layouts])
-    energy = stack.increments(stack.rows(lambda y: y.energy_row))
-    own, raised = settle(
-        energy,
-        stack.places(lambda y: y.domain_parent, domains),
-        stack.join(lambda y: y.domain_depth),
-        booked,
-    )
-    floor = stack.gauges(stack.rows(lambda y: y.idle_power_row))
-    static = static_part_uj(own, floor, stack.interval_us[domain_report])
-
-    pools = stack.counts(lambda y: len(y.pool_class))
-    pool_report = np.repeat(np.arange(reports), pools)
-    pool_class = stack.join(lambda y: y.pool_class)
-    domain_pool = stack.places(lambda y: y.domain_pool, pools)
-    pool_static = add_up(static, domain_pool, len(pool_class))
-    pool_active = add_up(own, domain_pool, len(pool_class)) - pool_static
-
-    use, gpus = use_of(stack, accounts), gpu_use_of(stack, accounts)
-    packages = package_use_of(stack, use)
-    nobody = np.array([NOBODY[c] for c in pool_class.tolist()], dtype=np.int64)
-    active = split(pool_active, active_weights(use, packages, gpus, pool_class, pool_report), nobody)
-    idle_account = np.full(len(pool_class), IDLE, dtype=np.int64)
-    weight = static_weights(use, packages, gpus, policy, pool_class, pool_report)
-    static_shares = split(pool_static, weight, idle_account)
+    pools = pools_of(readings)
+    stack, reports, accounts = pools.stack, len(readings), pools.accounts
+    nobody = np.array([NOBODY[c] for c in pools.class_.tolist()], dtype=np.int64)
+    weight = active_weights(pools.use, pools.packages, pools.gpus, pools.class_, pools.report)
+    split_error = _put_causes(weight, pools, causes)
+    active = split(pools.active, weight, nobody)
+    idle_account = np.full(len(pools.class_), IDLE, dtype=np.int64)
+    held = static_weights(pools.use, pools.packages, pools.gpus, policy, pools.class_, pools.report)
+    static = split(pools.static, held, idle_account)
 
     # What every account got of every pool; the last pools are the Reports' platforms.
-    cells = np.zeros((2, len(pool_class) + reports, accounts), dtype=np.int64)
-    cells[0, : len(pool_class)] = active.sum(axis=2)
-    cells[1, : len(pool_class)] = static_shares.sum(axis=2)
+    cells = np.zeros((2, len(pools.class_) + reports, accounts), dtype=np.int64)
+    cells[0, : len(pools.class_)] = active.sum(axis=2)
+    cells[1, : len(pools.class_)] = static.sum(axis=2)
     if any(y.has_containers for y in stack.layouts):
-        beyond = np.where((stack.join(lambda y: y.domain_class) == PLATFORM)[:, None], own, 0)
-        platform = _platform(add_up(beyond, domain_report, reports), active, static_shares, pool_report)
-        cells[:, len(pool_class) :] = platform.sum(axis=3)
-    cell_report = np.concatenate([pool_report, np.arange(reports)])
-    cell_class = np.concatenate([pool_class, np.full(reports, PLATFORM)])
+        beyond = np.where((stack.join(lambda y: y.domain_class) == PLATFORM)[:, None], pools.own, 0)
+        platform = _platform(add_up(beyond, pools.domain_report, reports), active, static, pools.report)
+        cells[:, len(pools.class_) :] = platform.sum(axis=3)
+    cell_report = np.concatenate([pools.report, np.arange(reports)])
+    cell_class = np.concatenate([pools.class_, np.full(reports, PLATFORM)])
     by_class = np.zeros((2, reports * len(CLASSES), accounts), dtype=np.int64)
     for total, shares in zip(by_class, cells, strict=True):
         np.add.at(total, cell_report * len(CLASSES) + cell_class, shares)
     table = by_class.reshape(2, reports, len(CLASSES), accounts).transpose(0, 1, 3, 2)
 
-    domain_cell = np.where(domain_pool >= 0, domain_pool, len(pool_class) + domain_report)
-    errors = errors_of(stack, cells, cell_report, own.sum(axis=1), domain_cell)
+    domain_cell = np.where(pools.domain_pool >= 0, pools.domain_pool, len(pools.class_) + pools.domain_report)
+    errors = errors_of(stack, cells, cell_report, pools.own.sum(axis=1), domain_cell, split_error)
     measured = _measured_uj(readings)
-    unread = np.where(booked[:, None], stack.increments(stack.rows(lambda y: y.unread_row)), 0).sum(axis=1)
+    unread = stack.increments(stack.rows(lambda y: y.unread_row))
+    unread = np.where(pools.booked[:, None], unread, 0).sum(axis=1)
     worst_unread = np.zeros(reports, dtype=np.int64)
-    np.maximum.at(worst_unread, domain_report, unread)
+    np.maximum.at(worst_unread, pools.domain_report, unread)
 
     report, account = np.nonzero(table.any(axis=(0, 3)))
     return Books(
@@ -164,10 +158,24 @@ def _book_group(readings: list[Readings], policy: Policy) -> Books:
         systematic_uj=errors[1, report, account],
         variance_uj2=errors[2, report, account],
         measured_uj=measured,
-        raised_uj=add_up(raised, domain_report, reports).sum(axis=1),
+        raised_uj=add_up(pools.raised, pools.domain_report, reports).sum(axis=1),
         unread_us=worst_unread,
         residual_uj=measured - table.sum(axis=(0, 2, 3)),
     )
+
+
+def _put_causes(weight: Ints, pools: Pools, causes: list[Causes | None]) -> Floats:
+    """Put what was learnt over the weights of CPU pools; return each share's split error, NaN: not learnt."""
+    error = np.full((len(pools.class_), pools.accounts), np.nan)
+    report = pools.report[pools.packages.pools]
+    for number, cause in enumerate(causes):
+        if cause is not None:
+            of = pools.packages.pools[report == number]
+            count = cause.weight.shape[1]
+            weight[of] = 0
+            weight[of, :count] = cause.weight
+            error[of, :count] = cause.error
+    return error
 
 
 def _platform(beyond: Ints, active: Ints, static: Ints, pool_report: Ints) -> Ints:

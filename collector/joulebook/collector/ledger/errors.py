@@ -14,10 +14,13 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 
 
-def errors_of(stack: Stack, cells: Ints, cell_report: Ints, own_uj: Ints, domain_cell: Ints) -> Ints:
+def errors_of(
+    stack: Stack, cells: Ints, cell_report: Ints, own_uj: Ints, domain_cell: Ints, split_error: Floats
+) -> Ints:
     """Return what of each share was modelled, its systematic error in µJ and its variance in µJ².
 
     cells is (2, pools, accounts), each Report's platform being a pool; the result is (3, reports, accounts).
+    split_error has the deviation of active shares that are known, as a part of them; NaN for the others.
     """
     pools, accounts = cells.shape[1:]
 
@@ -33,7 +36,9 @@ def errors_of(stack: Stack, cells: Ints, cell_report: Ints, own_uj: Ints, domain
 
     active, static = cells
     share = (active + static) * modelled[:, None]
-    parts = (share, systematic_uj(active, static, accuracy), variance_uj2(active, static, variance))
+    known = np.pad(split_error, ((0, pools - len(split_error)), (0, 0)), constant_values=np.nan)
+    systematic = systematic_uj(active, static, accuracy, known)
+    parts = (share, systematic, variance_uj2(active, static, variance))
     errors = np.zeros((3, len(stack.layouts), accounts))
     for error, part in zip(errors, parts, strict=True):
         np.add.at(error, cell_report, part)

@@ -1,0 +1,90 @@
+"""Pools: energy that is split by the same weights, and who used and held what of a node."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from joulebook.collector.ledger.domains import settle
+from joulebook.collector.ledger.gpus import GpuUse, gpu_use_of
+from joulebook.collector.ledger.idle import static_part_uj
+from joulebook.collector.ledger.packages import PackageUse, package_use_of
+from joulebook.collector.ledger.stack import Readings, Stack, add_up
+from joulebook.collector.ledger.use import Use, use_of
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """The pools of stacked Reports. Energies are (pools, ticks) or (domains, ticks), in µJ.
+
+    own is what is each domain's own, raised by how much each container was raised to its parts.
+    """
+
+    stack: Stack
+    accounts: int
+    domain_report: Ints
+    domain_pool: Ints
+    booked: npt.NDArray[np.bool_]
+    own: Ints
+    raised: Ints
+    report: Ints
+    class_: Ints
+    static: Ints
+    active: Ints
+    use: Use
+    gpus: GpuUse
+    packages: PackageUse
+
+
+def groups_of(readings: Sequence[Readings]) -> Iterator[list[int]]:
+    """Give places of Reports of as many ticks and about as many accounts: they share arrays without waste."""
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, r in enumerate(readings):
+        groups[len(r.interval_us), len(r.layout.accounts).bit_length()].append(i)
+    yield from groups.values()
+
+
+def pools_of(readings: Sequence[Readings]) -> Pools:
+    """Settle the domains of Reports of as many ticks each, and add them up by pool."""
+    stack = Stack(readings)
+    reports = len(readings)
+    accounts = max(len(y.accounts) for y in stack.layouts)
+
+    domains = stack.counts(lambda y: len(y.domain_names))
+    domain_report = np.repeat(np.arange(reports), domains)
+    booked = np.concatenate([y.domain_booked for y in stack.layouts])
+    own, raised = settle(
+        stack.increments(stack.rows(lambda y: y.energy_row)),
+        stack.places(lambda y: y.domain_parent, domains),
+        stack.join(lambda y: y.domain_depth),
+        booked,
+    )
+    floor = stack.gauges(stack.rows(lambda y: y.idle_power_row))
+    domain_static = static_part_uj(own, floor, stack.interval_us[domain_report])
+
+    pools = stack.counts(lambda y: len(y.pool_class))
+    domain_pool = stack.places(lambda y: y.domain_pool, pools)
+    static = add_up(domain_static, domain_pool, int(pools.sum()))
+    use = use_of(stack, accounts)
+    return Pools(
+        stack=stack,
+        accounts=accounts,
+        domain_report=domain_report,
+        domain_pool=domain_pool,
+        booked=booked,
+        own=own,
+        raised=raised,
+        report=np.repeat(np.arange(reports), pools),
+        class_=stack.join(lambda y: y.pool_class),
+        static=static,
+        active=add_up(own, domain_pool, len(static)) - static,
+        use=use,
+        gpus=gpu_use_of(stack, accounts),
+        packages=package_use_of(stack, use),
+    )

@@ -1,0 +1,121 @@
+"""Intensities are learnt where the mix tells jobs apart, and left alone where it does not."""
+
+import numpy as np
+import pytest
+
+from joulebook.collector.ledger.curve import likely_log_slopes
+from joulebook.collector.ledger.fair import fair_w
+from joulebook.collector.ledger.intensity import Learnt, PackageRun, learn
+
+_THREADS = 64
+_SLOPES = 4.0 * np.exp(likely_log_slopes())
+
+
+def _run(busy: np.ndarray, intensity: np.ndarray, noise: float, seed: int) -> tuple[PackageRun, np.ndarray]:
+    """Return what a package of jobs and a daemon (the last row) shows, and what each truly caused, J."""
+    caused = fair_w(busy, intensity, _SLOPES, _THREADS)
+    active = caused.sum(axis=0) * (1 + noise * np.random.default_rng(seed).standard_normal(busy.shape[1]))
+    may_vary = np.arange(len(busy)) < len(busy) - 1
+    return PackageRun(_THREADS, np.ones(busy.shape[1]), np.maximum(active, 0), busy, may_vary), caused.sum(
+        axis=1
+    )
+
+
+def _energy_j(run: PackageRun, learnt: Learnt) -> np.ndarray:
+    total = learnt.caused_w.sum(axis=0)
+    energy: np.ndarray = (
+        learnt.caused_w / np.where(total > 0, total, 1) * run.active_w * run.interval_s
+    ).sum(axis=1)
+    return energy
+
+
+def _steps(ticks: int, *spans: tuple[int, int, float]) -> np.ndarray:
+    """Return three jobs' busy threads, and a daemon that does nothing."""
+    busy = np.zeros((len(spans) + 1, ticks))
+    for row, (begin, end, level) in zip(busy, spans, strict=False):
+        row[begin:end] = level
+    return busy
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_jobs_that_come_and_go_are_told_apart(seed: int) -> None:
+    """A job that drives its cores twice as hard as another pays for it, to a few per cent."""
+    busy = _steps(900, (0, 700, 10.0), (200, 900, 12.0), (400, 600, 8.0))
+    intensity = np.repeat([[0.7], [1.4], [1.0], [1.0]], 900, axis=1)
+    run, truth = _run(busy, intensity, 0.02, seed)
+    learnt = learn(run)
+    off = np.abs(_energy_j(run, learnt) - truth)[:3] / truth[:3]
+    by_cpu_time = busy[:3] / busy.sum(axis=0) * run.active_w
+    naive = np.abs(by_cpu_time.sum(axis=1) - truth[:3]) / truth[:3]
+    assert off.max() < 0.06
+    assert off.mean() < naive.mean() / 3
+
+
+def test_a_phase_has_an_intensity_of_its_own() -> None:
+    """A job whose cores begin to wait for memory is charged less from then on."""
+    busy = _steps(900, (0, 900, 10.0), (0, 900, 10.0), (100, 800, 5.0))
+    busy[0, 450:] = 12.0
+    intensity = np.ones((4, 900))
+    intensity[0, 450:] = 0.6
+    run, _ = _run(busy, intensity, 0.01, 1)
+    caused = learn(run).caused_w
+    before, after = caused[0, 200:440].mean() / 10, caused[0, 460:700].mean() / 12
+    assert after < 0.8 * before
+
+
+def test_who_cannot_be_told_apart_is_alike_and_said_to_be_unsure() -> None:
+    """Jobs that never change share by CPU time; the error is as wide as jobs differ."""
+    busy = _steps(600, (0, 600, 10.0), (0, 600, 20.0))
+    run, _ = _run(busy, np.repeat([[0.6], [1.4], [1.0]], 600, axis=1), 0.02, 1)
+    learnt = learn(run)
+    energy = _energy_j(run, learnt)
+    assert energy[0] / energy[1] == pytest.approx(0.5, rel=0.02)
+    assert learnt.error[:2].min() > 0.1
+
+
+def test_who_is_alone_is_sure() -> None:
+    """A job that has its package to itself gets all of it, without an error of the split."""
+    busy = _steps(300, (0, 300, 10.0))
+    run, truth = _run(busy, np.ones((2, 300)), 0.02, 1)
+    learnt = learn(run)
+    assert learnt.error[0] == pytest.approx(0, abs=1e-6)
+    assert _energy_j(run, learnt)[0] == pytest.approx(truth[0], rel=0.01)
+
+
+def test_errors_are_as_wide_as_they_are_said_to_be() -> None:
+    """Of jobs of drawn intensities, about 95 in 100 lie within twice their error."""
+    rng = np.random.default_rng(3)
+    within = []
+    for seed in range(60):
+        spans = [
+            (int(b), int(b + rng.integers(200, 500)), float(rng.uniform(3, 14)))
+            for b in rng.integers(0, 400, 3)
+        ]
+        busy = _steps(900, *spans)
+        drawn = np.append(np.exp(0.35 * rng.standard_normal(3)), 1.0)
+        run, truth = _run(busy, np.repeat(drawn[:, None], 900, axis=1), 0.02, seed)
+        learnt = learn(run)
+        off = np.abs(_energy_j(run, learnt) - truth)[:3]
+        within += (off <= 1.96 * np.hypot(learnt.error[:3], 0.005) * truth[:3]).tolist()
+    assert 0.88 <= np.mean(within) <= 1.0
+
+
+@pytest.mark.parametrize("case", ["nothing", "nobody", "daemon", "crowd"])
+def test_what_tells_nothing_is_split_by_use(case: str) -> None:
+    """Every share is finite, none is negative, and whoever used the package has one."""
+    ticks = 60
+    busy = np.zeros((3, ticks))
+    active = np.full(ticks, 50.0)
+    if case == "nothing":
+        active[:] = 0
+    if case == "daemon":
+        busy[2] = 0.3
+    if case == "crowd":
+        busy = np.abs(np.random.default_rng(1).standard_normal((400, ticks)))
+    may_vary = np.arange(len(busy)) < len(busy) - 1
+    learnt = learn(PackageRun(_THREADS, np.ones(ticks), active, busy, may_vary))
+    assert np.isfinite(learnt.caused_w).all()
+    assert np.isfinite(learnt.error).all()
+    assert learnt.caused_w.min() >= 0
+    used = busy.sum(axis=0) > 0
+    assert (learnt.caused_w.sum(axis=0)[used] > 0).all()
