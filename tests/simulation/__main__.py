@@ -6,6 +6,7 @@ import argparse
 import multiprocessing
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from tests.bench.rows import row, write
 from tests.simulation.world import Outcome, outcome_of, simulate
@@ -22,14 +23,24 @@ def main() -> int:
     if given.seed is not None:
         return _show(simulate(given.seed))
     outcomes = []
-    with multiprocessing.get_context("spawn").Pool(given.jobs) as pool:
-        seeds = range(given.first, given.first + given.seeds)
-        for outcome in pool.imap_unordered(outcome_of, seeds, chunksize=8):
-            outcomes.append(outcome)
-            if outcome.problems:
-                print(f"seed {outcome.seed}: {outcome.problems[0]}; make simulate SEED={outcome.seed}")
+    seeds = range(given.first, given.first + given.seeds)
+    for outcome in _outcomes(seeds, given.jobs):
+        outcomes.append(outcome)
+        if outcome.problems:
+            print(
+                f"seed {outcome.seed}: {outcome.problems[0]}; make simulate SEED={outcome.seed}", flush=True
+            )
     _report(outcomes)
     return int(any(outcome.problems for outcome in outcomes))
+
+
+def _outcomes(seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
+    """Run seeds in as many processes; one job is this process itself, which can be stopped as one."""
+    if jobs == 1:
+        yield from map(outcome_of, seeds)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap_unordered(outcome_of, seeds, chunksize=8)
 
 
 def _show(outcome: Outcome) -> int:
