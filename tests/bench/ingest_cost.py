@@ -107,7 +107,7 @@ class _Agents:
         await asyncio.sleep(self.ramp_s * number / self._nodes)
         call = method()
         reader = asyncio.create_task(self._read(call))
-        await call.write(Request(layout=layout).SerializeToString())
+        await call.write(Request(layouts=[layout]).SerializeToString())
         following = len(self._reports) - 1
         while not stop.is_set():
             if following < len(self._reports):
@@ -120,10 +120,9 @@ class _Agents:
 
     async def _read(self, call: "grpc.aio.StreamStreamCall[bytes, Response]") -> None:
         async for response in call:
-            if response.ack.code == 0 and response.WhichOneof("message") == "ack":
-                self.acknowledged += 1
-            else:
-                self.refused += 1
+            taken = sum(ack.code == 0 for ack in response.acks)
+            self.acknowledged += taken
+            self.refused += len(response.acks) - taken + len(response.layouts_wanted)
 
 
 def nameless(report: report_pb2.Report) -> bytes:
@@ -141,7 +140,7 @@ def name(node: str, layout: bytes) -> bytes:
 def request(common: bytes, own: bytes) -> bytes:
     """Return a request with a Report in its two parts: the fields of a message may come in any order."""
     length = len(common) + len(own)
-    tag = [Request.REPORT_FIELD_NUMBER << 3 | 2]
+    tag = [Request.REPORTS_FIELD_NUMBER << 3 | 2]
     while length > 0x7F:
         tag.append(length & 0x7F | 0x80)
         length >>= 7

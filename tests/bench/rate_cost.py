@@ -134,22 +134,22 @@ async def _stream(port: int, layouts: list[bytes], commons: list[bytes]) -> None
 
     async def agent(number: int, layout: bytes) -> None:
         call = calls[number % _CHANNELS]()
-        room = asyncio.Semaphore(_WINDOW)
         own = name(f"n{number}", layout)
-
-        async def read() -> None:
-            async for response in call:
-                if response.ack.code:
-                    raise RuntimeError(response.ack.message)
-                room.release()
-
-        reader = asyncio.create_task(read())
-        await call.write(ingest_pb2.StreamReportsRequest(layout=layout).SerializeToString())
-        for common in commons:
-            await room.acquire()
-            await call.write(request(common, own))
+        requests = [request(common, own) for common in commons]
+        # As an agent sends what waits: all that its window has room for in one message.
+        await call.write(ingest_pb2.StreamReportsRequest(layouts=[layout]).SerializeToString())
+        sent, acknowledged = 0, 0
+        while acknowledged < len(requests):
+            if together := requests[sent : acknowledged + _WINDOW]:
+                await call.write(b"".join(together))
+                sent += len(together)
+            response = await call.read()
+            if not isinstance(response, ingest_pb2.StreamReportsResponse):
+                raise RuntimeError("the collector ended the stream")
+            if wrong := [ack.message for ack in response.acks if ack.code]:
+                raise RuntimeError(wrong[0])
+            acknowledged += len(response.acks)
         await call.done_writing()
-        await reader
 
     await asyncio.gather(*(agent(i, layout) for i, layout in enumerate(layouts)))
     for channel in channels:

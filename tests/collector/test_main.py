@@ -39,10 +39,10 @@ def test_report_is_answered_and_asked_about(tmp_path: Path) -> None:
     report = node.report()
     store = tmp_path / "state" / "books.duckdb"
     with LiveCollector(store) as live, grpc.insecure_channel(live.addresses.grpc) as channel:
-        requests = [Request(layout=serialized) for serialized in node.layouts.values()]
-        requests.append(Request(report=report))
+        requests = [Request(layouts=[serialized]) for serialized in node.layouts.values()]
+        requests.append(Request(reports=[report.SerializeToString()]))
         answers = list(IngestServiceStub(channel).StreamReports(iter(requests)))
-        assert [answer.ack.code for answer in answers] == [grpc.StatusCode.OK.value[0]]
+        assert [ack.code for answer in answers for ack in answer.acks] == [grpc.StatusCode.OK.value[0]]
         ledger = QueryServiceStub(channel).GetLedger(pb.GetLedgerRequest(from_time="0"))
         assert (ledger.measured_uj, ledger.residual_uj) == (node.measured_uj, 0)
     assert stat.S_IMODE(store.parent.stat().st_mode) == 0o700
@@ -163,7 +163,7 @@ def test_commit_that_hangs_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path:
     node.begin([])
     node.tick()
     report = node.report()
-    requests = [*(Request(layout=layout) for layout in node.layouts.values()), Request(report=report)]
+    requests = [Request(layouts=node.layouts.values(), reports=[report.SerializeToString()])]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(300)
@@ -179,7 +179,7 @@ def test_commit_that_hangs_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path:
                 pytest.fail("something else was said")
             hang.set()
             manager.settimeout(300)
-            assert next(iter(answers)).ack.code == 0
+            assert [ack.code for ack in next(iter(answers)).acks] == [0]
             # A sign from before the hang may come first.
             while b"1 reports booked" not in manager.recv(4096):
                 pass

@@ -18,6 +18,7 @@ from joulebook.agent.spool.spool import Spool
 from joulebook.agent.stream import WINDOW
 from joulebook.collector.ingest.service import Response
 from joulebook.v1 import report_pb2
+from joulebook.v1.ingest_pb2 import Ack
 from tests.simulation.disk import Disk
 from tests.simulation.meters import Meter
 
@@ -162,10 +163,11 @@ class Oracle:
 
     def answered(self, response: Response) -> None:
         """Check that what is acknowledged is durable."""
-        ack = response.ack
-        if response.WhichOneof("message") != "ack":
-            self.counts["layouts asked for"] += 1
-            return
+        self.counts["layouts asked for"] += len(response.layouts_wanted)
+        for ack in response.acks:
+            self._acknowledged(ack)
+
+    def _acknowledged(self, ack: Ack) -> None:
         self._world.trace("ack", f"{ack.boot[:2].decode()} {ack.sequence} {ack.code}")
         self.counts[f"answer {ack.code}"] += 1
         self.counts["duplicates"] += ack.duplicate

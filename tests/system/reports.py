@@ -37,21 +37,24 @@ class Sender:
             self.waiting[report.sequence] = report
 
     def _requests(self) -> Iterator[Request]:
-        yield from (Request(layout=serialized) for serialized in self.node.layouts.values())
-        yield from (Request(report=report) for report in list(self.waiting.values()))
+        yield from (Request(layouts=[serialized]) for serialized in self.node.layouts.values())
+        yield from (Request(reports=[report.SerializeToString()]) for report in list(self.waiting.values()))
 
     def send(self) -> int:
         """Send all that waits once; return how many were acknowledged before the stream ended or broke."""
         before = len(self.acknowledged)
         with suppress(grpc.RpcError), grpc.insecure_channel(self._address) as channel:
             for answer in IngestServiceStub(channel).StreamReports(self._requests()):
-                code = answer.ack.code
-                if code == 0:
-                    self.acknowledged.add(answer.ack.sequence)
-                    self.waiting.pop(answer.ack.sequence, None)
-                else:
-                    self.refused.append(next(c.name for c in grpc.StatusCode if c.value[0] == code))
+                for ack in answer.acks:
+                    self._take(ack)
         return len(self.acknowledged) - before
+
+    def _take(self, ack: ingest_pb2.Ack) -> None:
+        if ack.code == 0:
+            self.acknowledged.add(ack.sequence)
+            self.waiting.pop(ack.sequence, None)
+        else:
+            self.refused.append(next(c.name for c in grpc.StatusCode if c.value[0] == ack.code))
 
     def send_all(self) -> None:
         """Send until nothing waits."""

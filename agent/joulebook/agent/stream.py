@@ -20,6 +20,8 @@ Response = ingest_pb2.StreamReportsResponse
 
 # Reports on their way at once: enough to fill a link, few enough that a collector's restart costs little.
 WINDOW = 64
+# A message holds no more than this, or one Report.
+_MESSAGE_BYTES = 1 << 20
 # The part of the window that only live Reports may take.
 _FOR_LIVE = 16
 # A collector that owes an answer this long is given up and tried again.
@@ -61,8 +63,8 @@ class Session:
         self._on_the_way: set[Key] = set()
         self._layouts_sent: set[int] = set()
         self._stirred = asyncio.Event()
-        # What is sent again with its Layout, which the collector asked for.
-        self._wanted: deque[Entry] = deque()
+        # What goes next: with its Layout, which the collector asked for, or what a message had no room for.
+        self._first: deque[Entry] = deque()
         self._live_turn = True
         self._postponing = False
         self.answered = 0
@@ -92,10 +94,9 @@ class Session:
     async def _send_all(self, call: Call) -> None:
         while not (self._leaving or self._finished()):
             self._stirred.clear()
-            entry = self._wanted.popleft() if self._wanted else self._next()
-            if entry is not None:
-                self._on_the_way.add(entry.key)
-                await self._send(call, entry)
+            together = self._together()
+            if together is not None:
+                await call.send_message(together)
                 continue
             # An acknowledgement, another Report or the pace: whatever lets the next one go.
             try:
@@ -105,8 +106,24 @@ class Session:
                 pass
         await call.end()
 
+    def _together(self) -> Request | None:
+        """Return all that is to be sent now, as far as it fits into a message; None: nothing is."""
+        request, size = Request(), 0
+        while (entry := self._first.popleft() if self._first else self._next()) is not None:
+            self._on_the_way.add(entry.key)
+            report, hash_ = entry.report.SerializeToString(), layout_hash(entry.layout)
+            layouts = [] if hash_ in self._layouts_sent else [entry.layout]
+            size += len(report) + sum(map(len, layouts))
+            if size > _MESSAGE_BYTES and request.reports:
+                self._first.appendleft(entry)
+                break
+            request.reports.append(report)
+            request.layouts.extend(layouts)
+            self._layouts_sent.add(hash_)
+        return request if request.reports else None
+
     def _next(self) -> Entry | None:
-        """Return what is to be sent now. Live Reports and those that wait take turns where there are both."""
+        """Return what is to go next. Live Reports and those that wait take turns where there are both."""
         for live in (self._live_turn, not self._live_turn):
             entry = self._next_live() if live else self._next_kept()
             if entry is not None:
@@ -125,13 +142,6 @@ class Session:
             self._pace.take()
         return entry
 
-    async def _send(self, call: Call, entry: Entry) -> None:
-        hash_ = layout_hash(entry.layout)
-        if hash_ not in self._layouts_sent:
-            self._layouts_sent.add(hash_)
-            await call.send_message(Request(layout=entry.layout))
-        await call.send_message(Request(report=entry.report))
-
     async def _take_answers(self, call: Call, sender: asyncio.Task[None]) -> None:
         while True:
             response = await self._next_answer(call, sender)
@@ -140,16 +150,14 @@ class Session:
                     raise AgainLaterError("the collector ended the stream")
                 return
             self.answered += 1
-            if response.WhichOneof("message") == "layout_wanted":
-                wanted = response.layout_wanted
+            for wanted in response.layouts_wanted:
                 self._layouts_sent.discard(wanted.layout_hash)
                 entry = self._outbox.get((wanted.boot, wanted.sequence))
                 if entry is not None:
                     # By the sender: a collector that takes no more may be waiting for its answers to be read.
-                    self._wanted.append(entry)
-                    self.stir()
-                continue
-            self._take_ack(response.ack)
+                    self._first.append(entry)
+            for ack in response.acks:
+                self._take_ack(ack)
             self.stir()
 
     async def _next_answer(self, call: Call, sender: asyncio.Task[None]) -> Response | None:

@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha import reflection
 
 from joulebook.collector.api.service import QueryService
 from joulebook.collector.config import CollectorConfig
-from joulebook.collector.ingest.decode import MAX_REPORT_BYTES
+from joulebook.collector.ingest.decode import MAX_LAYOUT_BYTES, MAX_REPORT_BYTES
 from joulebook.collector.ingest.service import IngestService
 from joulebook.v1 import ingest_pb2, query_pb2
 from joulebook.v1.ingest_pb2_grpc import add_IngestServiceServicer_to_server
@@ -122,7 +122,7 @@ class GrpcServer:
                 ("grpc.server.max_pending_requests", _MOST_STREAMS),
                 ("grpc.server.max_pending_requests_hard_limit", _MOST_STREAMS),
                 ("grpc.server_max_unrequested_time_in_server", _LONGEST_WAIT_S),
-                ("grpc.max_receive_message_length", MAX_REPORT_BYTES + (1 << 16)),
+                ("grpc.max_receive_message_length", MAX_REPORT_BYTES + MAX_LAYOUT_BYTES + (1 << 16)),
                 # Agents may ask whether the connection lives while they have nothing to send.
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", 5000),

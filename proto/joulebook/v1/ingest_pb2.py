@@ -22,24 +22,23 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from joulebook.v1 import report_pb2 as joulebook_dot_v1_dot_report__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19joulebook/v1/ingest.proto\x12\x0cjoulebook.v1\x1a\x19joulebook/v1/report.proto\"[\n\x14StreamReportsRequest\x12\x10\n\x06layout\x18\x01 \x01(\x0cH\x00\x12&\n\x06report\x18\x02 \x01(\x0b\x32\x14.joulebook.v1.ReportH\x00\x42\t\n\x07message\"y\n\x15StreamReportsResponse\x12 \n\x03\x61\x63k\x18\x01 \x01(\x0b\x32\x11.joulebook.v1.AckH\x00\x12\x33\n\rlayout_wanted\x18\x02 \x01(\x0b\x32\x1a.joulebook.v1.LayoutWantedH\x00\x42\t\n\x07message\"W\n\x03\x41\x63k\x12\x0c\n\x04\x62oot\x18\x01 \x01(\x0c\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x11\n\tduplicate\x18\x05 \x01(\x08\"C\n\x0cLayoutWanted\x12\x13\n\x0blayout_hash\x18\x01 \x01(\x06\x12\x0c\n\x04\x62oot\x18\x02 \x01(\x0c\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x32m\n\rIngestService\x12\\\n\rStreamReports\x12\".joulebook.v1.StreamReportsRequest\x1a#.joulebook.v1.StreamReportsResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19joulebook/v1/ingest.proto\x12\x0cjoulebook.v1\"8\n\x14StreamReportsRequest\x12\x0f\n\x07layouts\x18\x01 \x03(\x0c\x12\x0f\n\x07reports\x18\x02 \x03(\x0c\"l\n\x15StreamReportsResponse\x12\x1f\n\x04\x61\x63ks\x18\x01 \x03(\x0b\x32\x11.joulebook.v1.Ack\x12\x32\n\x0elayouts_wanted\x18\x02 \x03(\x0b\x32\x1a.joulebook.v1.LayoutWanted\"W\n\x03\x41\x63k\x12\x0c\n\x04\x62oot\x18\x01 \x01(\x0c\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x11\n\tduplicate\x18\x05 \x01(\x08\"C\n\x0cLayoutWanted\x12\x13\n\x0blayout_hash\x18\x01 \x01(\x06\x12\x0c\n\x04\x62oot\x18\x02 \x01(\x0c\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x32m\n\rIngestService\x12\\\n\rStreamReports\x12\".joulebook.v1.StreamReportsRequest\x1a#.joulebook.v1.StreamReportsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'joulebook.v1.ingest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STREAMREPORTSREQUEST']._serialized_start=70
-  _globals['_STREAMREPORTSREQUEST']._serialized_end=161
-  _globals['_STREAMREPORTSRESPONSE']._serialized_start=163
-  _globals['_STREAMREPORTSRESPONSE']._serialized_end=284
-  _globals['_ACK']._serialized_start=286
-  _globals['_ACK']._serialized_end=373
-  _globals['_LAYOUTWANTED']._serialized_start=375
-  _globals['_LAYOUTWANTED']._serialized_end=442
-  _globals['_INGESTSERVICE']._serialized_start=444
-  _globals['_INGESTSERVICE']._serialized_end=553
+  _globals['_STREAMREPORTSREQUEST']._serialized_start=43
+  _globals['_STREAMREPORTSREQUEST']._serialized_end=99
+  _globals['_STREAMREPORTSRESPONSE']._serialized_start=101
+  _globals['_STREAMREPORTSRESPONSE']._serialized_end=209
+  _globals['_ACK']._serialized_start=211
+  _globals['_ACK']._serialized_end=298
+  _globals['_LAYOUTWANTED']._serialized_start=300
+  _globals['_LAYOUTWANTED']._serialized_end=367
+  _globals['_INGESTSERVICE']._serialized_start=369
+  _globals['_INGESTSERVICE']._serialized_end=478
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from joulebook.v1 import report_pb2 as _report_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,53 +20,57 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class StreamReportsRequest(_message.Message):
+    """Any number of Layouts, which are taken first, and of Reports: what waits goes together."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
-    LAYOUT_FIELD_NUMBER: _builtins.int
-    REPORT_FIELD_NUMBER: _builtins.int
-    layout: _builtins.bytes
-    """A serialised Layout; its hash is taken over these bytes."""
+    LAYOUTS_FIELD_NUMBER: _builtins.int
+    REPORTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def report(self) -> _report_pb2.Report: ...
+    def layouts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Serialised Layouts; the hash of each is taken over these bytes."""
+
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Serialised Reports, which are kept as they came."""
+
     def __init__(
         self,
         *,
-        layout: _builtins.bytes = ...,
-        report: _report_pb2.Report | None = ...,
+        layouts: _abc.Iterable[_builtins.bytes] | None = ...,
+        reports: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "message", b"message", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "message", b"message", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["layouts", b"layouts", "reports", b"reports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["layout", "report"]  # noqa: Y015
-    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamReportsRequest: _TypeAlias = StreamReportsRequest  # noqa: Y015
 
 @_typing.final
 class StreamReportsResponse(_message.Message):
+    """Answers, in the order in which they are known."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
-    ACK_FIELD_NUMBER: _builtins.int
-    LAYOUT_WANTED_FIELD_NUMBER: _builtins.int
+    ACKS_FIELD_NUMBER: _builtins.int
+    LAYOUTS_WANTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def ack(self) -> Global___Ack: ...
+    def acks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ack]: ...
     @_builtins.property
-    def layout_wanted(self) -> Global___LayoutWanted: ...
+    def layouts_wanted(self) -> _containers.RepeatedCompositeFieldContainer[Global___LayoutWanted]: ...
     def __init__(
         self,
         *,
-        ack: Global___Ack | None = ...,
-        layout_wanted: Global___LayoutWanted | None = ...,
+        acks: _abc.Iterable[Global___Ack] | None = ...,
+        layouts_wanted: _abc.Iterable[Global___LayoutWanted] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "layout_wanted", b"layout_wanted", "message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "layout_wanted", b"layout_wanted", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "layouts_wanted", b"layouts_wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["ack", "layout_wanted"]  # noqa: Y015
-    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamReportsResponse: _TypeAlias = StreamReportsResponse  # noqa: Y015
 

@@ -37,18 +37,18 @@ class _Stream:
         self.answers = 0
 
     def _requests(self) -> Iterator[Request]:
-        yield from (Request(layout=serialized) for serialized in self._node.layouts.values())
+        yield from (Request(layouts=[serialized]) for serialized in self._node.layouts.values())
         while not self._stop.is_set():
             self._node.tick()
             self.measured_uj.append(self._node.measured_uj)
-            yield Request(report=self._node.report())
+            yield Request(reports=[self._node.report().SerializeToString()])
 
     def _run(self) -> None:
         with grpc.insecure_channel(self._address) as channel:
             for answer in IngestServiceStub(channel).StreamReports(self._requests()):
-                assert answer.ack.code == 0, answer
+                assert not any(ack.code for ack in answer.acks), answer
                 with self._told:
-                    self.answers += 1
+                    self.answers += len(answer.acks)
                     self._told.notify_all()
 
     def acknowledged(self, more: int) -> int:

@@ -24,7 +24,6 @@ from tests.simulated.node import Load, SimulatedNode
 from tests.simulated.server import IngestServer
 
 Request = ingest_pb2.StreamReportsRequest
-Response = ingest_pb2.StreamReportsResponse
 OK = grpc.StatusCode.OK.value[0]
 
 
@@ -37,9 +36,11 @@ def server() -> Iterator[IngestServer]:
     store.close()
 
 
-def _stream(server: IngestServer, requests: Iterable[Request]) -> list[Response]:
+def _stream(server: IngestServer, requests: Iterable[Request]) -> list[Any]:
+    """Return what was answered: acknowledgements and asked for Layouts."""
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        return list(IngestServiceStub(channel).StreamReports(iter(requests), timeout=300))
+        responses = IngestServiceStub(channel).StreamReports(iter(requests), timeout=300)
+        return [answer for r in responses for answer in (*r.layouts_wanted, *r.acks)]
 
 
 def _node(name: str = "n1", reports: int = 1) -> tuple[SimulatedNode, bytes, list[report_pb2.Report]]:
@@ -56,30 +57,42 @@ def _node(name: str = "n1", reports: int = 1) -> tuple[SimulatedNode, bytes, lis
 def test_reports_are_acknowledged_once_durable(server: IngestServer) -> None:
     """Every Report gets an OK, and what was acknowledged is in the store, exactly."""
     node, layout, reports = _node(reports=5)
-    answers = _stream(server, [Request(layout=layout), *(Request(report=r) for r in reports)])
-    assert [(a.ack.sequence, a.ack.code) for a in answers] == [(r.sequence, OK) for r in reports]
+    answers = _stream(
+        server, [Request(layouts=[layout]), *(Request(reports=[r.SerializeToString()]) for r in reports)]
+    )
+    assert [(a.sequence, a.code) for a in answers] == [(r.sequence, OK) for r in reports]
     assert total_uj(server.store) == node.measured_uj
+
+
+def test_a_request_holds_any_number(server: IngestServer) -> None:
+    """Layouts and Reports of one request are all taken, whichever nodes they are of, each with its answer."""
+    one, layout, reports = _node("n1", reports=4)
+    other, other_layout, other_reports = _node("n2", reports=3)
+    sent = [r.SerializeToString() for r in (*reports, *other_reports)]
+    answers = _stream(server, [Request(layouts=[layout, other_layout], reports=sent)])
+    assert [a.code for a in answers] == [OK] * 7
+    assert total_uj(server.store) == one.measured_uj + other.measured_uj
 
 
 def test_a_report_delivered_five_times_is_booked_once(server: IngestServer) -> None:
     """Repetitions, within a stream and over several, are acknowledged and change nothing."""
     node, layout, (report,) = _node()
-    requests = [Request(layout=layout), *[Request(report=report)] * 3]
+    requests = [Request(layouts=[layout]), *[Request(reports=[report.SerializeToString()])] * 3]
     answers = _stream(server, requests) + _stream(server, requests[:3])
-    assert [a.ack.code for a in answers] == [OK] * 5
-    assert sorted(a.ack.duplicate for a in answers) == [False, True, True, True, True]
+    assert [a.code for a in answers] == [OK] * 5
+    assert sorted(a.duplicate for a in answers) == [False, True, True, True, True]
     assert total_uj(server.store) == node.measured_uj
 
 
 def test_an_unknown_layout_is_asked_for(server: IngestServer) -> None:
     """A Report whose layout the collector does not know is answered by asking for it, by its hash."""
     node, layout, (report,) = _node()
-    (answer,) = _stream(server, [Request(report=report)])
-    assert answer.layout_wanted == ingest_pb2.LayoutWanted(
+    (answer,) = _stream(server, [Request(reports=[report.SerializeToString()])])
+    assert answer == ingest_pb2.LayoutWanted(
         layout_hash=report.layout_hash, boot=report.boot, sequence=report.sequence
     )
-    (answer,) = _stream(server, [Request(layout=layout), Request(report=report)])
-    assert answer.ack.code == OK
+    (answer,) = _stream(server, [Request(layouts=[layout]), Request(reports=[report.SerializeToString()])])
+    assert answer.code == OK
     assert total_uj(server.store) == node.measured_uj
 
 
@@ -99,22 +112,23 @@ def test_bad_reports_harm_neither_their_stream_nor_other_nodes(server: IngestSer
     answers = _stream(
         server,
         [
-            Request(layout=layout),
-            Request(layout=b"\xff\xff"),
-            Request(report=first),
-            Request(report=negative),
-            Request(report=oversized),
-            Request(report=nobody),
+            Request(layouts=[layout]),
+            Request(layouts=[b"\xff\xff"]),
+            Request(reports=[first.SerializeToString()]),
+            Request(reports=[negative.SerializeToString()]),
+            Request(reports=[oversized.SerializeToString()]),
+            Request(reports=[nobody.SerializeToString()]),
             Request(),
-            Request(report=second),
-            Request(layout=other_layout),
-            Request(report=other_report),
+            Request(reports=[b"\xff\xff"]),
+            Request(reports=[second.SerializeToString()]),
+            Request(layouts=[other_layout]),
+            Request(reports=[other_report.SerializeToString()]),
         ],
     )
-    codes = sorted(a.ack.code for a in answers)
+    codes = sorted(a.code for a in answers)
     invalid = grpc.StatusCode.INVALID_ARGUMENT.value[0]
     assert codes == [OK, OK, OK] + [invalid] * 4
-    assert all(a.ack.message for a in answers if a.ack.code == invalid)
+    assert all(a.message for a in answers if a.code == invalid)
     assert server.stats.refused == {"INVALID_ARGUMENT": 4}
     assert total_uj(server.store) == node.measured_uj + other.measured_uj
     assert {n for n, _ in books_of(server.store)} == {"n1", "n2"}
@@ -126,9 +140,11 @@ def test_a_refused_layout_is_named_in_the_answer(server: IngestServer) -> None:
     broken = report_pb2.Layout.FromString(layout)
     broken.domains[0].name = "fan.7"
     report.layout_hash = layout_hash(broken.SerializeToString())
-    (answer,) = _stream(server, [Request(layout=broken.SerializeToString()), Request(report=report)])
-    assert "fan.7" in answer.ack.message
-    assert answer.ack.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    (answer,) = _stream(
+        server, [Request(layouts=[broken.SerializeToString()]), Request(reports=[report.SerializeToString()])]
+    )
+    assert "fan.7" in answer.message
+    assert answer.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
 
 
 def test_a_store_that_cannot_write_has_the_report_sent_again(
@@ -136,15 +152,15 @@ def test_a_store_that_cannot_write_has_the_report_sent_again(
 ) -> None:
     """Nothing is acknowledged that is not stored: the agent is told to come again, and then it works."""
     node, layout, (report,) = _node()
-    requests = [Request(layout=layout), Request(report=report)]
+    requests = [Request(layouts=[layout]), Request(reports=[report.SerializeToString()])]
     assert isinstance(server.store, DuckDBStore)
     with monkeypatch.context() as patch:
         patch.setattr(server.store._ids, "insert", _full_disk)
         (answer,) = _stream(server, requests)
-        assert answer.ack.code == grpc.StatusCode.UNAVAILABLE.value[0]
+        assert answer.code == grpc.StatusCode.UNAVAILABLE.value[0]
         assert books_of(server.store) == {}
     (answer,) = _stream(server, requests)
-    assert (answer.ack.code, answer.ack.duplicate) == (OK, False)
+    assert (answer.code, answer.duplicate) == (OK, False)
     assert total_uj(server.store) == node.measured_uj
 
 
@@ -164,13 +180,13 @@ def test_a_report_that_breaks_the_ledger_takes_no_other_with_it(
     answers = _stream(
         server,
         [
-            Request(layout=bad_layout),
-            Request(layout=good_layout),
-            Request(report=bad_report),
-            Request(report=good_report),
+            Request(layouts=[bad_layout]),
+            Request(layouts=[good_layout]),
+            Request(reports=[bad_report.SerializeToString()]),
+            Request(reports=[good_report.SerializeToString()]),
         ],
     )
-    assert sorted(a.ack.code for a in answers) == [OK, grpc.StatusCode.INTERNAL.value[0]]
+    assert sorted(a.code for a in answers) == [OK, grpc.StatusCode.INTERNAL.value[0]]
     assert total_uj(server.store) == good.measured_uj
 
 
@@ -190,10 +206,10 @@ def test_a_slow_store_holds_agents_back(monkeypatch: pytest.MonkeyPatch) -> None
 
     async def requests() -> AsyncIterator[Request]:
         nonlocal taken
-        yield Request(layout=layout)
+        yield Request(layouts=[layout])
         while taken < total:
             taken += 1
-            yield Request(report=report)
+            yield Request(reports=[report.SerializeToString()])
 
     async def stream() -> tuple[int, int]:
         committer = Committer(store, stats, commit_interval_s=0)
@@ -205,10 +221,9 @@ def test_a_slow_store_holds_agents_back(monkeypatch: pytest.MonkeyPatch) -> None
             await asyncio.sleep(0)
         held_at = taken
         store_goes_on.set()
-        await first
-        answered = 1
-        async for _ in answers:
-            answered += 1
+        answered = len((await first).acks)
+        async for response in answers:
+            answered += len(response.acks)
         committing.cancel()
         return held_at, answered
 

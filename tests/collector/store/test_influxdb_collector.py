@@ -28,23 +28,23 @@ def test_acknowledged_is_stored_and_a_dead_server_is_told(tmp_path: Path) -> Non
 
     def requests() -> list[Request]:
         node.tick()
-        layouts = [Request(layout=serialized) for serialized in node.layouts.values()]
-        return [*layouts, Request(report=node.report())]
+        layouts = [Request(layouts=[serialized]) for serialized in node.layouts.values()]
+        return [*layouts, Request(reports=[node.report().SerializeToString()])]
 
     with influxdb(tmp_path / "influxdb") as server, LiveCollector(server.fresh()) as live:
         url = f"http://{live.addresses.http}/api/v1/ledger?from=0"
         with grpc.insecure_channel(live.addresses.grpc) as channel:
             stub = IngestServiceStub(channel)
             (answer,) = stub.StreamReports(iter(requests()))
-            assert answer.ack.code == grpc.StatusCode.OK.value[0]
+            assert answer.acks[0].code == grpc.StatusCode.OK.value[0]
             measured_uj = node.measured_uj
             with urlopen(url) as response:
                 ledger = json.load(response)
             assert (ledger["measured_uj"], ledger["residual_uj"]) == (measured_uj, 0)
             os.kill(server.pid, signal.SIGKILL)
             (answer,) = stub.StreamReports(iter(requests()))
-            assert answer.ack.code == grpc.StatusCode.UNAVAILABLE.value[0]
-            assert "nothing was acknowledged" in answer.ack.message
+            assert answer.acks[0].code == grpc.StatusCode.UNAVAILABLE.value[0]
+            assert "nothing was acknowledged" in answer.acks[0].message
             with pytest.raises(HTTPError) as refused, urlopen(url):
                 pass
             assert refused.value.code == 503

@@ -217,22 +217,25 @@ def _expected_subject(entry: MetricEntry) -> str:
     return f"a {entry.subject} as its only subject"
 
 
-def decode_report(report: report_pb2.Report, layout: NodeLayout, now_us: int, max_future_us: int) -> Decoded:
+def decode_report(
+    report: report_pb2.Report, layout: NodeLayout, now_us: int, max_future_us: int, serialized: bytes = b""
+) -> Decoded:
     """Return a Report whose form is sound, or refuse it saying why. now_us is the collector's wall clock.
 
-    Its values are for values.refusals() to judge, many Reports at a time.
+    Its values are for values.refusals() to judge, many Reports at a time. serialized: the Report as it came.
     """
     if len(report.boot) != BOOT_BYTES:
         raise invalid(f"boot of {len(report.boot)} bytes: expected {BOOT_BYTES}")
-    interval_us = np.array(report.interval_us, dtype=np.int64)
-    ticks, series = len(interval_us), len(layout.is_counter)
+    # So few are cheaper as they are than in an array.
+    lengths_us = list(report.interval_us)
+    ticks, series, length_us = len(lengths_us), len(layout.is_counter), sum(lengths_us)
     if not 0 < ticks <= MAX_INTERVALS:
         raise invalid(f"{ticks} intervals: expected 1 to {MAX_INTERVALS}")
-    if interval_us.min() <= 0 or int(interval_us.sum()) > MAX_INTERVAL_US:
+    if min(lengths_us) <= 0 or length_us > MAX_INTERVAL_US:
         raise invalid(f"interval_us: expected lengths above 0 that add up to at most {MAX_INTERVAL_US}")
     if len(report.values) != series * (ticks + 1):
         raise invalid(f"{len(report.values)} values: expected {series} series × {ticks + 1} readings")
-    end_us = report.sequence + int(interval_us.sum())
+    end_us = report.sequence + length_us
     if end_us > _MAX_CLOCK_US or abs(report.realtime_offset_us) > _MAX_CLOCK_US:
         raise invalid(
             f"sequence {report.sequence}, realtime_offset_us {report.realtime_offset_us}: absurd clock"
@@ -253,8 +256,8 @@ def decode_report(report: report_pb2.Report, layout: NodeLayout, now_us: int, ma
         report.sequence,
         end_us,
         report.realtime_offset_us,
-        Readings(layout, interval_us, values),
+        Readings(layout, np.array(lengths_us, dtype=np.int64), values),
         report.ended,
         report.sources,
-        report.SerializeToString(),
+        serialized or report.SerializeToString(),
     )

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from joulebook.collector.ingest.committer import Committer, Outcome
 from joulebook.collector.ingest.decode import (
@@ -17,6 +18,7 @@ from joulebook.collector.ingest.decode import (
     decode_report,
 )
 from joulebook.collector.ingest.layouts import Layouts
+from joulebook.collector.ingest.owed import Owed
 from joulebook.collector.ingest.refusal import RefusalError, invalid
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.v1 import ingest_pb2, report_pb2
@@ -54,48 +56,26 @@ class IngestService(IngestServiceServicer):
     ) -> AsyncIterator[Response]:
         """Take Reports until the agent ends the stream; what it sent by then is still answered."""
         del context
-        answers: asyncio.Queue[Response | None] = asyncio.Queue()
-        # No stream may fill memory with answers that it does not read.
-        room = asyncio.Semaphore(self._window)
-        reader = asyncio.create_task(self._read(request_iterator, answers, room))
+        owed = Owed(self._window)
+        reader = asyncio.create_task(self._read(request_iterator, owed))
         self._stats.streams += 1
         try:
-            while (answer := await answers.get()) is not None:
-                yield answer
-                room.release()
+            while (response := await owed.taken()) is not None:
+                yield response
         finally:
             self._stats.streams -= 1
             reader.cancel()
 
-    async def _read(
-        self,
-        requests: AsyncIterator[Request],
-        answers: asyncio.Queue[Response | None],
-        room: asyncio.Semaphore,
-    ) -> None:
-        waiting = 0
-        finished = asyncio.Event()
-
-        def answered(response: Response) -> None:
-            nonlocal waiting
-            waiting -= 1
-            answers.put_nowait(response)
-            if not waiting:
-                finished.set()
-
+    async def _read(self, requests: AsyncIterator[Request], owed: Owed) -> None:
         try:
             async for request in requests:
-                if request.WhichOneof("message") == "layout":
-                    self._take_layout(request.layout)
-                    continue
-                await room.acquire()
-                waiting += 1
-                finished.clear()
-                await self._take(request, answered)
-            if waiting:
-                await finished.wait()
+                for layout in request.layouts:
+                    self._take_layout(layout)
+                for report in request.reports:
+                    await owed.add()
+                    await self._take(report, owed)
         finally:
-            answers.put_nowait(None)
+            owed.close()
 
     def _take_layout(self, serialized: bytes) -> None:
         try:
@@ -104,38 +84,41 @@ class IngestService(IngestServiceServicer):
             # It is answered when a Report names it.
             _log.warning("layout refused: %s", refusal.message)
 
-    async def _take(self, request: Request, answered: Callable[[Response], None]) -> None:
-        report = request.report
+    async def _take(self, serialized: bytes, owed: Owed) -> None:
+        report = report_pb2.Report()
         try:
-            if request.WhichOneof("message") is None:
-                raise invalid("request: neither a layout nor a report")
-            if (size := request.ByteSize()) > MAX_REPORT_BYTES:
-                raise invalid(f"report of {size} bytes: expected at most {MAX_REPORT_BYTES}")
-            check_node(report.node)
+            if len(serialized) > MAX_REPORT_BYTES:
+                raise invalid(f"report of {len(serialized)} bytes: expected at most {MAX_REPORT_BYTES}")
+            try:
+                report.MergeFromString(serialized)
+            except DecodeError as error:
+                raise invalid(f"report: not a joulebook.v1.Report ({error})") from error
             layout = self._layouts.get(report.node, report.layout_hash)
             if layout is None:
-                wanted = ingest_pb2.LayoutWanted(
-                    layout_hash=report.layout_hash, boot=report.boot, sequence=report.sequence
+                check_node(report.node)
+                owed.want(
+                    ingest_pb2.LayoutWanted(
+                        layout_hash=report.layout_hash, boot=report.boot, sequence=report.sequence
+                    )
                 )
-                answered(Response(layout_wanted=wanted))
                 return
-            decoded = decode_report(report, layout, self._wall_clock_ns() // 1000, self._max_future_us)
+            decoded = decode_report(
+                report, layout, self._wall_clock_ns() // 1000, self._max_future_us, serialized
+            )
         except RefusalError as refusal:
             self._stats.refused[refusal.code.name] += 1
             _log.warning("report of %s refused: %s", report.node[:80] or "nobody", refusal.message)
-            answered(_ack(report, Outcome(refusal.code, refusal.message)))
+            owed.acknowledge(_ack(report.boot, report.sequence, Outcome(refusal.code, refusal.message)))
             return
-        await self._committer.submit(decoded, lambda outcome: answered(_ack(report, outcome)))
+        boot, sequence = decoded.boot, decoded.start_us
+        await self._committer.submit(decoded, lambda outcome: owed.acknowledge(_ack(boot, sequence, outcome)))
 
 
-def _ack(report: report_pb2.Report, outcome: Outcome) -> Response:
-    code: int = outcome.code.value[0]
-    return Response(
-        ack=ingest_pb2.Ack(
-            boot=report.boot,
-            sequence=report.sequence,
-            code=code,
-            message=outcome.message,
-            duplicate=outcome.duplicate,
-        )
+def _ack(boot: bytes, sequence: int, outcome: Outcome) -> ingest_pb2.Ack:
+    return ingest_pb2.Ack(
+        boot=boot,
+        sequence=sequence,
+        code=outcome.code.value[0],
+        message=outcome.message,
+        duplicate=outcome.duplicate,
     )
