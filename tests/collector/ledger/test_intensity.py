@@ -3,25 +3,28 @@
 import numpy as np
 import pytest
 
-from joulebook.collector.ledger.curve import likely_log_slopes
+from joulebook.collector.ledger.curve import THREADS
 from joulebook.collector.ledger.fair import fair_w
-from joulebook.collector.ledger.intensity import Learnt, PackageRun, learn
+from joulebook.collector.ledger.intensity import Course, Learnt, learn
 
 _THREADS = 64
-_SLOPES = 4.0 * np.exp(likely_log_slopes())
+_SLOPES = 4.0 * np.exp(THREADS.log_slopes)
 
 
-def _run(busy: np.ndarray, intensity: np.ndarray, noise: float, seed: int) -> tuple[PackageRun, np.ndarray]:
+def _run(busy: np.ndarray, intensity: np.ndarray, noise: float, seed: int) -> tuple[Course, np.ndarray]:
     """Return what a package of jobs and a daemon (the last row) shows, and what each truly caused, J."""
-    caused = fair_w(busy, intensity, _SLOPES, _THREADS)
+    caused = fair_w(THREADS, _THREADS, _SLOPES, busy, intensity)
     active = caused.sum(axis=0) * (1 + noise * np.random.default_rng(seed).standard_normal(busy.shape[1]))
+    return _course(np.maximum(active, 0), busy), caused.sum(axis=1)
+
+
+def _course(active_w: np.ndarray, busy: np.ndarray) -> Course:
+    """Return a course of a package; the last row is no job's."""
     may_vary = np.arange(len(busy)) < len(busy) - 1
-    return PackageRun(_THREADS, np.ones(busy.shape[1]), np.maximum(active, 0), busy, may_vary), caused.sum(
-        axis=1
-    )
+    return Course(THREADS, _THREADS, 0.4, 0.1, np.ones(busy.shape[1]), active_w, busy, busy, may_vary)
 
 
-def _energy_j(run: PackageRun, learnt: Learnt) -> np.ndarray:
+def _energy_j(run: Course, learnt: Learnt) -> np.ndarray:
     total = learnt.caused_w.sum(axis=0)
     energy: np.ndarray = (
         learnt.caused_w / np.where(total > 0, total, 1) * run.active_w * run.interval_s
@@ -112,8 +115,7 @@ def test_what_tells_nothing_is_split_by_use(case: str) -> None:
         busy[2] = 0.3
     if case == "crowd":
         busy = np.abs(np.random.default_rng(1).standard_normal((400, ticks)))
-    may_vary = np.arange(len(busy)) < len(busy) - 1
-    learnt = learn(PackageRun(_THREADS, np.ones(ticks), active, busy, may_vary))
+    learnt = learn(_course(active, busy))
     assert np.isfinite(learnt.caused_w).all()
     assert np.isfinite(learnt.error).all()
     assert learnt.caused_w.min() >= 0

@@ -24,12 +24,13 @@ Floats = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Causes:
-    """Who caused the active energy of a Report's CPU pools, in the order of its layout's accounts.
+    """Who caused the active energy of some of a Report's pools, in the order of its layout's accounts.
 
-    weight is (CPU pools, accounts, ticks), error the deviation of each account's share as a part of it (CPU
-    pools, accounts).
+    pools are places among the Report's. weight is (pools, accounts, ticks), error the deviation of each
+    account's share as a part of it (pools, accounts).
     """
 
+    pools: Ints
     weight: Ints
     error: Floats
 
@@ -165,12 +166,12 @@ def _book_group(readings: list[Readings], policy: Policy, causes: list[Causes | 
 
 
 def _put_causes(weight: Ints, pools: Pools, causes: list[Causes | None]) -> Floats:
-    """Put what was learnt over the weights of CPU pools; return each share's split error, NaN: not learnt."""
+    """Put what was learnt over the weights; return each share's split error, NaN: not learnt."""
     error = np.full((len(pools.class_), pools.accounts), np.nan)
-    report = pools.report[pools.packages.pools]
+    first = np.searchsorted(pools.report, np.arange(len(causes)))
     for number, cause in enumerate(causes):
         if cause is not None:
-            of = pools.packages.pools[report == number]
+            of = first[number] + cause.pools
             count = cause.weight.shape[1]
             weight[of] = 0
             weight[of, :count] = cause.weight

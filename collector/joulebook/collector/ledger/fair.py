@@ -1,6 +1,6 @@
-"""The fair split of what a package draws: Aumann–Shapley over simultaneous use.
+"""The fair split of what a part of a machine draws: Aumann–Shapley over simultaneous use.
 
-With busy threads c_j of intensities w_j, S = Σ c_j and w̄ = Σ w_j c_j / S a package draws w̄ g(S) beyond idle.
+With uses c_j of intensities w_j, S = Σ c_j and w̄ = Σ w_j c_j / S it draws w̄ g(S) beyond idle.
 All come in together, from nothing to what they are, and each pays for its own growth:
 c_j (w_j Φ(S) + w̄ (φ(S) − Φ(S))), which adds up. docs/attribution.md has the proof.
 """
@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from joulebook.collector.ledger.curve import power_factors, shared_factors
+from joulebook.collector.ledger.curve import Curve
 
 Floats = npt.NDArray[np.floating[Any]]
 
 
-def fair_w(busy: Floats, intensity: Floats, slopes: Floats, threads: int) -> Floats:
-    """Return what each account causes, W; busy threads and intensities are (accounts, n), so is the result.
+def fair_w(curve: Curve, most: float, slopes: Floats, use: Floats, intensity: Floats) -> Floats:
+    """Return what each account causes, W; use and intensities are (accounts, n), so is the result.
 
     Never negative: far below the mean, an intensity that only the discount of the others would pay is free.
     """
-    total = busy.sum(axis=0)
+    total = use.sum(axis=0)
     some = np.maximum(total, 1e-9)
-    within = np.minimum(total, threads)
-    alone = power_factors(within, threads) @ slopes / some
-    shared = shared_factors(within, threads) @ slopes
-    mean = (busy * intensity).sum(axis=0) / some
-    caused: Floats = np.maximum(busy * (intensity * shared + mean * (alone - shared)), 0.0)
+    within = np.minimum(total, most)
+    alone = curve.power_factors(within, most) @ slopes / some
+    shared = curve.shared_factors(within, most) @ slopes
+    mean = (use * intensity).sum(axis=0) / some
+    caused: Floats = np.maximum(use * (intensity * shared + mean * (alone - shared)), 0.0)
     return caused

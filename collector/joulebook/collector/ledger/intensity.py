@@ -1,6 +1,6 @@
-"""Learn how hard each job drives its cores from how a package's power moves with the jobs' CPU time.
+"""Learn how hard each job drives a part of a machine from how that part's power moves with what jobs do.
 
-A job has an intensity in each of its phases: what its busy thread draws, beside the mean. The package's curve
+A job has an intensity in each of its phases: what its unit of use draws, beside the mean. The part's curve
 and all intensities are fitted together (Gauss–Newton, normal priors), on the means of stretches in which no
 job changes. Jobs that never change, come or go while others stay cannot be told apart; they keep the
 intensity that is likely, and the error says so.
@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from joulebook.collector.ledger.curve import likely_log_slopes, log_slope_covariance, power_factors
+from joulebook.collector.ledger.curve import Curve
 from joulebook.collector.ledger.fair import fair_w
 from joulebook.collector.ledger.phases import change_points
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 
-# How far jobs are apart in intensity, and a job's phases; what is no job hardly differs from the mean.
-_AMONG_JOBS, _AMONG_PHASES, _OF_OTHERS = 0.4, 0.1, 0.1
+# What is no job hardly differs from the mean.
+_OF_OTHERS = 0.1
 # What the model does not know of a stretch's power, as a part of it, and the idle floor's error in W.
 _MODEL_ERROR, _FLOOR_ERROR_W = 0.015, 1.0
 # Changes in use below this part of a job's most are noise.
@@ -30,19 +30,26 @@ _NOISE = 0.03
 # More unknowns than that cost more than they tell: then jobs have one intensity each, the largest ones first.
 _MOST_UNKNOWNS = 256
 _ROUNDS = 12
+# Less use is none.
+_LEAST_USE = 1e-3
 _LEAST, _MOST = 0.05, 6.0
 
 
 @dataclass(frozen=True, slots=True)
-class PackageRun:
-    """A package's ticks: what it drew beyond idle, W (ticks), and busy threads by account, (accounts, ticks).
+class Course:
+    """A part's ticks: what it drew beyond idle, W (ticks), and use by account, (accounts, ticks).
 
-    may_vary says which accounts are jobs.
+    most is the most use there can be. Phases are told by CPU time, busy (accounts, ticks). may_vary says
+    which accounts are jobs. Intensities are about 1: how far apart those of jobs are, and of a job's phases.
     """
 
-    threads: int
+    curve: Curve
+    most: float
+    among_jobs: float
+    among_phases: float
     interval_s: Floats
     active_w: Floats
+    use: Floats
     busy: Floats
     may_vary: npt.NDArray[np.bool_]
 
@@ -55,48 +62,47 @@ class Learnt:
     error: Floats
 
 
-def learn(run: PackageRun) -> Learnt:
+def learn(course: Course) -> Learnt:
     """Fit and split. What idle machines do all the time is in the floor: it counts only beyond that."""
-    busy = _beyond_idle(run)
-    phase, owner = _phases(busy, run.may_vary)
-    if not len(owner) or not (run.active_w > 0).any():
-        return Learnt(run.busy.copy(), np.zeros(len(busy)))
-    fit = _Fit(run, busy, phase, owner)
+    use = _beyond_idle(course.use, course.may_vary)
+    phase, owner = _phases(use, course.busy, course.may_vary)
+    if not len(owner) or not (course.active_w > 0).any():
+        return Learnt(course.use.copy(), np.zeros(len(use)))
+    fit = _Fit(course, use, phase, owner)
     for _ in range(_ROUNDS):
         fit.improve()
     # Rounded, so that another machine's last bits give the same split.
     intensity, log_slopes = np.round(fit.intensity, 3), np.round(fit.log_slopes, 3)
     by_tick = np.where(phase >= 0, intensity[phase], 1.0)
-    caused = fair_w(busy, by_tick, np.exp(log_slopes), run.threads)
+    caused = fair_w(course.curve, course.most, np.exp(log_slopes), use, by_tick)
     nobody = caused.sum(axis=0) <= 0
-    caused[:, nobody] = run.busy[:, nobody]
+    caused[:, nobody] = course.use[:, nobody]
     return Learnt(caused, fit.error(intensity, log_slopes))
 
 
-def _beyond_idle(run: PackageRun) -> Floats:
+def _beyond_idle(use: Floats, may_vary: npt.NDArray[np.bool_]) -> Floats:
     """Take from what is no job what it does all the time."""
-    busy = run.busy.copy()
-    others = ~run.may_vary
-    always = np.quantile(busy[others], 0.05, axis=1, keepdims=True)
-    busy[others] = np.maximum(busy[others] - always, 0.0)
-    busy[busy < 1e-3] = 0.0
-    return busy
+    beyond = use.copy()
+    always = np.quantile(use[~may_vary], 0.05, axis=1, keepdims=True)
+    beyond[~may_vary] = np.maximum(use[~may_vary] - always, 0.0)
+    beyond[beyond < _LEAST_USE] = 0.0
+    return beyond
 
 
-def _phases(busy: Floats, may_vary: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
+def _phases(use: Floats, busy: Floats, may_vary: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
     """Return the phase of each account in each tick (accounts, ticks), -1: none; and whose each phase is."""
     begins = [
         change_points(level, _NOISE * max(float(level.max()), 0.3)) if varies else np.array([0, len(level)])
         for level, varies in zip(busy, may_vary, strict=True)
     ]
     if sum(len(b) - 1 for b in begins) > _MOST_UNKNOWNS:
-        begins = [np.array([0, busy.shape[1]])] * len(busy)
-    phase = np.full(busy.shape, -1, dtype=np.int64)
+        begins = [np.array([0, use.shape[1]])] * len(use)
+    phase = np.full(use.shape, -1, dtype=np.int64)
     owner: list[int] = []
-    largest = np.argsort(-busy.sum(axis=1), kind="stable")[:_MOST_UNKNOWNS]
+    largest = np.argsort(-use.sum(axis=1), kind="stable")[:_MOST_UNKNOWNS]
     for account in largest.tolist():
         for begin, end in zip(begins[account][:-1], begins[account][1:], strict=True):
-            if busy[account, begin:end].any():
+            if use[account, begin:end].any():
                 phase[account, begin:end] = len(owner)
                 owner.append(account)
     return phase, np.array(owner, dtype=np.int64)
@@ -105,47 +111,47 @@ def _phases(busy: Floats, may_vary: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
 class _Fit:
     """The means of stretches, and what is thought of them so far."""
 
-    def __init__(self, run: PackageRun, busy: Floats, phase: Ints, owner: Ints) -> None:
+    def __init__(self, course: Course, use: Floats, phase: Ints, owner: Ints) -> None:
         changes = np.flatnonzero((np.diff(phase, axis=1) != 0).any(axis=0)) + 1
         begins = np.concatenate([[0], changes])
-        self._threads = run.threads
-        self._length_s = np.add.reduceat(run.interval_s, begins)
+        self._curve, self._most = course.curve, course.most
+        self._length_s = np.add.reduceat(course.interval_s, begins)
 
         def mean(values: Floats) -> Floats:
-            return np.add.reduceat(values * run.interval_s, begins, axis=-1) / self._length_s
+            return np.add.reduceat(values * course.interval_s, begins, axis=-1) / self._length_s
 
-        self._busy, self._power_w = mean(busy), mean(run.active_w)
+        self._use, self._power_w = mean(use), mean(course.active_w)
         self._phase = phase[:, begins]
-        stretch = np.repeat(np.arange(len(begins)), np.diff([*begins, busy.shape[1]]))
-        apart = (run.active_w - self._power_w[stretch]) ** 2 * run.interval_s
-        noise = float(apart.sum()) / max(busy.shape[1] - len(begins), 1)
+        stretch = np.repeat(np.arange(len(begins)), np.diff([*begins, use.shape[1]]))
+        apart = (course.active_w - self._power_w[stretch]) ** 2 * course.interval_s
+        noise = float(apart.sum()) / max(use.shape[1] - len(begins), 1)
         self._variance = noise / self._length_s + (_MODEL_ERROR * np.maximum(self._power_w, 1.0)) ** 2 + 0.01
 
-        total = self._busy.sum(axis=0)
+        total = self._use.sum(axis=0)
         self._some = np.maximum(total, 1e-9)
-        self._pieces = power_factors(np.minimum(total, run.threads), run.threads)
-        # Busy threads of each phase in each stretch.
+        self._pieces = self._curve.power_factors(np.minimum(total, self._most), self._most)
+        # Use of each phase in each stretch.
         self._of_phase = np.zeros((len(begins), len(owner)))
         account, place = np.nonzero(self._phase >= 0)
-        np.add.at(self._of_phase, (place, self._phase[account, place]), self._busy[account, place])
+        np.add.at(self._of_phase, (place, self._phase[account, place]), self._use[account, place])
 
         self.intensity = np.ones(len(owner))
-        slopes = likely_log_slopes()
+        slopes = self._curve.log_slopes
         drawn, likely = self._power_w * self._length_s, self._pieces @ np.exp(slopes) * self._length_s
         self._prior_log_slopes = slopes + np.log(max(drawn.sum(), 1e-9) / max(likely.sum(), 1e-9))
         self.log_slopes = self._prior_log_slopes.copy()
-        self._precision = self._prior(owner, run.may_vary)
+        self._precision = self._prior(owner, course)
         self._covariance = np.linalg.inv(self._precision)
 
     @staticmethod
-    def _prior(owner: Ints, may_vary: npt.NDArray[np.bool_]) -> Floats:
+    def _prior(owner: Ints, course: Course) -> Floats:
         """Return the inverse of the covariance of all unknowns before anything was seen."""
         count = len(owner)
         same = owner[:, None] == owner[None, :]
-        among = np.where(may_vary[owner], _AMONG_JOBS, _OF_OTHERS)
-        covariance = np.zeros((count + len(likely_log_slopes()),) * 2)
-        covariance[:count, :count] = same * among**2 + np.eye(count) * _AMONG_PHASES**2
-        covariance[count:, count:] = log_slope_covariance()
+        among = np.where(course.may_vary[owner], course.among_jobs, _OF_OTHERS)
+        covariance = np.zeros((count + len(course.curve.ends),) * 2)
+        covariance[:count, :count] = same * among**2 + np.eye(count) * course.among_phases**2
+        covariance[count:, count:] = course.curve.covariance
         return np.linalg.inv(covariance)
 
     def improve(self) -> None:
@@ -190,7 +196,7 @@ class _Fit:
         """Return each account's part of what was drawn, J (accounts)."""
         count = len(self.intensity)
         intensity = np.where(self._phase >= 0, unknown[:count][self._phase], 1.0)
-        caused = fair_w(self._busy, intensity, np.exp(unknown[count:]), self._threads)
+        caused = fair_w(self._curve, self._most, np.exp(unknown[count:]), self._use, intensity)
         total = caused.sum(axis=0)
         parts = caused / np.where(total > 0, total, 1.0)
         energy: Floats = parts @ (self._power_w * self._length_s)

@@ -1,14 +1,14 @@
 """Settlement: split a node's stored Reports once more, by all that they tell together.
 
 Pure: the same Reports of a stretch of a node's time give the same books, whatever came before or after. Every
-Report's total, and every class of it, stays as it was: only who caused a CPU package's active energy is
-learnt.
+Report's total, and every class of it, stays as it was: only who caused the active energy of CPU packages and
+memory is learnt.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.book import Books, Causes, book
-from joulebook.collector.ledger.intensity import Learnt, PackageRun, learn
+from joulebook.collector.ledger.curve import STRAIGHT, THREADS
+from joulebook.collector.ledger.domains import CPU, MEMORY
+from joulebook.collector.ledger.intensity import Course, learn
 from joulebook.collector.ledger.layout import FIXED_ACCOUNTS
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.pools import groups_of, pools_of
@@ -25,18 +27,34 @@ from joulebook.collector.ledger.stack import Readings
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 
-# Weights are what was caused, in µW: a package's sum stays below 2^31.
+# Weights are what was caused, in µW: a part's sum stays below 2^31.
 _WEIGHTS_A_WATT = 1_000_000
+_GIB = 2**30
+# How far apart jobs' intensities are, and those of a job's phases. GiB held tell little of memory's power.
+_AMONG_JOBS, _AMONG_PHASES = {CPU: 0.4, MEMORY: 0.8}, {CPU: 0.1, MEMORY: 0.6}
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A Report's CPU pool: its place among the Report's, energy in µJ (ticks), CPU µs (accounts, ticks)."""
+    """A Report's pool: its place among the Report's, energy in µJ (ticks), what its weights count.
+
+    use and cpu_us are (accounts, ticks).
+    """
 
     report: int
     pool: int
     active_uj: Ints
+    use: Ints
     cpu_us: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What Reports' pools are of: its class, the domains in it, and the most use there can be."""
+
+    class_: int
+    domains: tuple[str, ...]
+    most: float
 
 
 def settled_books(readings: Sequence[Readings], policy: Policy = Policy.RESERVED) -> Books:
@@ -45,64 +63,70 @@ def settled_books(readings: Sequence[Readings], policy: Policy = Policy.RESERVED
 
 
 def causes_of(readings: Sequence[Readings]) -> list[Causes | None]:
-    """Learn who caused the active energy of a node's packages; None for Reports without any."""
-    by_package: dict[tuple[tuple[str, ...], int], list[_Seen]] = defaultdict(list)
-    counts = [0] * len(readings)
-    for one, key in _seen(readings):
-        by_package[key].append(one)
-        counts[one.report] += 1
-    causes = [_empty(r, count) if count else None for r, count in zip(readings, counts, strict=True)]
-    for (_, threads), seen in by_package.items():
-        ordered = sorted(seen, key=lambda one: one.report)
-        _put(causes, ordered, readings, threads)
+    """Learn who caused the active energy of a node's packages and memory; None for Reports without any."""
+    by_part: dict[_Part, list[_Seen]] = defaultdict(list)
+    pools: list[list[int]] = [[] for _ in readings]
+    for part, one in _seen(readings):
+        by_part[part].append(one)
+        pools[one.report].append(one.pool)
+    causes = [_empty(r, sorted(own)) if own else None for r, own in zip(readings, pools, strict=True)]
+    for part, seen in by_part.items():
+        _put(causes, part, sorted(seen, key=lambda one: one.report), readings)
     return causes
 
 
-def _empty(r: Readings, pools: int) -> Causes:
-    shape = (pools, len(r.layout.accounts), len(r.interval_us))
-    return Causes(np.zeros(shape, dtype=np.int64), np.zeros(shape[:2]))
+def _empty(r: Readings, pools: list[int]) -> Causes:
+    shape = (len(pools), len(r.layout.accounts), len(r.interval_us))
+    return Causes(np.array(pools, dtype=np.int64), np.zeros(shape, dtype=np.int64), np.zeros(shape[:2]))
 
 
-def _seen(readings: Sequence[Readings]) -> list[tuple[_Seen, tuple[tuple[str, ...], int]]]:
-    """Return every CPU pool of every Report, and which package or packages of how many threads it is."""
-    found = []
+def _seen(readings: Sequence[Readings]) -> Iterator[tuple[_Part, _Seen]]:
+    """Give every pool of every Report that can be learnt of."""
     for group in groups_of(readings):
         pools = pools_of([readings[i] for i in group])
-        reports = pools.report[pools.packages.pools]
-        first = np.searchsorted(reports, reports)
-        for place, (report, pool) in enumerate(
-            zip(reports.tolist(), pools.packages.pools.tolist(), strict=True)
+        first = np.searchsorted(pools.report, np.arange(len(group)))
+        package = {pool: place for place, pool in enumerate(pools.packages.pools.tolist())}
+        for pool, (report, class_) in enumerate(
+            zip(pools.report.tolist(), pools.class_.tolist(), strict=True)
         ):
+            if class_ not in (CPU, MEMORY):
+                continue
             layout = readings[group[report]].layout
-            of_pool = layout.domain_pool == pool - int(np.searchsorted(pools.report, report))
-            names = tuple(n for n, here in zip(layout.domain_names, of_pool.tolist(), strict=True) if here)
-            packages = max(int((layout.pool_class == pools.class_[pool]).sum()), 1)
-            one = _Seen(
-                group[report],
-                place - int(first[place]),
-                pools.active[pool],
-                pools.packages.cpu_us[place, : len(layout.accounts)],
-            )
-            found.append((one, (names, max(layout.logical_cpus // packages, 1))))
-    return found
+            count, place = len(layout.accounts), pool - int(first[report])
+            of_pool = (layout.domain_pool == place).tolist()
+            names = tuple(n for n, here in zip(layout.domain_names, of_pool, strict=True) if here)
+            cpu_us = pools.use.cpu_us[report, :count]
+            if class_ == CPU:
+                packages = max(int((layout.pool_class == CPU).sum()), 1)
+                part = _Part(CPU, names, max(layout.logical_cpus // packages, 1))
+                cpu_us = use = pools.packages.cpu_us[package[pool], :count]
+            else:
+                part = _Part(MEMORY, names, max(layout.memory_bytes, 1) / _GIB)
+                use = pools.use.memory_bytes[report, :count]
+            yield part, _Seen(group[report], place, pools.active[pool], use, cpu_us)
 
 
-def _put(causes: list[Causes | None], seen: list[_Seen], readings: Sequence[Readings], threads: int) -> None:
-    """Learn from all ticks of a package, and write each Report's part of it."""
+def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: Sequence[Readings]) -> None:
+    """Learn from all ticks of a part, and write each Report's of them."""
     accounts = sorted({a for one in seen for a in readings[one.report].layout.accounts})
     place = {account: i for i, account in enumerate(accounts)}
     ends = np.cumsum([0, *(len(one.active_uj) for one in seen)])
     interval_us = np.concatenate([readings[one.report].interval_us for one in seen])
-    cpu_us = np.zeros((len(accounts), int(ends[-1])))
+    used, cpu_us = np.zeros((2, len(accounts), int(ends[-1])))
     rows = [[place[a] for a in readings[one.report].layout.accounts] for one in seen]
     for one, row, begin, end in zip(seen, rows, ends[:-1], ends[1:], strict=True):
-        cpu_us[row, begin:end] = one.cpu_us
-    learnt: Learnt = learn(
-        PackageRun(
-            threads=threads,
+        used[row, begin:end], cpu_us[row, begin:end] = one.use, one.cpu_us
+    busy = cpu_us / interval_us
+    learnt = learn(
+        Course(
+            curve=THREADS if part.class_ == CPU else STRAIGHT,
+            most=part.most,
+            among_jobs=_AMONG_JOBS[part.class_],
+            among_phases=_AMONG_PHASES[part.class_],
             interval_s=interval_us / 1e6,
             active_w=np.concatenate([one.active_uj for one in seen]) / interval_us,
-            busy=cpu_us / interval_us,
+            use=busy if part.class_ == CPU else used / _GIB,
+            busy=busy,
             may_vary=np.array([a not in FIXED_ACCOUNTS for a in accounts]),
         )
     )
@@ -110,5 +134,6 @@ def _put(causes: list[Causes | None], seen: list[_Seen], readings: Sequence[Read
     for one, row, begin, end in zip(seen, rows, ends[:-1], ends[1:], strict=True):
         cause = causes[one.report]
         assert cause is not None
-        cause.weight[one.pool] = weight[row, begin:end]
-        cause.error[one.pool] = learnt.error[row]
+        own = int(np.searchsorted(cause.pools, one.pool))
+        cause.weight[own] = weight[row, begin:end]
+        cause.error[own] = learnt.error[row]
