@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from joulebook.cli.main import main
+from joulebook.cli.tables import job_tables
 from tests.simulated.cluster import ENDED_JOB, JOB, cluster
 from tests.simulated.collector import LiveCollector
 
@@ -53,6 +54,14 @@ def test_job(url: str) -> None:
         assert part in shown
     assert "gpu" not in shown
     assert json.loads(_shown(url, "job", ENDED_JOB, "--json").stdout)["exit_status"] == 3
+
+
+def test_a_job_whose_figure_changed(url: str) -> None:
+    """Which figure it is, and since when, is shown once it is another than the first."""
+    found = json.loads(_shown(url, "job", ENDED_JOB, "--json").stdout)
+    assert "revision" not in _shown(url, "job", ENDED_JOB).stdout
+    head, *_ = job_tables(found | {"revision": 3, "revised": "2026-09-21T15:00:00Z"})
+    assert str(head).endswith(": ended with 3; revision 3 since 2026-09-21T15:00:00Z")
 
 
 def test_unknown_job(url: str) -> None:

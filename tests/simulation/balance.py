@@ -13,7 +13,8 @@ from joulebook.collector.ledger.gaps import gap_between
 from joulebook.collector.queries.audit import measured_uj, residuals_uj
 from joulebook.collector.store.protocol import Range
 from tests.simulation.duckdb_file import DuckDBFile
-from tests.simulation.stores import Boot, Stored, rows_of
+from tests.simulation.lateness import revisions_of
+from tests.simulation.stored import Boot, Stored, rows_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -83,6 +84,11 @@ def settle(world: World) -> Balance:
             world.oracle.problems.append(
                 f"report {one.decoded.start_us} of {one.decoded.node} is not booked as alone"
             )
+    world.oracle.problems += world.store.wrong
+    for one in ordered:
+        world.oracle.counts["late for a job"] += len(one.late)
+        if idle := one.late - {account for account, _ in one.rows}:
+            world.oracle.problems.append(f"{sorted(idle)} are revised by a Report that gives them nothing")
     gaps = [gap for boot in sorted(by_boot) for gap in _gaps(boot, by_boot[boot])]
     if isinstance(world.store, DuckDBFile):
         booked = _duckdb(world, world.store, ordered, gaps)
@@ -168,6 +174,10 @@ def _duckdb(
     read = measured_uj(file.store.raw_energy(_EVER), file.store.raw_gaps(_EVER))
     if +Counter(read) != +Counter(file.store.measured(_EVER).by_node):
         world.oracle.problems.append("DuckDB's raw readings are not what was added up of them")
+    jobs = {job for one in ordered for job in one.decoded.readings.layout.jobs}
+    revisions = {job: one.number for job, one in file.store.revisions(jobs).items()}
+    if revisions != revisions_of(ordered):
+        world.oracle.problems.append(f"DuckDB's revisions are {revisions}, not those of what was committed")
     if off := residuals_uj(file.store, _EVER):
         world.oracle.problems.append(f"DuckDB's books do not balance: {off}")
     return {key: sum(value[:12]) for key, value in found.items()}

@@ -6,7 +6,7 @@ A collector may die between any two statements of a transaction, and any stateme
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -16,9 +16,11 @@ import duckdb
 from joulebook.collector.ingest.sequence import PlacedGap, Span
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.keeper import Keeper
-from joulebook.collector.store.protocol import Commit, StoreError
+from joulebook.collector.store.protocol import Commit, Places, StoreError
+from tests.simulation.lateness import wrong_lateness
 from tests.simulation.loop import Loop, Process
-from tests.simulation.stores import Boot, Opened, Outage, Stored, rows_of
+from tests.simulation.stored import Boot, Stored, stored_of
+from tests.simulation.stores import Opened, Outage
 
 _EVER_US = 1 << 52
 
@@ -30,6 +32,7 @@ class DuckDBFile:
         self.loop, self.rng = loop, rng
         self.outage = Outage()
         self.failed = 0
+        self.wrong: list[str] = []
         self._directory = directory
         self._lives = 0
         self.committed: dict[tuple[str, bytes, int], Stored] = {}
@@ -53,9 +56,9 @@ class DuckDBFile:
 
     def note(self, commit: Commit) -> None:
         """Note what is durable from now on."""
-        rows = rows_of(commit.books, len(commit.reports))
-        for decoded, own in zip(commit.reports, rows, strict=True):
-            self.committed[decoded.node, decoded.boot, decoded.start_us] = Stored(decoded, own)
+        self.wrong += wrong_lateness(self.stored(), commit)
+        for one in stored_of(commit):
+            self.committed[(*one.boot, one.decoded.start_us)] = one
 
     def has(self, node: str, boot: bytes, start_us: int) -> bool:
         """Return whether a Report is durable."""
@@ -125,6 +128,9 @@ class _Open:
     def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
         self._work()
         return self._store.spans(node, boot, start_us, end_us)
+
+    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
+        return self._store.places(jobs, nodes)
 
     def _keep_house(self) -> None:
         """Do some of the steps that are due; whoever dies leaves the others undone."""

@@ -1,54 +1,23 @@
 """What a store makes durable, and when: two models behind the store's protocol, and a real DuckDB file.
 
 A model keeps Reports and books as they were given to it, so that what is booked twice is there twice. What
-the committer asks of a store is its protocol's: tails(), spans(), commit().
+the committer asks of a store is its protocol's: tails(), spans(), places(), commit().
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from random import Random
 from typing import Protocol
 
-from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.sequence import PlacedGap, Span, span_of
-from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.gaps import gap_between
-from joulebook.collector.store.protocol import Commit, StoreError
+from joulebook.collector.store.protocol import Commit, Places, StoreError
+from tests.simulation.lateness import places_of, wrong_lateness
 from tests.simulation.loop import Loop, Process
-
-Row = tuple[str, tuple[int, ...]]
-Boot = tuple[str, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A Report in the store, its ledger rows, and the bytes that tell whether another says the same."""
-
-    decoded: Decoded
-    rows: tuple[Row, ...]
-
-    @property
-    def boot(self) -> Boot:
-        """Return whose boot clock its place is on."""
-        return self.decoded.node, self.decoded.boot
-
-    def same(self, other: Stored) -> bool:
-        """Return whether two are one Report."""
-        mine, its = self.decoded.readings, other.decoded.readings
-        return mine.layout.hash == its.layout.hash and mine.values.tobytes() == its.values.tobytes()
-
-
-def rows_of(books: Books, reports: int) -> list[tuple[Row, ...]]:
-    """Return the ledger rows of each Report."""
-    rows: list[list[Row]] = [[] for _ in range(reports)]
-    for i, (report, account) in enumerate(zip(books.report.tolist(), books.account, strict=True)):
-        figures = [*books.active_uj[i].tolist(), *books.idle_uj[i].tolist()]
-        figures += [int(books.modelled_uj[i]), int(books.systematic_uj[i]), int(books.variance_uj2[i])]
-        rows[report].append((account, tuple(figures)))
-    return [tuple(own) for own in rows]
+from tests.simulation.stored import Boot, Stored, stored_of
 
 
 def near(stored: Sequence[Stored], start_us: int, end_us: int) -> list[Span]:
@@ -76,6 +45,8 @@ class Opened(Protocol):
 
     def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]: ...
 
+    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places: ...
+
     def commit(self, commit: Commit) -> None: ...
 
 
@@ -84,6 +55,8 @@ class Shared(Protocol):
 
     outage: Outage
     failed: int
+    # Where a commit raised other revisions than it had to.
+    wrong: list[str]
 
     def opened(self, process: Process) -> Opened:
         """Open it for a collector."""
@@ -108,6 +81,7 @@ class Transactions:
         self.loop, self.rng = loop, rng
         self.outage = Outage()
         self.failed = 0
+        self.wrong: list[str] = []
         self._stored: dict[Boot, list[Stored]] = {}
         self._gaps: list[PlacedGap] = []
 
@@ -133,8 +107,8 @@ class Transactions:
 
     def apply(self, commit: Commit) -> None:
         """Make it durable."""
-        for decoded, rows in zip(commit.reports, rows_of(commit.books, len(commit.reports)), strict=True):
-            one = Stored(decoded, rows)
+        self.wrong += wrong_lateness(self.stored(), commit)
+        for one in stored_of(commit):
             self.own(one.boot).append(one)
         gone = set(commit.filled)
         self._gaps = [g for g in self._gaps if (g.node, g.boot, g.gap.start_us) not in gone]
@@ -160,6 +134,11 @@ class _Transaction:
             self._shared.failed += 1
             raise StoreError("store: not written (No space left on device)")
 
+    def _answer(self) -> None:
+        if self._shared.outage.away:
+            self._shared.failed += 1
+            raise StoreError("store: does not answer")
+
     def tails(self) -> dict[Boot, Span]:
         self._work()
         tails = {}
@@ -171,6 +150,10 @@ class _Transaction:
     def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
         self._work()
         return near(self._shared.own((node, boot)), start_us, end_us)
+
+    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
+        self._answer()
+        return places_of((one.decoded for one in self._shared.stored()), jobs, nodes)
 
     def commit(self, commit: Commit) -> None:
         self._work()
@@ -193,6 +176,8 @@ class Marks:
         self.late = 0
         self._points: dict[tuple[str, bytes, int], Stored] = {}
         self._marks: dict[tuple[str, bytes, int], Stored] = {}
+        self._raised: dict[tuple[str, bytes, int], frozenset[str]] = {}
+        self.wrong: list[str] = []
         self.changed: list[str] = []
 
     def opened(self, process: Process) -> Opened:
@@ -203,9 +188,13 @@ class Marks:
         """Return whether a Report is durable."""
         return (node, boot, start_us) in self._marks
 
+    def has_mark(self, one: Stored) -> bool:
+        """Return whether a Report is durable."""
+        return self.has(*one.boot, one.decoded.start_us)
+
     def stored(self) -> list[Stored]:
         """Return the Reports that are durable: those that have a mark."""
-        return [self._points[key] for key in self._marks]
+        return [replace(self._points[key], late=self._raised.get(key, frozenset())) for key in self._marks]
 
     def of_boot(self, boot: Boot) -> list[Stored]:
         """Return the Reports of a boot."""
@@ -228,6 +217,9 @@ class Marks:
     def write(self, what: str, one: Stored) -> None:
         """Do one write on the server."""
         key = (*one.boot, one.decoded.start_us)
+        if what == "late":
+            self._raised[key] = self._raised.get(key, frozenset()) | one.late
+            return
         place = self._points if what == "point" else self._marks
         before = place.get(key)
         if what == "mark" and before is not None and not before.same(one):
@@ -252,8 +244,11 @@ class _Marked:
         shared = self._shared
         shared.loop.pause((0.001 + shared.outage.slow_s) * shared.rng.random())
         self._process.step()
-        if shared.outage.away:
-            shared.failed += 1
+        self._answer()
+
+    def _answer(self) -> None:
+        if self._shared.outage.away:
+            self._shared.failed += 1
             raise StoreError("store: does not answer")
 
     def _write(self, what: str, ones: Sequence[Stored]) -> None:
@@ -289,9 +284,15 @@ class _Marked:
         self._work()
         return near(self._shared.of_boot((node, boot)), start_us, end_us)
 
+    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
+        self._answer()
+        return places_of((one.decoded for one in self._shared.stored()), jobs, nodes)
+
     def commit(self, commit: Commit) -> None:
-        rows = rows_of(commit.books, len(commit.reports))
-        ones = [Stored(decoded, own) for decoded, own in zip(commit.reports, rows, strict=True)]
+        ones = stored_of(commit)
+        # Of what is there already nothing is late: it came by way of another collector.
+        if late := [one for one in ones if one.late and not self._shared.has_mark(one)]:
+            self._write("late", late)
         for what in ("point", "mark"):
             for begin in range(0, len(ones), 3):
                 self._write(what, ones[begin : begin + 3])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from joulebook.collector.ingest.committer import Committer
+from joulebook.collector.ingest.finals import Judgement
 from joulebook.collector.ingest.sequence import Sequencer
 from tests.simulation.mutations import Mutation
 from tests.simulation.plan import plan_of
@@ -76,7 +77,18 @@ class _Forgets(Mutation):
         return committer
 
 
-@pytest.mark.parametrize("mutation", [_LosesCommits(), _Forgets()], ids=lambda m: type(m).__name__)
+class _NothingIsLate(Mutation):
+    """Takes no job's figure for final."""
+
+    def committer(self, committer: Committer) -> Committer:
+        finals: Any = committer._finals
+        finals.judge = lambda *_: Judgement()
+        return committer
+
+
+@pytest.mark.parametrize(
+    "mutation", [_LosesCommits(), _Forgets(), _NothingIsLate()], ids=lambda m: type(m).__name__
+)
 def test_a_fault_of_ours_is_found(mutation: Mutation) -> None:
     """What is broken on purpose is found within the seeds that are run each time."""
     assert any(simulate(seed, mutation).problems for seed in range(SEEDS))

@@ -38,6 +38,8 @@ def job_tables(job: dict[str, Any]) -> list[Table | str]:
     heads = f"{job['job']}  {printable(job['name'])}  on {', '.join(job['nodes'])}: {job['state']}"
     if job["exit_status"] is not None:
         heads += f" with {job['exit_status']}"
+    if job["revision"] > 1:
+        heads += f"; revision {job['revision']} since {job['revised']}"
     rows = []
     for name, total_uj in job["by_domain"].items():
         active_uj = job["active_by_domain"][name]

@@ -280,6 +280,7 @@ class Job(_message.Message):
     COST_FIELD_NUMBER: _builtins.int
     CO2_GRAMS_FIELD_NUMBER: _builtins.int
     ACTIVE_BY_DOMAIN_FIELD_NUMBER: _builtins.int
+    REVISED_US_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     user: _builtins.str
     account: _builtins.str
@@ -297,8 +298,13 @@ class Job(_message.Message):
     idle_uj: _builtins.int
     plus_minus_uj: _builtins.int
     revision: _builtins.int
+    """Counts from 1, and goes up with every Report that changes the energy of a job that had ended. Where two
+    answers say ended and the same revision, they say the same energy.
+    """
     cost: _builtins.float
     co2_grams: _builtins.float
+    revised_us: _builtins.int
+    """When the revision last went up."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -334,10 +340,11 @@ class Job(_message.Message):
         cost: _builtins.float | None = ...,
         co2_grams: _builtins.float | None = ...,
         active_by_domain: Global___ByDomain | None = ...,
+        revised_us: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "account", b"account", "active_by_domain", b"active_by_domain", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "end_us", b"end_us", "exit_status", b"exit_status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "end_us", b"end_us", "exit_status", b"exit_status", "revised_us", b"revised_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "account", b"account", "active_by_domain", b"active_by_domain", "active_uj", b"active_uj", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "duration_us", b"duration_us", "end_us", b"end_us", "energy_uj", b"energy_uj", "exit_status", b"exit_status", "idle_uj", b"idle_uj", "job", b"job", "name", b"name", "nodes", b"nodes", "plus_minus_uj", b"plus_minus_uj", "revision", b"revision", "source", b"source", "start_us", b"start_us", "state", b"state", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "active_uj", b"active_uj", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "duration_us", b"duration_us", "end_us", b"end_us", "energy_uj", b"energy_uj", "exit_status", b"exit_status", "idle_uj", b"idle_uj", "job", b"job", "name", b"name", "nodes", b"nodes", "plus_minus_uj", b"plus_minus_uj", "revised_us", b"revised_us", "revision", b"revision", "source", b"source", "start_us", b"start_us", "state", b"state", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account: _TypeAlias = _typing.Literal["account"]  # noqa: Y015
     _WhichOneofArgType__account: _TypeAlias = _typing.Literal["_account", b"_account"]  # noqa: Y015
@@ -351,6 +358,8 @@ class Job(_message.Message):
     _WhichOneofArgType__end_us: _TypeAlias = _typing.Literal["_end_us", b"_end_us"]  # noqa: Y015
     _WhichOneofReturnType__exit_status: _TypeAlias = _typing.Literal["exit_status"]  # noqa: Y015
     _WhichOneofArgType__exit_status: _TypeAlias = _typing.Literal["_exit_status", b"_exit_status"]  # noqa: Y015
+    _WhichOneofReturnType__revised_us: _TypeAlias = _typing.Literal["revised_us"]  # noqa: Y015
+    _WhichOneofArgType__revised_us: _TypeAlias = _typing.Literal["_revised_us", b"_revised_us"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__account) -> _WhichOneofReturnType__account | None: ...
     @_typing.overload
@@ -363,6 +372,8 @@ class Job(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end_us) -> _WhichOneofReturnType__end_us | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_status) -> _WhichOneofReturnType__exit_status | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revised_us) -> _WhichOneofReturnType__revised_us | None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
 

@@ -107,7 +107,12 @@ class NodePage(_Answer):
 
 
 class Job(_Answer):
-    """A job over all of its nodes; cost and co2_grams are null until there are prices to go by."""
+    """A job over all of its nodes; cost and co2_grams are null until there are prices to go by.
+
+    revision counts from 1, and goes up with every Report that changes the energy of a job that had ended:
+    where two answers say ended and the same revision, they say the same energy. revised is when it last
+    went up.
+    """
 
     job: str
     user: str
@@ -129,6 +134,7 @@ class Job(_Answer):
     plus_minus_uj: int
     coverage: Coverage
     revision: int
+    revised: OptionalTime = _of("revised_us")
     cost: float | None
     co2_grams: float | None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from joulebook.collector.facts.mark import Mark, Name
-from joulebook.collector.store.protocol import JobRow
+from joulebook.collector.store.protocol import JobRow, Revision
 
 # What a source said of itself: state, reason and fix.
 SourceState = tuple[int, str, str]
@@ -28,7 +28,8 @@ class Told:
     """What Reports brought beside readings.
 
     Layouts are (node, hash, bytes), source states by node and name. Of jobs, what is said first of source and
-    start stays, and a name or user that comes late is added; of ends the latest counts.
+    start stays, and a name or user that comes late is added; of ends the latest counts. A revision is a job,
+    the Report that came late for it, and the wall clock when it did.
     """
 
     layouts: Sequence[tuple[str, int, bytes]] = ()
@@ -36,6 +37,7 @@ class Told:
     # (job, node, wall clock, exit status)
     ends: Sequence[tuple[str, str, int, int]] = ()
     sources: Mapping[tuple[str, str], SourceState] | None = None
+    revisions: Sequence[tuple[str, Name, int]] = ()
 
 
 class Facts(Protocol):
@@ -51,17 +53,20 @@ class Facts(Protocol):
     def layout(self, node: str, hash_: int) -> bytes | None:
         """Return a layout's bytes."""
 
-    def jobs(self) -> list[JobRow]:
-        """Return every job on every node, by job and node."""
+    def jobs(self, named: Collection[str] | None) -> list[JobRow]:
+        """Return every job on every node, or those that are named, by job and node."""
 
-    def sources(self) -> dict[str, dict[str, SourceState]]:
-        """Return what each node's sources said last, by name."""
+    def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
+        """Return the revision of those of some jobs that have another than the first."""
+
+    def sources(self, nodes: Collection[str] | None) -> dict[str, dict[str, SourceState]]:
+        """Return what each node's sources, or those of some nodes, said last, by name."""
 
     def tails(self) -> list[Mark]:
         """Return the Report of every boot that ends last on its boot clock."""
 
-    def nodes(self) -> list[Mark]:
-        """Return every node's newest Report by wall clock, by node."""
+    def nodes(self, named: Collection[str] | None) -> list[Mark]:
+        """Return the newest Report by wall clock of every node, or of those that are named, by node."""
 
     def ended(self, from_us: int, to_us: int, node: str | None) -> list[Mark]:
         """Return the Reports that ended in a range of wall clock, by node and end."""

@@ -5,22 +5,22 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
 from joulebook.collector.facts.file import FileError, open_file
 from joulebook.collector.facts.mark import Mark, Name
-from joulebook.collector.facts.protocol import Place, SourceState, Told
+from joulebook.collector.facts.protocol import Place, Told
+from joulebook.collector.facts.sqlite_told import ToldReads, one_of, tell
 from joulebook.collector.ingest.decode import MAX_INTERVAL_US
-from joulebook.collector.store.protocol import JobRow, StoreError
+from joulebook.collector.store.protocol import StoreError
 
 # "jbfa", so that no other file of ours is taken for one of these.
 _KIND = 0x6A626661
 # Goes up whenever tables.sql changes.
-_VERSION = 1
+_VERSION = 2
 # Slots are ms, and lie up to one an interval behind the wall clock.
 _SLOT_US = 1000
 _LATEST_SLOT_US = 4_000_000
@@ -35,7 +35,7 @@ _PLACED = (
 )
 
 
-class SqliteFacts:
+class SqliteFacts(ToldReads):
     """Facts in a file, or in memory for a path of ':memory:'. One collector has it open at a time."""
 
     def __init__(self, path: str) -> None:
@@ -85,40 +85,22 @@ class SqliteFacts:
         query = f"SELECT {_MARK} FROM marks JOIN boots USING (boot_id) WHERE settled AND {condition}"
         return [_mark(row) for row in self._rows(query, parameters)]
 
-    def layout(self, node: str, hash_: int) -> bytes | None:
-        """Return a layout's bytes."""
-        asked = (node, hash_.to_bytes(8, "big"))
-        found = self._rows("SELECT serialized FROM layouts WHERE node = ? AND hash = ?", asked)
-        return found[0][0] if found else None
-
-    def jobs(self) -> list[JobRow]:
-        """Return every job on every node, by job and node."""
-        columns = "job, node, source, name, user_name, start_unix_us, end_unix_us, exit_status"
-        query = f"SELECT {columns} FROM jobs LEFT JOIN job_ends USING (job, node) ORDER BY job, node"
-        return [JobRow(*row) for row in self._rows(query)]
-
-    def sources(self) -> dict[str, dict[str, SourceState]]:
-        """Return what each node's sources said last, by name."""
-        found: dict[str, dict[str, SourceState]] = defaultdict(dict)
-        for node, name, *said in self._rows("SELECT node, name, state, reason, fix FROM sources"):
-            found[node][name] = (said[0], said[1], said[2])
-        return found
-
     def tails(self) -> list[Mark]:
         """Return the Report of every boot that ends last on its boot clock."""
         own = "SELECT mark FROM marks WHERE settled AND boot_id = b.boot_id ORDER BY start_us DESC LIMIT 1"
         return self._marks(f"mark IN (SELECT ({own}) FROM boots AS b)", ())
 
-    def nodes(self) -> list[Mark]:
-        """Return every node's newest Report by wall clock, by node."""
+    def nodes(self, named: Collection[str] | None) -> list[Mark]:
+        """Return the newest Report by wall clock of every node, or of those that are named, by node."""
+        among, parameters = one_of("node", named)
         number = "row_number() OVER (PARTITION BY node ORDER BY end_unix_us DESC, end_us DESC) AS place"
         own = "SELECT max(end_unix_us) FROM marks WHERE settled AND boot_id = b.boot_id"
         query = (
             f"SELECT {_MARK} FROM (SELECT *, {number} FROM marks JOIN boots USING (boot_id) WHERE settled "
-            f"AND (boot_id, end_unix_us) IN (SELECT boot_id, ({own}) FROM boots AS b)) "
+            f"AND (boot_id, end_unix_us) IN (SELECT boot_id, ({own}) FROM boots AS b WHERE {among})) "
             "WHERE place = 1 ORDER BY node"
         )
-        return [_mark(row) for row in self._rows(query)]
+        return [_mark(row) for row in self._rows(query, parameters)]
 
     def ended(self, from_us: int, to_us: int, node: str | None) -> list[Mark]:
         """Return the Reports that ended in a range of wall clock, by node and end."""
@@ -210,25 +192,8 @@ class SqliteFacts:
 
     def settle(self, kept: Mapping[Name, bytes], digests: Mapping[Name, bytes], told: Told) -> None:
         """Take Reports for stored, in one transaction with what they told and with what is kept of them."""
-        hashes = [(node, hash_.to_bytes(8, "big"), content) for node, hash_, content in told.layouts]
-        jobs = [(j.job, j.node, j.source, j.name, j.user, j.start_unix_us) for j in told.jobs]
-        sources = [(*of, *said) for of, said in (told.sources or {}).items()]
         with self._transaction():
-            run = self._connection.executemany
-            run("INSERT OR IGNORE INTO layouts VALUES (?, ?, ?)", hashes)
-            run(
-                "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "name = iif(name = '', excluded.name, name), "
-                "user_name = iif(user_name = '', excluded.user_name, user_name)",
-                jobs,
-            )
-            run(
-                "INSERT INTO job_ends VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "end_unix_us = excluded.end_unix_us, exit_status = excluded.exit_status "
-                "WHERE excluded.end_unix_us > end_unix_us",
-                told.ends,
-            )
-            run("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?)", sources)
+            tell(self._connection, told)
             for name, content in kept.items():
                 self._settle(name, digests[name], content)
 

@@ -9,6 +9,10 @@ CREATE TABLE jobs (
 CREATE TABLE job_ends (
     job TEXT NOT NULL, node TEXT NOT NULL, end_unix_us INTEGER NOT NULL, exit_status INTEGER NOT NULL,
     PRIMARY KEY (job, node)) WITHOUT ROWID;
+-- What changed a job's figure after it had been final: a Report each, which raises the job's revision by one.
+CREATE TABLE revisions (
+    job TEXT NOT NULL, node TEXT NOT NULL, boot BLOB NOT NULL, start_us INTEGER NOT NULL,
+    revised_unix_us INTEGER NOT NULL, PRIMARY KEY (job, node, boot, start_us)) WITHOUT ROWID;
 CREATE TABLE sources (
     node TEXT NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL, reason TEXT NOT NULL, fix TEXT NOT NULL,
     PRIMARY KEY (node, name)) WITHOUT ROWID;

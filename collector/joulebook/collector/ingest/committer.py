@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import grpc
 
 from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ingest.finals import Finals
 from joulebook.collector.ingest.refusal import RefusalError
 from joulebook.collector.ingest.sequence import Placement, Sequencer
 from joulebook.collector.ingest.stats import IngestStats
@@ -80,6 +81,7 @@ class Committer:
         self._clock_ns, self._wall_clock_ns = clock_ns, wall_clock_ns
         self._queue: asyncio.Queue[tuple[Decoded, Answer]] = asyncio.Queue(queue_reports)
         self._sequencer: Sequencer | None = Sequencer(store.tails())
+        self._finals = Finals()
         self._since_ns: int | None = None
         self._rest_s = 0.0
 
@@ -87,6 +89,10 @@ class Committer:
     def busy_s(self) -> float:
         """Return how long the commit that is under way has taken; 0 where none is."""
         return 0.0 if self._since_ns is None else (self._clock_ns() - self._since_ns) / 1e9
+
+    def meet(self, node: str) -> None:
+        """Take note that a node begins to send: it may have sent to another collector of the same store."""
+        self._finals.forget(node)
 
     async def submit(self, decoded: Decoded, answer: Answer) -> None:
         """Take a Report in; answer is called from the event loop when its fate is known."""
@@ -183,7 +189,7 @@ class Committer:
             return self._apply(self._sequencer, reports, refusals(reports))
         except Exception:
             # Whatever it was, it may be durable: what is stored is asked for anew, or it is booked twice.
-            self._sequencer = None
+            self._sequencer, self._finals = None, Finals()
             raise
 
     def _apply(
@@ -193,8 +199,12 @@ class Committer:
         new = [reports[i] for i in placement.new]
         if new:
             books = book([d.readings for d in new], self._policy)
+            judgement = self._finals.judge(self._store, new, books)
+            now_us = self._wall_clock_ns() // 1000
             try:
-                self._store.commit(Commit(new, books, placement.gaps, placement.filled))
+                self._store.commit(
+                    Commit(new, books, placement.gaps, placement.filled, judgement.late, now_us)
+                )
             except BeyondRetentionError as error:
                 if not (places := error.places or range(len(new) == 1)):
                     raise
@@ -210,6 +220,7 @@ class Committer:
             self._stats.residual_uj += residual_uj
             self._stats.booked_uj += int(books.active_uj.sum() + books.idle_uj.sum())
             self._stats.samples += sum(d.readings.values[:, 1:].size for d in new)
+            self._finals.accept(judgement)
             self._booked(new, books)
         sequencer.accept(placement)
         self._stats.reports += len(new)

@@ -67,13 +67,14 @@ class IngestService(IngestServiceServicer):
             reader.cancel()
 
     async def _read(self, requests: AsyncIterator[Request], owed: Owed) -> None:
+        met = set[str]()
         try:
             async for request in requests:
                 for layout in request.layouts:
                     self._take_layout(layout)
                 for report in request.reports:
                     await owed.add()
-                    await self._take(report, owed)
+                    await self._take(report, owed, met)
         finally:
             owed.close()
 
@@ -84,7 +85,7 @@ class IngestService(IngestServiceServicer):
             # It is answered when a Report names it.
             _log.warning("layout refused: %s", refusal.message)
 
-    async def _take(self, serialized: bytes, owed: Owed) -> None:
+    async def _take(self, serialized: bytes, owed: Owed, met: set[str]) -> None:
         report = report_pb2.Report()
         try:
             if len(serialized) > MAX_REPORT_BYTES:
@@ -110,6 +111,9 @@ class IngestService(IngestServiceServicer):
             _log.warning("report of %s refused: %s", report.node[:80] or "nobody", refusal.message)
             owed.acknowledge(_ack(report.boot, report.sequence, Outcome(refusal.code, refusal.message)))
             return
+        if decoded.node not in met:
+            met.add(decoded.node)
+            self._committer.meet(decoded.node)
         boot, sequence = decoded.boot, decoded.start_us
         await self._committer.submit(decoded, lambda outcome: owed.acknowledge(_ack(boot, sequence, outcome)))
 

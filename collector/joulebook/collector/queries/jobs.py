@@ -10,7 +10,8 @@ from joulebook.collector.queries.errors import BadValueError, UnknownNameError, 
 from joulebook.collector.queries.figures import ByDomain, Coverage, Figures, coverage
 from joulebook.collector.queries.pages import Page, page
 from joulebook.collector.queries.times import MAX_UNIX_US
-from joulebook.collector.store.protocol import AccountRow, JobRow, Range, Store, StoreView
+from joulebook.collector.store.presence import is_running, present
+from joulebook.collector.store.protocol import AccountRow, JobRow, Range, Revision, Store, StoreView
 
 STATES = ("running", "ended")
 # A job's Reports lie around its own times: by a Report's length, and by what the wall clock was stepped.
@@ -19,7 +20,11 @@ _MARGIN_US = 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job over all of its nodes. cost and co2_grams are None until there are prices to go by."""
+    """A job over all of its nodes. cost and co2_grams are None until there are prices to go by.
+
+    revision counts from 1, and goes up with every Report that changes the energy of a job that had ended;
+    revised_us is when it last did.
+    """
 
     job: str
     user: str
@@ -40,7 +45,8 @@ class Job:
     active_by_domain: ByDomain
     plus_minus_uj: int
     coverage: Coverage
-    revision: int = 1
+    revision: int
+    revised_us: int | None
     cost: float | None = None
     co2_grams: float | None = None
 
@@ -76,7 +82,9 @@ def list_jobs(
         }
         taken = page(list(jobs), lambda job: (-_start_us(jobs[job]), job), limit, cursor)
         rows = _rows(frozen, {job: jobs[job] for job in taken.items}) if taken.items else {}
-    return Page([_job(job, jobs[job], rows.get(job, {})) for job in taken.items], taken.next_cursor)
+        revisions = frozen.revisions(taken.items) if taken.items else {}
+    found = [_job(job, jobs[job], rows.get(job, {}), revisions.get(job)) for job in taken.items]
+    return Page(found, taken.next_cursor)
 
 
 def get_job(store: Store, job: str) -> Job:
@@ -86,17 +94,17 @@ def get_job(store: Store, job: str) -> Job:
         if job not in jobs:
             raise UnknownNameError("job", job, expected_name("a job in the books", job, jobs))
         rows = _rows(frozen, {job: jobs[job]})
-    return _job(job, jobs[job], rows.get(job, {}))
+        revision = frozen.revisions([job]).get(job)
+    return _job(job, jobs[job], rows.get(job, {}), revision)
 
 
 def _places(store: StoreView) -> dict[str, list[_Place]]:
     nodes = store.nodes()
     heard_us = {row.node: row.last_unix_us for row in nodes}
-    present = {(row.node, job) for row in nodes for job in row.layout.jobs}
+    there = present(nodes)
     jobs: dict[str, list[_Place]] = defaultdict(list)
     for row in store.jobs():
-        running = row.end_unix_us is None and (row.node, row.job) in present
-        jobs[row.job].append(_Place(row, running, heard_us.get(row.node, 0)))
+        jobs[row.job].append(_Place(row, is_running(row, there), heard_us.get(row.node, 0)))
     return jobs
 
 
@@ -120,7 +128,9 @@ def _rows(store: StoreView, jobs: Mapping[str, Sequence[_Place]]) -> dict[str, d
     return found
 
 
-def _job(job: str, places: Sequence[_Place], rows: Mapping[str, AccountRow]) -> Job:
+def _job(
+    job: str, places: Sequence[_Place], rows: Mapping[str, AccountRow], revision: Revision | None
+) -> Job:
     sums = Figures.of(list(rows.values()))
     start_us = _start_us(places)
     ends = [_end_us(p, rows.get(p.row.node)) for p in places]
@@ -154,6 +164,8 @@ def _job(job: str, places: Sequence[_Place], rows: Mapping[str, AccountRow]) -> 
         active_by_domain=sums.active_by_domain,
         plus_minus_uj=sums.plus_minus_uj,
         coverage=coverage(sums.energy_uj, sums.modelled_uj, sum(known.values()), total_us),
+        revision=revision.number if revision else 1,
+        revised_us=revision.revised_unix_us if revision else None,
     )
 
 

@@ -7,9 +7,10 @@ that is written again is written over itself; and its mark is written last, so w
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from joulebook.collector.facts.mark import Mark, marks_of
+from joulebook.collector.facts.mark import Mark, Name, marks_of
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.credentials import authorization
@@ -18,6 +19,7 @@ from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, literal
 from joulebook.collector.store.influxdb_ledger import GAP, gap_line, ledger_lines
 from joulebook.collector.store.influxdb_lines import SampleLines, line, packed, requests, tagged
 from joulebook.collector.store.influxdb_marks import FIELDS, mark_line, marks_in
+from joulebook.collector.store.influxdb_names import revision_lines
 from joulebook.collector.store.influxdb_reads import Reads
 from joulebook.collector.store.influxdb_window import BY_MARK, where
 from joulebook.collector.store.protocol import Commit, StoreError
@@ -54,6 +56,7 @@ class InfluxStore(Reads):
             clocks = self._clocks(reports)
             fresh = [d for d in reports if (d.node, d.readings.layout.hash) not in self._named]
             jobs, names = self._names(commit, fresh)
+            names += revision_lines(commit, clocks, self._stored(commit))
             for body in requests(iter(names)):
                 self._server.write(body, NAMES)
             for body in requests(self._points(commit, clocks)):
@@ -65,6 +68,18 @@ class InfluxStore(Reads):
             for decoded in reports:
                 end_us = decoded.end_us + decoded.realtime_offset_us
                 self._newest_us[decoded.node] = max(self._newest_us.get(decoded.node, end_us), end_us)
+
+    def _stored(self, commit: Commit) -> set[Name]:
+        """Return which of the Reports that come late are here already, by way of another collector."""
+        late: dict[tuple[str, bytes], list[Decoded]] = defaultdict(list)
+        for place in {place for place, _ in commit.late}:
+            decoded = commit.reports[place]
+            late[decoded.node, decoded.boot].append(decoded)
+        return {
+            (*of, span.start.at_us)
+            for of, own in late.items()
+            for span in self.spans(*of, min(d.start_us for d in own), max(d.end_us for d in own))
+        }
 
     def _points(self, commit: Commit, clocks: Sequence[str]) -> Iterator[bytes]:
         for decoded, clock in zip(commit.reports, clocks, strict=True):

@@ -19,6 +19,7 @@ from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, literal
 from joulebook.collector.store.influxdb_ledger import EACH, GAP, SUMMED, UNATTRIBUTED, Sums
 from joulebook.collector.store.influxdb_lines import tagged, unpacked, untag
 from joulebook.collector.store.influxdb_marks import FIELDS, marks_in
+from joulebook.collector.store.influxdb_names import NameReads
 from joulebook.collector.store.influxdb_over_time import rows_around
 from joulebook.collector.store.influxdb_samples import read_samples
 from joulebook.collector.store.influxdb_window import (
@@ -32,8 +33,6 @@ from joulebook.collector.store.influxdb_window import (
 )
 from joulebook.collector.store.protocol import (
     AccountRow,
-    JobRow,
-    NodeRow,
     Points,
     Range,
     RawEnergy,
@@ -56,7 +55,7 @@ def _times_us(mark: Mark) -> Ints:
     return mark.ticks_us()[0]
 
 
-class Reads:
+class Reads(NameReads):
     """The reading half. Only Reports that have their mark are seen, whatever else was written."""
 
     def __init__(self, server: InfluxServer) -> None:
@@ -120,54 +119,6 @@ class Reads:
         )
         marks = [mark for found in answers for mark in marks_in(found)]
         return [self._span(mark) for mark in sorted(marks, key=lambda m: m.start_us)]
-
-    def nodes(self) -> list[NodeRow]:
-        """Return every node, by name."""
-        last, sources = self._server.query(
-            f'SELECT last("end_us") AS "end_us", "layout" FROM "report" {BY_MARK}',
-            f'SELECT * FROM "{NAMES}"."source" GROUP BY "node"',
-        )
-        states: dict[str, dict[str, tuple[int, str, str]]] = defaultdict(dict)
-        for series in sources:
-            told = sorted((r["name"], (r["state"], r["reason"], r["fix"])) for r in series.rows())
-            states[untag(series.tags["node"])] = dict(told)
-        found: dict[str, tuple[tuple[int, int], str, str]] = {}
-        for series in last:
-            node = untag(series.tags["node"])
-            for row in series.rows():
-                at = (row["time"], row["end_us"])
-                if node not in found or at > found[node][0]:
-                    found[node] = (at, row["layout"], series.tags["boot"])
-        return [
-            NodeRow(
-                node,
-                self._known_layout(node, int(layout, 16)),
-                bytes.fromhex(boot),
-                end_unix_us,
-                states.get(node, {}),
-            )
-            for node, ((end_unix_us, _), layout, boot) in sorted(found.items())
-        ]
-
-    def jobs(self) -> list[JobRow]:
-        """Return every job on every node, by job and node."""
-        jobs, ends = self._server.query(
-            f'SELECT "source", "name", "user", "start_unix_us" FROM "{NAMES}"."job" GROUP BY "job", "node"',
-            f'SELECT last("exit_status") AS "exit_status" FROM "{NAMES}"."job_end" GROUP BY "job", "node"',
-        )
-        ended = {
-            (series.tags["job"], series.tags["node"]): (row["time"], row["exit_status"])
-            for series in ends
-            for row in series.rows()
-        }
-        rows = []
-        for series in jobs:
-            job, node = series.tags["job"], series.tags["node"]
-            end = ended.get((job, node), (None, None))
-            for row in series.rows():
-                said = (row["source"], row["name"], row["user"], row["start_unix_us"])
-                rows.append(JobRow(untag(job), untag(node), *said, *end))
-        return sorted(rows, key=lambda row: (row.job, row.node))
 
     def accounts(self, selected: Range) -> list[AccountRow]:
         """Return what each account received on each node, from the ledger.

@@ -48,12 +48,18 @@ class BeyondRetentionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What becomes durable at once, or not at all. books' report numbers are places in reports."""
+    """What becomes durable at once, or not at all. books' report numbers are places in reports.
+
+    late: rows of books, by their Report's place and account, of jobs whose figure was final before; each
+    raises its job's revision. unix_us: when that is.
+    """
 
     reports: Sequence[Decoded]
     books: Books
     gaps: Sequence[PlacedGap] = ()
     filled: Sequence[tuple[str, bytes, int]] = ()
+    late: Sequence[tuple[int, str]] = ()
+    unix_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,22 @@ class JobRow:
     start_unix_us: int
     end_unix_us: int | None
     exit_status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where some jobs are and were, and the nodes where any of them may still be, beside others asked for."""
+
+    jobs: Sequence[JobRow]
+    nodes: Sequence[NodeRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Which figure of a job this is, counted from 1, and when it last changed after it had been final."""
+
+    number: int
+    revised_unix_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +211,20 @@ class StoreView(Protocol):
     def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
         """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
 
+    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
+        """Return where some jobs are and were, and what the newest Reports of some nodes say."""
+
     def layout(self, node: str, hash_: int) -> NodeLayout | None:
         """Return a layout that a stored Report was sent with."""
 
-    def nodes(self) -> list[NodeRow]:
-        """Return every node, by name."""
+    def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
+        """Return every node, or those that are named, by name."""
 
-    def jobs(self) -> list[JobRow]:
-        """Return every job on every node, by job and node."""
+    def jobs(self, named: Collection[str] | None = None) -> list[JobRow]:
+        """Return every job on every node, or those that are named, by job and node."""
+
+    def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
+        """Return the revision of those of some jobs that have another than the first."""
 
     def accounts(self, selected: Range) -> list[AccountRow]:
         """Return what each account received on each node, from the ledger."""

@@ -43,6 +43,7 @@ function detail(job) {
   }
   list.append(el("dt", {}, "used / held idle"), el("dd", {}, `${joules(job.active_uj)} / ${joules(job.idle_uj)}`),
     el("dt", {}, "measured / modelled"), el("dd", {}, `${share(job.coverage.measured)} / ${share(job.coverage.modelled)}`),
+    el("dt", {}, "revision"), el("dd", {}, job.revised ? `${job.revision} since ${moment(job.revised)}` : String(job.revision)),
     el("dt", {}, "nodes"), el("dd", {}, job.nodes.slice(0, 40).join(" ") + (job.nodes.length > 40 ? " …" : "")));
   return el("tr", { className: "detail" }, el("td", { colSpan: COLUMNS.length }, list));
 }

@@ -24,7 +24,6 @@ from joulebook.collector.store.duckdb.rolls import HOUR_US, MINUTE_US
 from joulebook.collector.store.ladder import Piece, pieces
 from joulebook.collector.store.protocol import (
     AccountRow,
-    JobRow,
     NodeRow,
     Range,
     Summed,
@@ -222,12 +221,16 @@ class BookReads:
             for node, reported, unread, raised, gap_us, missing in rows
         ]
 
-    def nodes(self) -> list[NodeRow]:
-        """Return every node, by name."""
+    def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
+        """Return every node, or those that are named, by name."""
         _, minute_id, _ = self._ready()
+        own, parameters = "", []
+        if named is not None:
+            own = "SEMI JOIN (SELECT node_id FROM nodes WHERE node IN (SELECT unnest($1))) USING (node_id)"
+            parameters = [list(named)]
         states: dict[int, dict[str, tuple[int, str, str]]] = defaultdict(dict)
         for node_id, name, state, reason, fix in self._rows(
-            "SELECT node_id, name, state, reason, fix FROM source_states ORDER BY name"
+            f"SELECT node_id, name, state, reason, fix FROM source_states {own} ORDER BY name", parameters
         ):
             states[node_id][name] = (state, reason, fix)
         rows = self._rows(
@@ -237,26 +240,13 @@ class BookReads:
                     struct_pack(layout_id, boot_id, end_unix_us), (end_unix_us, end_us)))
                 FROM (SELECT node_id, layout_id, boot_id, end_unix_us, end_us FROM intervals
                       WHERE NOT is_gap AND interval_id >= {minute_id} UNION ALL
-                      SELECT * FROM newest_reports WHERE {self._added_up})
+                      SELECT * FROM newest_reports WHERE {self._added_up}) {own}
                 GROUP BY node_id)
             JOIN nodes USING (node_id) JOIN boots USING (boot_id) ORDER BY node
-            """
+            """,
+            parameters,
         )
         return [NodeRow(n, self._layout(y), bytes(b), t, states.get(i, {})) for i, n, y, b, t in rows]
-
-    def jobs(self) -> list[JobRow]:
-        """Return every job on every node, by job and node."""
-        rows = self._rows(
-            """
-            SELECT job, node, source, name, user_name, start_unix_us, e.end_unix_us, e.exit_status
-            FROM jobs JOIN nodes USING (node_id) LEFT JOIN (
-                SELECT job, node_id, max(end_unix_us) AS end_unix_us,
-                       arg_max(exit_status, end_unix_us) AS exit_status
-                FROM job_ends GROUP BY ALL) AS e USING (job, node_id)
-            ORDER BY job, node
-            """
-        )
-        return [JobRow(*row) for row in rows]
 
 
 def _within(column: str, piece: Piece) -> str:

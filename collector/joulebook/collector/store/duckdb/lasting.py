@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import duckdb
 
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.store.duckdb.store import DuckDBStore
-from joulebook.collector.store.protocol import Commit, StoreError
+from joulebook.collector.store.protocol import Commit, Places, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +36,11 @@ class LastingStore(DuckDBStore):
         """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
         with self._lasting():
             return super().spans(node, boot, start_us, end_us)
+
+    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
+        """Return where some jobs are and were, and what the newest Reports of some nodes say."""
+        with self._lasting():
+            return super().places(jobs, nodes)
 
     def commit(self, commit: Commit) -> None:
         """Make it all durable in one transaction. Raises StoreError."""

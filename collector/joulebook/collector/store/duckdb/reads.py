@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import duckdb
 
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.duckdb.book_reads import BookReads
+from joulebook.collector.store.duckdb.job_reads import JobReads
 from joulebook.collector.store.duckdb.sums import SumReads
+from joulebook.collector.store.presence import places
+from joulebook.collector.store.protocol import Places
 
 
-class Reads(BookReads, SumReads):
+class Reads(BookReads, JobReads, SumReads):
     """The reading half of the embedded store."""
 
     @contextmanager
@@ -32,6 +35,10 @@ class Reads(BookReads, SumReads):
         found = _Frozen(self._connection, self.files)
         found._layouts, found._added_up = self._layouts, False
         return found
+
+    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
+        """Return where some jobs are and were, and what the newest Reports of some nodes say."""
+        return places(self, jobs, nodes)
 
     def layout(self, node: str, hash_: int) -> NodeLayout | None:
         """Return a layout that a stored Report was sent with."""

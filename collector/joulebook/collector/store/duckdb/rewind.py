@@ -61,7 +61,7 @@ def _drop(store: DuckDBStore, at_unix_us: int) -> int:
             WHERE is_gap AND (g.end_us = d.start_us OR g.start_us = d.end_us)
         """
     )
-    for table in ("ledger", "gap_ledger", "long_ledger", "watched_reports", "intervals"):
+    for table in ("ledger", "gap_ledger", "long_ledger", "watched_reports", "revisions", "intervals"):
         connection.execute(f"DELETE FROM {table} WHERE interval_id IN (SELECT interval_id FROM gone)")
     forget_sums(connection)
     connection.execute("DELETE FROM job_ends WHERE end_unix_us > ?", [at_unix_us])

@@ -20,6 +20,7 @@ _ORPHANS = (
     ("Report or gap", "a node", "{marks} ANTI JOIN nodes USING (node_id)", "interval_id"),
     ("Report or gap", "a boot", "{marks} ANTI JOIN boots USING (boot_id)", "interval_id"),
     ("Report", "a layout", "{marks} ANTI JOIN layouts USING (layout_id) WHERE NOT is_gap", "interval_id"),
+    ("revision", "a ledger row", "revisions ANTI JOIN ledger USING (interval_id, account_id)", "interval_id"),
     ("ledger row", "an account", "ledger ANTI JOIN accounts USING (account_id)", "interval_id"),
 )
 _TWICE = (
@@ -27,6 +28,7 @@ _TWICE = (
     ("Report or gap", "{marks}", "boot_id, start_us, is_gap"),
     ("ledger row", "ledger", "interval_id, account_id"),
     ("gap's row", "gap_ledger", "interval_id"),
+    ("revision", "revisions", "interval_id, account_id"),
     ("node", "nodes", "node_id"),
     ("layout", "layouts", "layout_id"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from joulebook.collector.store.duckdb.migrations import migration
 from joulebook.collector.store.duckdb.reads import Reads
 from joulebook.collector.store.duckdb.rolls import LONG_US, Rolls
 from joulebook.collector.store.duckdb.staging import insert
-from joulebook.collector.store.protocol import BeyondRetentionError, Commit, StoreError
+from joulebook.collector.store.protocol import BeyondRetentionError, Commit, Places, StoreError
 from joulebook.v1 import report_pb2
 
 Ints = npt.NDArray[np.int64]
@@ -119,6 +119,7 @@ class DuckDBStore(Reads):
                 ledger = self._ledger(commit, intervals)
                 insert(self._connection, "ledger", pa.table(ledger))
                 insert(self._connection, "long_ledger", pa.table(_long(ledger)))
+                self._insert_revisions(commit, intervals)
                 self._insert_gaps(commit, first + len(commit.reports))
                 self._stage_jobs(new_layouts)
                 self._insert_ends(commit.reports)
@@ -142,6 +143,13 @@ class DuckDBStore(Reads):
         # This is the only writer: a boot that it does not know has nothing stored. A cluster that starts up
         # asks this once a node.
         return super().spans(node, boot, start_us, end_us) if self._ids.knows_boot(node, boot) else []
+
+    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
+        """Return where some jobs are and were, and what the newest Reports of some nodes say."""
+        try:
+            return super().places(jobs, nodes)
+        except duckdb.Error as error:
+            raise StoreError(f"store: not written, for its jobs cannot be read ({error})") from error
 
     def _report_intervals(self, commit: Commit, intervals: Ints) -> dict[str, Any]:
         reports = commit.reports
@@ -179,6 +187,16 @@ class DuckDBStore(Reads):
         columns["systematic_uj"] = books.systematic_uj
         columns["variance_uj2"] = books.variance_uj2
         return columns
+
+    def _insert_revisions(self, commit: Commit, intervals: Ints) -> None:
+        if commit.late:
+            reports, accounts = zip(*commit.late, strict=True)
+            revisions = {
+                "account_id": [self._ids.account(account) for account in accounts],
+                "interval_id": intervals[list(reports)],
+                "revised_unix_us": np.full(len(reports), commit.unix_us),
+            }
+            insert(self._connection, "revisions", pa.table(revisions))
 
     def _insert_gaps(self, commit: Commit, first: int) -> None:
         if commit.gaps:

@@ -17,13 +17,16 @@ from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store import samples as readings
 from joulebook.collector.store import summed as sums
+from joulebook.collector.store.presence import places
 from joulebook.collector.store.protocol import (
     AccountRow,
     JobRow,
     NodeRow,
+    Places,
     Points,
     Range,
     RawEnergy,
+    Revision,
     StoreError,
     Summed,
     TimeRow,
@@ -99,9 +102,13 @@ class Reads:
         """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
         return [self._span(mark) for mark in self._facts.around(node, boot, start_us, end_us)]
 
-    def nodes(self) -> list[NodeRow]:
-        """Return every node, by name."""
-        sources = self._facts.sources()
+    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
+        """Return where some jobs are and were, and what the newest Reports of some nodes say."""
+        return places(self, jobs, nodes)
+
+    def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
+        """Return every node, or those that are named, by name."""
+        sources = self._facts.sources(named)
         return [
             NodeRow(
                 mark.node,
@@ -110,12 +117,16 @@ class Reads:
                 mark.end_unix_us,
                 sources.get(mark.node, {}),
             )
-            for mark in self._facts.nodes()
+            for mark in self._facts.nodes(named)
         ]
 
-    def jobs(self) -> list[JobRow]:
-        """Return every job on every node, by job and node."""
-        return self._facts.jobs()
+    def jobs(self, named: Collection[str] | None = None) -> list[JobRow]:
+        """Return every job on every node, or those that are named, by job and node."""
+        return self._facts.jobs(named)
+
+    def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
+        """Return the revision of those of some jobs that have another than the first."""
+        return self._facts.revisions(jobs)
 
     def _samples(self, seen: _Seen, names: Sequence[str], node: str | None, **labels: str | None) -> Samples:
         """Return the samples of some metrics that a range's Reports may have, and of others perhaps."""

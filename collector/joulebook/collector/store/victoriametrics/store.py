@@ -85,7 +85,7 @@ class VictoriaStore(Reads):
             kept = {m.name: content.compressed() for m, content in zip(marks, contents, strict=True)}
             digests = {place.mark.name: place.digest for place in places}
             fresh = [d for d in reports if (d.node, d.readings.layout.hash) not in self._told]
-            self._facts.settle(kept, digests, _told(reports, fresh))
+            self._facts.settle(kept, digests, _told(commit, fresh))
             self._keeping.wrote(marks, self._clock_s())
             self._told |= {(layout.node, layout.hash) for layout in layouts}
 
@@ -112,7 +112,8 @@ class VictoriaStore(Reads):
             self._forgot_s = self._clock_s()
 
 
-def _told(reports: Sequence[Decoded], fresh: Sequence[Decoded]) -> Told:
+def _told(commit: Commit, fresh: Sequence[Decoded]) -> Told:
+    reports = commit.reports
     jobs, ends, sources = [], [], {}
     for decoded in fresh:
         began_us = decoded.start_us + decoded.realtime_offset_us
@@ -125,4 +126,12 @@ def _told(reports: Sequence[Decoded], fresh: Sequence[Decoded]) -> Told:
         for one in decoded.sources:
             sources[decoded.node, one.name] = (int(one.state), one.reason, one.fix)
     layouts = [(d.node, d.readings.layout.hash, d.readings.layout.serialized) for d in fresh]
-    return Told(layouts, jobs, ends, sources)
+    revisions = [
+        (
+            account.removeprefix("job:"),
+            (reports[i].node, reports[i].boot, reports[i].start_us),
+            commit.unix_us,
+        )
+        for i, account in commit.late
+    ]
+    return Told(layouts, jobs, ends, sources, revisions)

@@ -1,0 +1,26 @@
+"""Whether a job is still where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from joulebook.collector.store.protocol import JobRow, NodeRow, Places, StoreView
+
+# By node and job.
+Present = frozenset[tuple[str, str]]
+
+
+def present(nodes: Iterable[NodeRow]) -> Present:
+    """Return the jobs that nodes' newest Reports tell of."""
+    return frozenset((row.node, job) for row in nodes for job in row.layout.jobs)
+
+
+def is_running(row: JobRow, there: Present) -> bool:
+    """Say whether a job runs on a node: nobody said that it ended, and the node still tells of it."""
+    return row.end_unix_us is None and (row.node, row.job) in there
+
+
+def places(view: StoreView, jobs: Collection[str], nodes: Collection[str]) -> Places:
+    """Ask a view where some jobs are and were, and for some nodes."""
+    rows = view.jobs(jobs)
+    return Places(rows, view.nodes({*nodes, *(row.node for row in rows if row.end_unix_us is None)}))

@@ -1,0 +1,111 @@
+"""In whatever order Reports come, a final figure changes only with its revision, and only by what is new."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from joulebook.collector.ingest.committer import Committer
+from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ingest.finals import Finals
+from joulebook.collector.ingest.stats import IngestStats
+from joulebook.collector.ledger.book import book
+from joulebook.collector.queries.jobs import get_job
+from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.protocol import Places, Store
+from tests.simulated.delivery import decoded
+from tests.simulated.finality import final_jobs
+from tests.simulated.node import WALL_US, Load, SimulatedNode
+
+JOBS = ("a", "b")
+
+
+def _reports() -> list[Decoded]:
+    """Return what three nodes send on which two jobs come, go, and end with and without a word."""
+    found: list[Decoded] = []
+    lives = {
+        "n1": [("a", ""), ("a", "a"), ("", ""), ("b", "")],
+        "n2": [("", ""), ("a", ""), ("ab", "ab"), ("", "")],
+        "n3": [("b", ""), ("b", ""), ("", "b"), ("a", "")],
+    }
+    for name, life in lives.items():
+        node, sent = SimulatedNode(name=name, boot=name.encode() * 8), []
+        for jobs, ended in life:
+            node.begin([Load(job, cpu_us=1_000_000) for job in jobs])
+            node.tick()
+            sent.append(node.report())
+            for job in ended:
+                sent[-1].ended.add(workload_id=job, end_unix_us=WALL_US + node.now_us, exit_status=0)
+        found += decoded(node, sent)
+    return found
+
+
+REPORTS = _reports()
+PLACES = st.integers(0, len(REPORTS) - 1)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.lists(PLACES, min_size=1, max_size=5), min_size=1, max_size=14), st.booleans())
+def test_any_order_and_any_batches(batches: list[list[int]], restarts: bool) -> None:
+    """Two answers of ended and the same revision say the same energy, and each late Report raised one."""
+    store = DuckDBStore(":memory:")
+    committer = Committer(store, IngestStats())
+    stored: dict[int, Decoded] = {}
+    late: Counter[str] = Counter()
+    quoted: dict[str, dict[int, int]] = defaultdict(dict)
+    for batch in batches:
+        if restarts:
+            committer = Committer(store, IngestStats())
+        final = final_jobs(stored.values())
+        new = {i: REPORTS[i] for i in batch if i not in stored}
+        for one in new.values():
+            accounts = set(book([one.readings]).account)
+            late.update(job for job in final if f"job:{job}" in accounts)
+        stored |= new
+        committer.apply([REPORTS[i] for i in batch])
+        for job in JOBS:
+            if not any(job in one.readings.layout.jobs for one in stored.values()):
+                continue
+            found = get_job(store, job)
+            assert found.revision == 1 + late[job]
+            assert (found.state == "ended") == (job in final_jobs(stored.values()))
+            if found.state == "ended":
+                assert quoted[job].setdefault(found.revision, found.energy_uj) == found.energy_uj
+    store.close()
+
+
+class _Counted:
+    """A store that counts how often it is asked where jobs are."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.asked = 0
+
+    def places(self, jobs: set[str], nodes: set[str]) -> Places:
+        """Answer as the store does."""
+        self.asked += 1
+        return self._store.places(jobs, nodes)
+
+
+def test_nothing_is_asked_while_jobs_run_or_there_are_none() -> None:
+    """The store is asked twice when jobs come, and not again while Reports follow in the same layout."""
+    store = DuckDBStore(":memory:")
+    counted, finals = _Counted(store), Finals()
+    node = SimulatedNode()
+    asked = []
+    for jobs in ("a", "a", "a", "a", "", "", "ab", "ab", "ab"):
+        if [*jobs] != [load.id for load in node._loads] or not node.layouts:
+            node.begin([Load(job, cpu_us=1_000_000) for job in jobs])
+        node.tick()
+        batch = decoded(node, [node.report()])
+        judgement = finals.judge(counted, batch, book([batch[0].readings]))  # type: ignore[arg-type]
+        Committer(store, IngestStats()).apply(batch)
+        finals.accept(judgement)
+        asked.append(counted.asked)
+    assert asked == [1, 2, 2, 2, 2, 2, 3, 4, 4]
+    finals.forget("n1")
+    finals.judge(counted, batch, book([batch[0].readings]))  # type: ignore[arg-type]
+    assert counted.asked == 5
+    store.close()
