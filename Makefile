@@ -1,7 +1,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: env run test check format stubs dashboards packages bench accuracy simulate chaos clean
+.PHONY: env run test check format stubs dashboards packages bench accuracy simulate crashes chaos clean
 
 # Everything needed to run and to work on joulebook, in .venv.
 env: .venv/.done
@@ -60,6 +60,10 @@ accuracy: env
 # Agents, network, collectors and stores under seeded faults: SEEDS=10000 FROM=0 JOBS=2, or SEED=123 with its trace.
 simulate: env
 	python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200) --from $(or $(FROM),0) $(if $(JOBS),--jobs $(JOBS)))
+
+# The embedded store's file operations, cut short by kills and power cuts after every EVERY=1 of them: SEED=0.
+crashes: env
+	python -m tests.crashes --every $(or $(EVERY),1) --seed $(or $(SEED),0)
 
 # Real agents, collectors and InfluxDB, killed, cut off and on full disks: ROUNDS=20 NODES=3 SEED=1. Needs root.
 chaos: env packages

@@ -17,6 +17,8 @@ from typing import Any
 
 import greenlet
 
+# So many steps within one moment are an endless loop: whoever waits does not wait.
+_STILL = 1_000_000
 _PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 
 
@@ -140,8 +142,14 @@ class Loop(asyncio.BaseEventLoop):
     def run_until(self, end_s: float, done: Callable[[], bool] = lambda: False) -> None:
         """Let time pass up to a moment, or until something holds."""
         asyncio._set_running_loop(self)
+        steps, at_s = 0, self._now_s
         try:
             while not done():
+                steps = steps + 1 if self._now_s == at_s else 0
+                at_s = self._now_s
+                if steps > _STILL:
+                    self.failures.append(f"time stands still at {at_s} s, with ever more to do")
+                    return
                 if self._active:
                     self._step()
                 elif self._timers and self._timers[0][0] <= end_s:

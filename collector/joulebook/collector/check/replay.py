@@ -92,13 +92,17 @@ def _gaps(view: Reads, node: str, boot: bytes, start_us: int, end_us: int) -> It
         if after.start.at_us < before.end.at_us:
             found = f"Report {after.start.at_us} begins before {before.end.at_us}, where one ends"
             yield Finding("overlap", node, at, found, "Reports that meet or lie apart")
+        had = left.pop(before.end.at_us, None)
+        if before.forgotten or after.forgotten:
+            # What their readings were is no longer known, here and before.
+            left = {at_us: one for at_us, one in left.items() if at_us > before.end.at_us}
+            continue
         gap = gap_between(before.end, after.start)
         made = None
         if gap is not None:
             energies = tuple(int(uj) for uj in gap.by_class_uj)
             known = (gap.raised_uj, gap.missing_ppm)
             made = StoredGap(gap.start_us, gap.end_us, after.start_unix_us, *known, energies)
-        had = left.pop(before.end.at_us, None)
         if had != made:
             yield Finding(
                 "replay", node, at, f"gap at {before.end.at_us}: {had or 'none'}", str(made or "none")

@@ -1,0 +1,23 @@
+"""Some crashes of every scene; `make crashes` has all of them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.crashes.crash import HOW, check, record
+from tests.crashes.recording import built
+from tests.crashes.scenes import SCENES
+
+_POINTS = 3
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_whatever_a_crash_leaves_is_whole(scene: str, tmp_path: Path) -> None:
+    """After a kill or a power cut at any file operation, all that was acknowledged is there, once."""
+    recording = record(SCENES[scene], built(tmp_path), tmp_path)
+    last = len(recording.operations)
+    for number, how in enumerate(HOW):
+        # The first and the last are among them; each way has its own.
+        points = [(len(HOW) * i + number) * last // (len(HOW) * _POINTS - 1) for i in range(_POINTS)]
+        for crash in recording.crashes(points, how):
+            check(recording.scene, crash)
