@@ -13,7 +13,17 @@ from typing import Any
 from joulebook.agent.clock import boot_us
 from joulebook.agent.meters.offers import is_model
 from joulebook.agent.reader import Reader
-from joulebook.agent.source import WORKING, Domain, Finding, Source, State, TellingSource, Waiting
+from joulebook.agent.source import (
+    UNREADABLE,
+    WORKING,
+    Domain,
+    Finding,
+    Showing,
+    Source,
+    State,
+    TellingSource,
+    Waiting,
+)
 from joulebook.agent.source_table import METERS, USAGE
 from joulebook.agent.sources import Sources
 from joulebook.v1 import report_pb2
@@ -45,7 +55,8 @@ def examine(sources: Sources, others: Iterable[Finding], host: report_pb2.Host, 
 
     Waits up to 10 s for the first answers of what is asked beside the tick.
     """
-    readers = [Reader(source, probe) for source, probe in sources.probed]
+    # What is absent is not read: that it gives nothing is no failure.
+    readers = [reader for source, probe in sources.probed if (reader := Reader(source, probe)).worth_reading]
     findings = {f.name: f for _, probe in sources.probed for f in probe.findings}
     until_s = time.monotonic() + _PATIENCE_S
     while True:
@@ -53,6 +64,11 @@ def examine(sources: Sources, others: Iterable[Finding], host: report_pb2.Host, 
         if not any(_waits(source) for source, _ in sources.each) or time.monotonic() > until_s:
             break
         time.sleep(_LOOK_S)
+    for source, _ in sources.each:
+        if _waits(source):
+            reason = f"no answer yet after {_PATIENCE_S:g} s"
+            findings[source.name] = Finding(source.name, UNREADABLE, reason)
+    shows = {source.name: source.shows() for source, _ in sources.each if isinstance(source, Showing)}
     costs = {source.name: Cost(sources.probe_us[source.name], _read_us(source)) for source, _ in sources.each}
     findings |= {finding.name: finding for finding in others}
     booked = [domain for reader in readers for domain in reader.probe.domains]
@@ -70,7 +86,7 @@ def examine(sources: Sources, others: Iterable[Finding], host: report_pb2.Host, 
             "virtualization": host.virtualization,
             "time_unix_s": int(time.time()),
         },
-        "sources": _source_rows(findings.values(), costs, booked),
+        "sources": _source_rows(findings.values(), costs, shows, booked),
         "domains": [_domain_row(domain, sources.offered()) for domain in booked],
         "modelled": [
             {"domain": domain.name, "reason": _why_modelled(domain, findings.values(), host)}
@@ -114,7 +130,7 @@ def _read_us(source: Source) -> float | None:
 
 
 def _source_rows(
-    findings: Iterable[Finding], costs: dict[str, Cost], booked: Sequence[Domain]
+    findings: Iterable[Finding], costs: dict[str, Cost], shows: dict[str, str], booked: Sequence[Domain]
 ) -> list[dict[str, Any]]:
     rows = []
     for finding in findings:
@@ -130,6 +146,7 @@ def _source_rows(
                 "accuracy": facts.accuracy if facts else "",
                 "duration_us": cost.look_us if cost else None,
                 "read_us": cost.read_us if cost else None,
+                "shows": shows.get(finding.name, ""),
                 "gives": [domain.name for domain in booked if domain.source == finding.name],
             }
         )

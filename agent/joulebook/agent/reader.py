@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 from joulebook.agent.source import UNREADABLE, WORKING, ChangingSource, Finding, Probe, Source
 
-_LAST_STAND = "the last values stand until it reads again"
-
-
 # What fits the wire, differences included; no counter or level comes near it.
 _MOST = 1 << 61
 
@@ -46,7 +43,8 @@ class Reader:
                 self._left_out, self.probe, self.last = self.probe, Probe(findings=self.probe.findings), ()
             if not self.failing:
                 self.failing = True
-                return Finding(self.source.name, UNREADABLE, str(error) or repr(error), _LAST_STAND)
+                reason = f"{error or repr(error)}; its last values stand until it reads again"
+                return Finding(self.source.name, UNREADABLE, reason, getattr(error, "fix", ""))
             return None
         if self._left_out is None:
             self._begun, self.last = True, values

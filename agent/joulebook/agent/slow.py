@@ -112,10 +112,11 @@ class Slow(Generic[T]):
             self._stale_since = time.strftime("%H:%M:%SZ", time.gmtime(self._wall_s() - ago_s))
         return f"stale since {self._stale_since}: {reason}"
 
-    def finding(self, now_us: int) -> tuple[Finding, ...]:
-        """Return how the source stands, where that changed since the last call."""
+    def finding(self, now_us: int, note: str = "") -> tuple[Finding, ...]:
+        """Return how the source stands, where that changed since the last call; note: said while it works."""
         trouble = self.trouble(now_us)
-        found = Finding(self.name, UNREADABLE, trouble, self.fix) if trouble else Finding(self.name, WORKING)
+        works = Finding(self.name, WORKING, note)
+        found = Finding(self.name, UNREADABLE, trouble, self.fix) if trouble else works
         if found == self._said:
             return ()
         self._said = found

@@ -140,6 +140,14 @@ class Waiting(Protocol):
         """Say whether the first answer is still to come."""
 
 
+@runtime_checkable
+class Showing(Protocol):
+    """A source that can say in words what it shows at the moment."""
+
+    def shows(self) -> str:
+        """Return that; "": nothing that may be believed."""
+
+
 class Meter(TellingSource, Protocol):
     """A source of energy. For each domain, in order: energy_uj then unread_us, both never falling."""
 

@@ -52,7 +52,7 @@ def doctor(
     if as_json:
         click.echo(json.dumps(found))
     else:
-        show(*_report(found))
+        show(*report(found))
     sys.exit(1 if reason else 0)
 
 
@@ -85,7 +85,7 @@ def _maybe(period_us: int | None) -> str:
     return "" if period_us is None else _period(round(period_us, -3))
 
 
-def _report(found: dict[str, Any]) -> Iterator[Table | str]:
+def report(found: dict[str, Any]) -> Iterator[Table | str]:
     """Yield the parts of a page that fits into a ticket."""
     yield _head(found["host"])
     columns = ["source", "state", "period", "accuracy", "read", "gives, or why not"]
@@ -109,7 +109,7 @@ def _report(found: dict[str, Any]) -> Iterator[Table | str]:
         yield "What mends it:"
         yield from (f"- {', '.join(names)}: {fix}" for fix, names in fixes.items())
     collector = found["collector"]
-    yield f"Collector {collector['url']}: {collector['reason'] or 'answers'}"
+    yield f"Collector: {collector['reason'] or collector['url'] + ' answers'}"
 
 
 def _head(host: dict[str, Any]) -> str:
@@ -129,10 +129,10 @@ def _source_row(source: dict[str, Any], domains: dict[str, Any]) -> list[str]:
     if gives:
         period = _span(sorted({domain["period_us"] for domain in gives}), _period)
         accuracy = _span(sorted({domain["accuracy_ppm"] for domain in gives}), _percent)
-    elif source["state"] == "absent":
+    elif source["state"] in ("absent", "unreadable"):
         period = accuracy = ""
     read = "" if source["read_us"] is None else f"{source['read_us']:.0f} µs"
-    says = "; ".join(filter(None, (", ".join(source["gives"]), source["reason"])))
+    says = "; ".join(filter(None, (", ".join(source["gives"]), source["shows"], source["reason"])))
     return [source["name"], source["state"], period, accuracy, read, says]
 
 

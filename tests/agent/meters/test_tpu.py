@@ -2,12 +2,8 @@
 
 import contextlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,64 +14,19 @@ from joulebook.agent.meters.tpu_wire import WireError, parse_gauges, request
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
-from tests.fixtures.trees import roots_of, write
-
-# The stubs have no types of their own.
-tpu_info_pb2: Any = import_module("tpu_info.proto.tpu_metric_service_pb2")
-tpu_info_grpc: Any = import_module("tpu_info.proto.tpu_metric_service_pb2_grpc")
+from tests.fixtures.trees import roots_of
+from tests.servers.tpu_runtime import GIB, V4, V5E, Runtime, chips, tpu_info_pb2
+from tests.servers.tpu_runtime import runtime as serving
 
 S = 1_000_000
-GIB = 1 << 30
-V4, V5E = ("0x005e", "0x0000"), ("0x0063", "0x0000")
 LIMIT_S = 120
-
-
-class Runtime(tpu_info_grpc.RuntimeMetricServiceServicer):  # type: ignore[misc]
-    """The runtime's service: gauges by metric and device; what is not there is not found."""
-
-    def __init__(self) -> None:
-        self.gauges: dict[str, dict[int, float]] = {
-            "tpu.runtime.tensorcore.dutycycle.percent": {0: 25.0, 1: 0.0},
-            "tpu.runtime.hbm.memory.usage.bytes": {0: 3 * GIB, 1: 0},
-        }
-
-    def GetRuntimeMetric(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Answer as libtpu does: shares as doubles, bytes as integers."""
-        if request.metric_name not in self.gauges:
-            context.abort(grpc.StatusCode.NOT_FOUND, "no such metric")
-        made = tpu_info_pb2.MetricResponse()
-        made.metric.name = request.metric_name
-        for device, value in self.gauges[request.metric_name].items():
-            one = made.metric.metrics.add()
-            one.attribute.key = "device-id"
-            one.attribute.value.int_attr = device
-            one.timestamp.GetCurrentTime()
-            if isinstance(value, float):
-                one.gauge.as_double = value
-            else:
-                one.gauge.as_int = value
-        return made
 
 
 @pytest.fixture
 def runtime() -> Iterator[tuple[Runtime, str]]:
     """Return the service and where it listens."""
-    servicer = Runtime()
-    server = grpc.server(ThreadPoolExecutor(2))
-    tpu_info_grpc.add_RuntimeMetricServiceServicer_to_server(servicer, server)
-    port = server.add_secure_port("127.0.0.1:0", grpc.local_server_credentials())
-    server.start()
-    yield servicer, f"127.0.0.1:{port}"
-    server.stop(0).wait()
-
-
-def chips(directory: Path, *kinds: tuple[str, str]) -> None:
-    """Make PCI devices: TPU chips, and something else."""
-    for number, (device, subsystem) in enumerate((*kinds, ("0x1234", "0x0000"))):
-        place = directory / f"sys/bus/pci/devices/0000:00:0{number}.0"
-        write(place / "vendor", "0x1ae0" if device != "0x1234" else "0x8086")
-        write(place / "device", device)
-        write(place / "subsystem_device", subsystem)
+    with serving() as served:
+        yield served
 
 
 def answered(meter: TpuMeter, now_us: int) -> list[int]:
@@ -116,7 +67,8 @@ def test_without_a_runtime_chips_rest(tmp_path: Path) -> None:
     meter = TpuMeter(roots_of(tmp_path), TpuConfig(address="127.0.0.1:1"), clock=lambda: 0)
     meter.probe()
     assert answered(meter, 0) == [0, 0, 0, 0]
-    assert meter.findings() == ()
+    (finding,) = meter.findings()
+    assert (finding.state, "no program uses a chip" in finding.reason) == (WORKING, True)
     assert list(meter.read(S))[:2] == [90_000_000, 0]
     meter.close()
 

@@ -7,7 +7,7 @@ import pytest
 
 from joulebook.agent.counters import S
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Device, Finding, Probe
-from joulebook.agent.usage.beside import Answered, Beside, Told, device_name
+from joulebook.agent.usage.beside import Answered, Beside, Told, Unread, device_name
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 
@@ -186,10 +186,19 @@ def test_a_counter_that_jumps_is_dropped_and_named(ticks: Ticks) -> None:
 
 def test_a_part_that_cannot_be_read_is_named_beside_the_others(ticks: Ticks) -> None:
     """One bad mount is told of by name, and the others are there."""
-    ticks.asked.answer = Answered((_told("nfs:a", 700),), (("nfs:bad", "mountstats: no line of bytes"),))
+    ticks.asked.answer = Answered(
+        (_told("nfs:a", 700),), (Unread("nfs:bad", "mountstats: no line of bytes"),)
+    )
     probe = ticks.probe()
     assert [device.name for device in probe.devices] == ["nfs:a"]
-    assert [(f.name, "no line of bytes" in f.reason) for f in probe.findings] == [("nfs:nfs:bad", True)]
+    assert [f for f in probe.findings if f.name != "nfs"] == [
+        Finding("nfs:nfs:bad", UNREADABLE, "mountstats: no line of bytes")
+    ]
+    ticks.tick()
+    assert ticks.source.findings() == ()
+    ticks.asked.answer = Answered((_told("nfs:a", 800),))
+    ticks.tick()
+    assert ticks.source.findings() == (Finding("nfs:nfs:bad", WORKING),)
 
 
 def test_a_flood_of_devices_is_bounded(ticks: Ticks) -> None:

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from joulebook.agent.source import UNREADABLE
-from joulebook.agent.usage.beside import Beside
+from joulebook.agent.usage.beside import Answered, Beside, UnreadError
 from joulebook.agent.usage.ceph import CephConfig, CephDaemons, perf_dump, told_of
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
@@ -180,7 +180,7 @@ def test_a_daemon_that_answers_wrongly_is_named_and_leaves_the_others(
     ):
         answered = CephDaemons(CephConfig(sockets=str(directory), timeout_s=60)).ask()
     assert [told.device.name for told in answered.told] == ["ceph.osd.1"]
-    ((name, said),) = answered.wrong
+    ((name, said, _),) = answered.unread
     assert name == "osd.0"
     assert reason in said
 
@@ -194,17 +194,26 @@ def test_a_daemon_that_hangs_costs_its_time_out_and_no_more(directory: Path) -> 
 
     with admin_socket(directory / "ceph-osd.0.asok", hang):
         daemons = CephDaemons(CephConfig(sockets=str(directory), timeout_s=0.05))
-        with pytest.raises(OSError, match=r"osd\.0: timed out"):
+        with pytest.raises(OSError, match=r"osd\.0: no answer within 0\.05 s"):
             daemons.ask()
         let.set()
 
 
 def test_a_socket_that_nobody_serves_is_a_daemon_that_ended(directory: Path) -> None:
-    """What a daemon left behind is no trouble."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
-        left.bind(str(directory / "ceph-osd.3.asok"))
-    answered = CephDaemons(CephConfig(sockets=str(directory), timeout_s=60)).ask()
-    assert (answered.told, answered.wrong) == ((), ())
+    """What a client left behind is no trouble, nor is a daemon's beside one that serves; alone it is told."""
+    for name in ("ceph-client.admin.7.asok", "ceph-osd.3.asok"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
+            left.bind(str(directory / name))
+    daemons = CephDaemons(CephConfig(sockets=str(directory), timeout_s=60))
+    with pytest.raises(UnreadError, match=r"^osd\.3: nobody serves its admin socket$") as silent:
+        daemons.ask()
+    assert str(directory / "ceph-osd.3.asok") in silent.value.fix
+    with admin_socket(directory / "fsid/ceph-osd.1.asok", _says(b'{"osd": {"op": 1}}')):
+        answered = daemons.ask()
+    assert ([told.device.name for told in answered.told], answered.unread) == (["ceph.osd.1"], ())
+    for path in directory.glob("**/ceph-osd.*.asok"):
+        path.unlink()
+    assert daemons.ask() == Answered(())
     assert not CephDaemons(CephConfig(sockets=str(directory / "absent"))).is_there()
 
 

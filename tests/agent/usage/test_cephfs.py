@@ -27,7 +27,7 @@ def test_mounts_of_old_and_new_kernels(tmp_path: Path) -> None:
         m.METRIC_DEVICE_FS_OPERATIONS,
         m.METRIC_DEVICE_FS_WAIT,
     }
-    assert (len(by_name), answered.wrong) == (2, ())
+    assert (len(by_name), answered.unread) == (2, ())
 
 
 def test_a_mean_that_was_rounded_makes_no_time_fall(tmp_path: Path) -> None:

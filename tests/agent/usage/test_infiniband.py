@@ -27,7 +27,7 @@ def test_each_port(tmp_path: Path) -> None:
     }
     assert by_name["mlx5_bond_0/1"][m.METRIC_DEVICE_RETRANSMISSIONS] == 18
     assert by_name["hfi1_0/1"][m.METRIC_DEVICE_LINK_UP] == 0
-    assert answered.wrong == ()
+    assert answered.unread == ()
 
 
 def test_a_bad_port_leaves_the_others(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_bad_port_leaves_the_others(tmp_path: Path) -> None:
     (roots.sysfs / "class/infiniband/hfi1_0/ports/1/state").unlink()
     answered = InfinibandPorts(roots).ask()
     assert [told.device.name for told in answered.told] == ["mlx5_bond_0/1"]
-    assert [name for name, _ in answered.wrong] == ["hfi1_0/1", "mlx5_0/1"]
+    assert [part.name for part in answered.unread] == ["hfi1_0/1", "mlx5_0/1"]
 
 
 def test_ip_over_a_port_is_not_counted_twice(tmp_path: Path) -> None:

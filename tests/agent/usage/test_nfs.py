@@ -27,7 +27,7 @@ def test_each_servers_export_once(tmp_path: Path) -> None:
         m.METRIC_DEVICE_FS_EXECUTE: 15_700_000,
         m.METRIC_DEVICE_FS_ERRORS: 5,
     }
-    assert answered.wrong == ()
+    assert answered.unread == ()
 
 
 def test_mounts_of_their_own_are_added_up(tmp_path: Path) -> None:
@@ -46,9 +46,9 @@ def test_an_older_kernel_counts_no_errors() -> None:
         b"device a:/b mounted on /m with fstype nfs statvers=1.1\n\tbytes:\t1 2 3 4 50 60 7 8\n"
         b"\tper-op statistics\n\t READ: 10 12 1 0 0 5 40 45\n"
     )
-    ((mount,), wrong) = parse_mountstats(data)
+    ((mount,), unread) = parse_mountstats(data)
     assert (mount.read_bytes, mount.written_bytes, mount.operations, mount.errors) == (50, 60, 10, 3)
-    assert (mount.wait_us, mount.execute_us, wrong) == (40_000, 45_000, [])
+    assert (mount.wait_us, mount.execute_us, unread) == (40_000, 45_000, [])
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_a_cut_mount_is_named_and_leaves_the_others(rest: bytes) -> None:
     """What was cut short is told of by its device, and the mount after it is read."""
     head = b"device %s mounted on /m with fstype nfs4 statvers=1.1\n"
     good = head % b"c:/d" + b"\tbytes:\t1 2 3 4 5 6 7 8\n"
-    mounts, wrong = parse_mountstats(head % b"a:/b" + rest + b"\n" + good)
+    mounts, unread = parse_mountstats(head % b"a:/b" + rest + b"\n" + good)
     assert [mount.device for mount in mounts] == ["c:/d"]
-    assert [name for name, _ in wrong] == ["a:/b"]
+    assert [part.name for part in unread] == ["a:/b"]
 
 
 def test_absent_without_mounts(tmp_path: Path) -> None:

@@ -112,6 +112,11 @@ class NodeMeter:
             self._described = (power.way, power.window_us)
             self._domain = self._describe(power)
 
+    def shows(self) -> str:
+        """Return the newest power in words, while it may be believed."""
+        answer = None if self._asker.is_absent else self._asker.slow.answer(self._asker.clock())
+        return "" if answer is None else f"{answer.value.power_mw / 1000:g} W by {answer.value.way}"
+
     def _judge(self, now_us: int) -> Finding:
         slow, name = self._asker.slow, self._said.name
         if trouble := slow.trouble(now_us):

@@ -50,6 +50,7 @@ class Use:
 
     duty_percent: dict[int, float]
     used_bytes: dict[int, float]
+    is_running: bool = True
 
     def of(self, chip: int, chips: int) -> tuple[int, int]:
         """Return the duty cycle in ppm and the bytes used of a chip; each core of it may tell its own."""
@@ -95,13 +96,27 @@ async def _ask(host: str, port: int) -> Use:
         channel.close()
 
 
+class RuntimeSilentError(OSError):
+    """The runtime did not answer as it should; fix says what mends it."""
+
+    fix = "check agent.tpu.address and what listens there; look into the log of the program that uses the TPU"
+
+
 def ask(address: str) -> Use:
     """Ask the runtime; where nobody listens nothing runs. OSError, ValueError: it cannot be told."""
+    from grpclib.exceptions import GRPCError  # noqa: PLC0415  (only where there is a TPU)
+
     host, _, port = address.rpartition(":")
     try:
         return asyncio.run(_ask(host, int(port)))
     except ConnectionRefusedError:
-        return Use({}, {})
+        return Use({}, {}, is_running=False)
+    except TimeoutError as error:
+        raise RuntimeSilentError(f"{address}: no answer within {_TIMEOUT_S:g} s") from error
+    except GRPCError as error:
+        raise RuntimeSilentError(f"{address}: {error.message or error.status.name}") from error
+    except (OSError, ValueError) as error:
+        raise RuntimeSilentError(f"{address}: {error}") from error
 
 
 class TpuMeter:
@@ -180,7 +195,11 @@ class TpuMeter:
 
     def findings(self) -> tuple[Finding, ...]:
         """Return how the runtime stands, where that changed since the last call."""
-        return () if self._slow is None else self._slow.finding(self._clock())
+        return () if self._slow is None else self._slow.finding(self._clock(), self._note())
+
+    def is_waiting(self) -> bool:
+        """Say whether the first answer is still to come."""
+        return self._slow is not None and self._slow.is_waiting()
 
     def offsets_uj(self) -> tuple[int, ...]:
         """Return 0: nothing counts."""
@@ -201,6 +220,18 @@ class TpuMeter:
     def _modelled(self) -> list[Kind]:
         """Return the chips, where what they draw is known."""
         return self._chips if all(self._watts(chip)[1] for chip in self._chips) else []
+
+    def shows(self) -> str:
+        """Return how busy each chip was last, while that may be believed."""
+        if self._slow is None or self._slow.answer(self._clock()) is None:
+            return ""
+        return ", ".join(f"gpu.{n} {duty_ppm / 10_000:g} % busy" for n, (duty_ppm, _) in enumerate(self._use))
+
+    def _note(self) -> str:
+        newest = self._slow.newest if self._slow is not None else None
+        if newest is None or newest.value.is_running:
+            return ""
+        return f"no runtime listens at {self._config.address}: no program uses a chip, all are at rest"
 
     def _watts(self, chip: Kind) -> tuple[int, int]:
         config = self._config

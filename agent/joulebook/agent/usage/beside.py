@@ -2,12 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from joulebook.agent.clock import boot_us
 from joulebook.agent.counters import Counters, S, Trouble
 from joulebook.agent.slow import Answer, Slow
-from joulebook.agent.source import ABSENT, WORKING, Device, Finding, Metric, Probe, Series
+from joulebook.agent.source import (
+    ABSENT,
+    UNREADABLE,
+    WORKING,
+    Device,
+    Finding,
+    Metric,
+    Probe,
+    Series,
+)
 from joulebook.v1.catalogue import catalogue
 
 # How often it is looked whether there is anything to ask, while there is not.
@@ -16,6 +25,8 @@ _LOOK_US = 30 * S
 _MOST_DEVICES = 256
 _MOST_NAME = 200
 _MOST_TOLD = 4
+# A reason may quote what was read.
+_MOST_REASON = 300
 # Any counter of these sources, a second: a terabyte, a billion requests, a million requests in flight.
 _MOST = {"By": 10**12, "1": 10**9, "us": 10**6 * S}
 _MOST_LEVEL = 1 << 60
@@ -29,12 +40,35 @@ class Told:
     values: dict[Metric, int]
 
 
+class Unread(NamedTuple):
+    """A part that could not be read, why, and what mends it."""
+
+    name: str
+    reason: str
+    fix: str = ""
+
+
+class UnreadError(OSError):
+    """Nothing could be read; fix says what mends it."""
+
+    def __init__(self, parts: Sequence[Unread]) -> None:
+        super().__init__("; ".join(f"{part.name}: {part.reason}" for part in parts[:_MOST_TOLD]))
+        self.fix = "; ".join(dict.fromkeys(part.fix for part in parts if part.fix))
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What was told of all devices, and what could not be read: the part's name and why."""
+    """What was told of all devices, and what could not be read."""
 
     told: tuple[Told, ...]
-    wrong: tuple[tuple[str, str], ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
+def answered(told: Sequence[Told], unread: Sequence[Unread]) -> Answered:
+    """Return an answer. UnreadError: of all that was asked nothing was told."""
+    if unread and not told:
+        raise UnreadError(unread)
+    return Answered(tuple(told), tuple(unread))
 
 
 class Asker(Protocol):
@@ -121,7 +155,9 @@ class Beside:
         self._shown: list[_Part] = []
         # What is there now, where that is not what is shown.
         self._next: list[_Part] | None = None
-        self._wrong: dict[str, Trouble] = {}
+        # Parts that could not be read, as the newest answer has them, and what was said of them.
+        self._unread: dict[str, Finding] = {}
+        self._said: dict[str, Finding] = {}
         self._now_us = 0
 
     def probe(self) -> Probe:
@@ -170,9 +206,17 @@ class Beside:
         """Return what cannot be had or was dropped, where that is news."""
         now_us = self._now_us
         told = list(self._slow.finding(now_us)) if self._is_there else []
-        troubles = [part.trouble for part in self._shown] + list(self._wrong.values())
+        troubles = [part.trouble for part in self._shown]
         told += [finding for trouble in troubles if (finding := trouble.finding(now_us)) is not None]
+        if self._unread != self._said:
+            told += [finding for name, finding in self._unread.items() if self._said.get(name) != finding]
+            told += [Finding(name, WORKING) for name in self._said if name not in self._unread]
+            self._said = self._unread
         return tuple(told)
+
+    def is_waiting(self) -> bool:
+        """Say whether the first answer is still to come."""
+        return self._is_there and self._slow.is_waiting()
 
     def wait(self, timeout_s: float) -> None:
         """Wait until the question that is out is answered: for who has the time."""
@@ -197,10 +241,12 @@ class Beside:
 
     def _take(self, answer: Answer[Answered]) -> None:
         now_us = answer.taken_us
-        for part_name, reason in answer.value.wrong[:_MOST_DEVICES]:
-            name = f"{self.name}:{device_name(part_name)}"
-            if name in self._wrong or len(self._wrong) < _MOST_DEVICES:
-                self._wrong.setdefault(name, Trouble(name)).add(reason, now_us)
+        self._unread = {
+            (name := f"{self.name}:{device_name(one.name)}"): Finding(
+                name, UNREADABLE, one.reason[:_MOST_REASON], one.fix
+            )
+            for one in answer.value.unread[:_MOST_DEVICES]
+        }
         by_name = {part.device.name: part for part in (self._next if self._next is not None else self._shown)}
         parts: dict[str, _Part] = {}
         for told in answer.value.told[:_MOST_DEVICES]:

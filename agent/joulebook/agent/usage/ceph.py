@@ -15,13 +15,15 @@ import msgspec
 
 from joulebook.agent.source import Device, Metric
 from joulebook.agent.source_facts import SourceFacts
-from joulebook.agent.usage.beside import Answered, Told, device_name
+from joulebook.agent.usage.beside import Answered, Told, Unread, answered, device_name
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 
 _COMMAND = b'{"prefix": "perf dump"}\0'
 _MOST_BYTES = 16 << 20
-_MOST_TOLD = 3
+_ENDED = "nobody serves its admin socket"
+_FIX_ENDED = "start the daemon, or remove what it left: {path}"
+_FIX_SILENT = "look into the daemon's log; restart it if it hangs"
 _IMAGE = re.compile(r"librbd-(.+)")
 _SERVES = report_pb2.DEVICE_KIND_STORAGE_DAEMON
 _USES = report_pb2.DEVICE_KIND_NETWORK_STORAGE
@@ -61,11 +63,11 @@ class CephDaemons:
     """Ask every admin socket."""
 
     name = "ceph"
-    absent = "no admin socket in agent.ceph.sockets"
 
     def __init__(self, config: CephConfig) -> None:
         self._directory = Path(config.sockets)
         self._timeout_s = config.timeout_s
+        self.absent = f"no admin socket in {config.sockets} (agent.ceph.sockets)"
 
     def is_there(self) -> bool:
         """Say whether there is a socket. PermissionError where the directory may not be read."""
@@ -74,7 +76,8 @@ class CephDaemons:
     def ask(self) -> Answered:
         """Ask all daemons, one after another; one that does not answer leaves the others alone."""
         told: list[Told] = []
-        wrong: list[tuple[str, str]] = []
+        unread: list[Unread] = []
+        ended: list[Unread] = []
         try:
             paths = self._sockets()
         except PermissionError as error:
@@ -84,15 +87,17 @@ class CephDaemons:
             try:
                 told += told_of(name, perf_dump(path, self._timeout_s))
             except (ConnectionRefusedError, FileNotFoundError):
-                # The daemon has ended; its socket is swept when it begins again.
-                continue
+                # The daemon has ended; its socket is swept when it begins again. What a client left, is not.
+                if "client" not in name:
+                    ended.append(Unread(name, _ENDED, _FIX_ENDED.format(path=path)))
             except PermissionError as error:
                 raise _UnreadableError(f"{path}: {error.strerror}") from None
+            except TimeoutError:
+                unread.append(Unread(name, f"no answer within {self._timeout_s:g} s", _FIX_SILENT))
             except (OSError, ValueError) as error:
-                wrong.append((name, str(error) or type(error).__name__))
-        if wrong and not told:
-            raise OSError("; ".join(f"{name}: {reason}" for name, reason in wrong[:_MOST_TOLD]))
-        return Answered(tuple(told), tuple(wrong))
+                unread.append(Unread(name, str(error) or type(error).__name__, _FIX_SILENT))
+        # Beside daemons that serve, one that ended is no trouble.
+        return answered(told, unread if told else unread + ended)
 
     def _sockets(self) -> list[Path]:
         # glob() would pass over a directory that may not be read, as if it were empty.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from joulebook.agent.source import Device, Metric, Roots
 from joulebook.agent.source_facts import SourceFacts
-from joulebook.agent.usage.beside import Answered, Told, device_name
+from joulebook.agent.usage.beside import Answered, Told, Unread, device_name
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 
@@ -84,7 +84,7 @@ class CephfsMounts:
 
     def ask(self) -> Answered:
         """Read all mounts."""
-        told, wrong = [], []
+        told, unread = [], []
         try:
             paths = sorted(self._directory.iterdir())
         except PermissionError:
@@ -100,7 +100,7 @@ class CephfsMounts:
             try:
                 values = values_of(_whole(metrics))
             except (OSError, ValueError) as error:
-                wrong.append((path.name, str(error)))
+                unread.append(Unread(path.name, str(error)))
                 continue
             last = self._last.get(path.name)
             if last is not None and values[_REQUESTS] >= last[_REQUESTS]:
@@ -108,7 +108,7 @@ class CephfsMounts:
             self._last[path.name] = values
             device = Device(device_name(f"cephfs:{path.name}"), report_pb2.DEVICE_KIND_NETWORK_STORAGE)
             told.append(Told(device, values))
-        return Answered(tuple(told), tuple(wrong))
+        return Answered(tuple(told), tuple(unread))
 
 
 def _whole(path: Path) -> bytes:

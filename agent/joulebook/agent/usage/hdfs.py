@@ -9,12 +9,13 @@ import msgspec
 
 from joulebook.agent.source import Device, Metric
 from joulebook.agent.source_facts import SourceFacts
-from joulebook.agent.usage.beside import Answered, Told, device_name
+from joulebook.agent.usage.beside import Answered, Told, Unread, answered, device_name
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 
 _DATANODE, _NAMENODE = "Hadoop:service=DataNode,name=", "Hadoop:service=NameNode,name="
 _BLOCK_OPERATIONS = ("ReadBlockOp", "WriteBlockOp", "CopyBlockOp", "ReplaceBlockOp", "BlockChecksumOp")
+_FIX_ANSWER = "name the web page of a DataNode or NameNode (agent.hdfs.urls)"
 FACTS = SourceFacts(
     name="hdfs",
     what="of a DataNode the bytes read and written, block operations and their time, capacity; of a NameNode"
@@ -75,15 +76,13 @@ class HdfsDaemons:
         from joulebook.agent.usage.jmx import fetch_beans  # noqa: PLC0415  # HTTP and TLS, where they are needed
 
         told: list[Told] = []
-        wrong: list[tuple[str, str]] = []
+        unread: list[Unread] = []
         for url in self._config.urls:
             try:
                 told += told_of(url, fetch_beans(url, self._config.timeout_s, self._config.tls_ca))
             except (OSError, ValueError) as error:
-                wrong.append((url, str(error) or type(error).__name__))
-        if wrong and not told:
-            raise OSError("; ".join(f"{url}: {reason}" for url, reason in wrong))
-        return Answered(tuple(told), tuple(wrong))
+                unread.append(Unread(url, str(error), getattr(error, "fix", _FIX_ANSWER)))
+        return answered(told, unread)
 
 
 def told_of(url: str, beans: Sequence[Mapping[str, Any]]) -> list[Told]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from joulebook.agent.source import Device, Metric, Roots
 from joulebook.agent.source_facts import SourceFacts
-from joulebook.agent.usage.beside import Answered, Told, device_name
+from joulebook.agent.usage.beside import Answered, Told, Unread, device_name
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 
@@ -69,14 +69,14 @@ class InfinibandPorts:
 
     def ask(self) -> Answered:
         """Read all ports."""
-        told, wrong = [], []
+        told, unread = [], []
         for path in sorted(self._directory.glob("*/ports/*")):
             name = device_name(f"{path.parent.parent.name}/{path.name}")
             try:
                 told.append(Told(Device(name, report_pb2.DEVICE_KIND_RDMA), _read_port(path)))
             except (OSError, ValueError) as error:
-                wrong.append((name, str(error)))
-        return Answered(tuple(told), tuple(wrong))
+                unread.append(Unread(name, str(error)))
+        return Answered(tuple(told), tuple(unread))
 
 
 def _read_port(path: Path) -> dict[Metric, int]:

@@ -1,6 +1,7 @@
 """Fetch the beans that a Java daemon shows at /jmx. Imported where one is asked: HTTP and TLS cost memory."""
 
 import ssl
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
@@ -11,6 +12,18 @@ import msgspec
 # Beans of Hadoop's own alone: the others are the Java machine's.
 _QUERY = "/jmx?qry=Hadoop:*"
 _MOST_BYTES = 16 << 20
+_FIX_ADDRESS = "check that the daemon runs and serves its web pages there (agent.hdfs.urls)"
+_FIX_HANGS = "look into the daemon's log; restart it if it hangs"
+_FIX_AUTHORITY = "set agent.hdfs.tls_ca to the PEM file of the authority that signed the daemon's certificate"
+_FIX_REFUSED = "let this node read the daemon's /jmx without a log-in"
+
+
+class JmxError(OSError):
+    """A daemon that did not answer as it should; fix says what mends it."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.fix = fix
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -29,10 +42,25 @@ def fetch_beans(url: str, timeout_s: float, tls_ca: str = "") -> list[Mapping[st
         with opener.open(url.rstrip("/") + _QUERY, timeout=timeout_s) as response:
             data = response.read(_MOST_BYTES + 1)
     except HTTPException as error:
-        raise ValueError(f"no HTTP: {error!r}") from None
+        raise JmxError(f"no HTTP: {error!r}", _FIX_ADDRESS) from None
+    except OSError as error:
+        raise _fault(error, timeout_s) from None
     if len(data) > _MOST_BYTES:
         raise ValueError(f"an answer of more than {_MOST_BYTES} bytes")
     return parse_beans(data)
+
+
+def _fault(error: OSError, timeout_s: float) -> JmxError:
+    if isinstance(error, urllib.error.HTTPError):
+        is_refused = error.code in (401, 403)
+        return JmxError(f"it answers {error.code}", _FIX_REFUSED if is_refused else _FIX_ADDRESS)
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return JmxError(f"no answer within {timeout_s:g} s", _FIX_HANGS)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return JmxError(f"certificate not accepted: {cause.verify_message}", _FIX_AUTHORITY)
+    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return JmxError(reason, _FIX_ADDRESS)
 
 
 def parse_beans(data: bytes) -> list[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from joulebook.agent.source import Device, Metric, Roots
 from joulebook.agent.source_facts import SourceFacts
-from joulebook.agent.usage.beside import Answered, Told, device_name
+from joulebook.agent.usage.beside import Answered, Told, Unread, device_name
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 
@@ -82,7 +82,7 @@ class Lustre:
     def ask(self) -> Answered:
         """Read all mounts and targets."""
         told: list[Told] = []
-        wrong: list[tuple[str, str]] = []
+        unread: list[Unread] = []
         for room, prefix, kind, read in (
             ("llite", "lustre:", report_pb2.DEVICE_KIND_NETWORK_STORAGE, self._mount),
             ("obdfilter", "lustre.", report_pb2.DEVICE_KIND_STORAGE_DAEMON, self._ost),
@@ -95,8 +95,8 @@ class Lustre:
                 except PermissionError:
                     raise _UnreadableError from None
                 except (OSError, ValueError) as error:
-                    wrong.append((name, str(error)))
-        return Answered(tuple(told), tuple(wrong))
+                    unread.append(Unread(name, str(error)))
+        return Answered(tuple(told), tuple(unread))
 
     def _entries(self, room: str) -> list[str]:
         """Return what a room has in any of the places, in which versions of Lustre differ."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from joulebook.agent.source import Device, Metric, Roots
 from joulebook.agent.source_facts import SourceFacts
-from joulebook.agent.usage.beside import Answered, Told, device_name
+from joulebook.agent.usage.beside import Answered, Told, Unread, device_name
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 
@@ -40,22 +40,22 @@ class Mount:
     errors: int
 
 
-def parse_mountstats(data: bytes) -> tuple[list[Mount], list[tuple[str, str]]]:
+def parse_mountstats(data: bytes) -> tuple[list[Mount], list[Unread]]:
     """Parse mountstats into NFS mounts, and what could not be parsed: the device, and why.
 
     A line "device D mounted on P with fstype nfs4 statvers=1.1", then indented lines. "bytes:" has eight
     numbers, the fifth and sixth are bytes from and to the server. Each operation's line has requests,
     transmissions, time-outs, bytes sent and received, ms queued, of round trips and whole, since 5.3 errors.
     """
-    mounts, wrong = [], []
+    mounts, unread = [], []
     for block in _blocks(data):
         head, _, rest = block.partition(b"\n")
         device, mount_point = _names(head)
         try:
             mounts.append(_mount(device, mount_point, rest))
         except (ValueError, IndexError) as error:
-            wrong.append((device, f"mountstats: {error}"))
-    return mounts, wrong
+            unread.append(Unread(device, f"mountstats: {error}"))
+    return mounts, unread
 
 
 def _blocks(data: bytes) -> list[bytes]:
@@ -155,8 +155,8 @@ class NfsMounts:
 
     def ask(self) -> Answered:
         """Read all mounts."""
-        mounts, wrong = parse_mountstats(self._file("mountstats"))
-        return Answered(tuple(add_up(mounts, parse_mountinfo(self._file("mountinfo")))), tuple(wrong))
+        mounts, unread = parse_mountstats(self._file("mountstats"))
+        return Answered(tuple(add_up(mounts, parse_mountinfo(self._file("mountinfo")))), tuple(unread))
 
     def _file(self, name: str) -> bytes:
         for process in _PROCESSES[:-1]:
