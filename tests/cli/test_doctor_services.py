@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import ssl
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -96,25 +97,17 @@ def _pdu(tree: Path, state: str) -> Iterator[str]:
 
 @contextmanager
 def _ceph(_: Path, state: str) -> Iterator[str]:
+    if state == "killed":
+        # A socket that is left, in a directory with a short name: sockets' paths are bounded.
+        with tempfile.TemporaryDirectory(prefix="jb-") as name, socket.socket(socket.AF_UNIX) as left:
+            left.bind(f"{name}/ceph-osd.0.asok")
+            yield f'[agent.ceph]\nsockets = "{name}"\n'
+        return
     with ceph() as cluster:
-        settings = (
-            f'[agent.ceph]\nsockets = "{cluster.directory}"\ntimeout_s = {2 if state == "hangs" else 60}\n'
-        )
-        (osd,) = cluster.directory.glob("*osd.0.asok")
         if state == "hangs":
             os.kill(cluster.osd_pid, signal.SIGSTOP)
-        if state != "killed":
-            yield settings
-    if state == "killed":
-        # What a daemon leaves that had no time to tidy up.
-        cluster.directory.mkdir()
-        with socket.socket(socket.AF_UNIX) as left:
-            left.bind(str(osd))
-        try:
-            yield settings
-        finally:
-            osd.unlink()
-            cluster.directory.rmdir()
+        timeout_s = 2 if state == "hangs" else 60
+        yield f'[agent.ceph]\nsockets = "{cluster.directory}"\ntimeout_s = {timeout_s}\n'
 
 
 @contextmanager
