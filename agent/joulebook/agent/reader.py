@@ -43,7 +43,7 @@ class Reader:
                 self._left_out, self.probe, self.last = self.probe, Probe(findings=self.probe.findings), ()
             if not self.failing:
                 self.failing = True
-                reason = f"{error or repr(error)}; its last values stand until it reads again"
+                reason = str(error) or repr(error)
                 return Finding(self.source.name, UNREADABLE, reason, getattr(error, "fix", ""))
             return None
         if self._left_out is None:

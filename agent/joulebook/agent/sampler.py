@@ -156,7 +156,8 @@ class Sampler:
     def note(self, finding: Finding) -> None:
         """Tell how a source stands with the next Report."""
         if finding.state not in (ABSENT, WORKING):
-            _log.warning("%s: %s; %s", finding.name, finding.reason, finding.fix)
+            told = f"{finding.reason}; {finding.fix}" if finding.fix else finding.reason
+            _log.warning("%s: %s", finding.name, told)
         self._findings = [f for f in self._findings if f.name != finding.name] + [finding]
 
     def _begin(self, now_us: int, row: list[int]) -> None:

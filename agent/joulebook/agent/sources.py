@@ -1,7 +1,7 @@
 """Every source of the agent, in the order in which they are read."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from joulebook.agent.meters.amdgpu import AmdGpuMeter
@@ -47,8 +47,8 @@ class Sources:
     each: list[tuple[Source, Probe]] = field(default_factory=list)
     meters: list[Meter] = field(default_factory=list)
     arbiter: Arbiter | None = None
-    # What can tell who uses it.
-    gpus: tuple[Gpu, ...] = ()
+    # What can tell who uses it: GPUs may come later.
+    gpus: Callable[[], Sequence[Gpu]] = tuple
     probe_us: dict[str, int] = field(default_factory=dict)
 
     def add(self, source: Source) -> None:
@@ -144,5 +144,5 @@ def probe_sources(
         )
     )
     # Both count from 0, and of both at once only the better one's are booked.
-    sources.gpus = nvml.gpus or amdgpu.gpus
+    sources.gpus = lambda: nvml.gpus or amdgpu.gpus
     return sources

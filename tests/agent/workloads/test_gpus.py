@@ -51,7 +51,7 @@ class Node:
         self.fake = FakeCgroups(directory, version)
         self.standin = Standin(directory, gpus=2)
         self.standin.install(monkeypatch)
-        self.meter = NvmlMeter(self.fake.roots, wait_s=60)
+        self.meter = NvmlMeter(self.fake.roots, wait_s=60, start_s=60)
         self.meter.probe()
         self.now_us = 0
         self._workloads: Workloads | None = None
@@ -61,7 +61,9 @@ class Node:
         """Return the workloads, begun at first use."""
         if self._workloads is None:
             config = WorkloadsConfig(job_cgroups=("/batch/*",))
-            self._workloads = Workloads(self.fake.roots, config, gpus=self.meter.gpus, lookup_user=str)
+            self._workloads = Workloads(
+                self.fake.roots, config, gpus=lambda: self.meter.gpus, lookup_user=str
+            )
         return self._workloads
 
     def job(self, name: str, pid: int, **environ: str) -> None:
@@ -234,7 +236,7 @@ def test_slow_drivers_are_asked_less_often(tmp_path: Path, monkeypatch: pytest.M
     meter = NvmlMeter(Roots(), wait_s=60)
     meter.probe()
     clock = iter(range(0, 10**12, 20_000_000))  # each look takes 20 ms
-    gpus = Gpus(tmp_path, meter.gpus, lambda: next(clock))
+    gpus = Gpus(tmp_path, lambda: meter.gpus, lambda: next(clock))
     looks: list[int] = []
 
     def holders() -> list[Holder]:

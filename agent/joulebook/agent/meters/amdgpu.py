@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from joulebook.agent.meters.amd_gpu import AmdGpu, Reading
@@ -9,7 +10,7 @@ from joulebook.agent.meters.amd_processes import Processes
 from joulebook.agent.meters.health import Health
 from joulebook.agent.meters.hwmon_sensors import choose
 from joulebook.agent.meters.paired import PairedEnergy
-from joulebook.agent.meters.row import Rows
+from joulebook.agent.meters.row import Moment, Rows
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import (
     ABSENT,
@@ -31,7 +32,8 @@ _PERIOD_US = 1000
 _POWER_PERIOD_US = 1_000_000
 _ACCURACY_PPM = 50_000
 _LEAST_LIMIT_MW = 1_000_000
-_WAIT_S = 0.25
+# A tick may not wait longer than this for all GPUs together.
+_WAIT_S = 0.005
 _FIX_LOG = "look for amdgpu lines in the kernel's log"
 
 FACTS = SourceFacts(
@@ -45,7 +47,7 @@ FACTS = SourceFacts(
     period="1 ms; without a counter as the sensor averages",
     accuracy="±5 %; a counter that goes apart from the power is not believed any more",
     privilege="none",
-    cost="29 µs a GPU (files of a fixture), plus what the firmware takes; waited for at most 250 ms",
+    cost="29 µs a GPU (files of a fixture), plus what the firmware takes; waited for at most 5 ms",
     documentation="Documentation/gpu/amdgpu/thermal.rst; drivers/gpu/drm/amd/include/kgd_pp_interface.h",
 )
 
@@ -57,15 +59,17 @@ class _Meter:
         self.gpu = gpu
         self.energy = energy
         self.health = Health(f"amdgpu:{gpu.domain}", gpu.domain, energy.booked)
-        self.answer: Reading | OSError | ValueError | None = None
-        self.now_us = 0
+        self.is_waiting = False
+        # What looks gave, the ticks that asked, and when they came on that clock.
+        self.came: deque[tuple[Reading | OSError | ValueError, int, int]] = deque()
 
-    def ask(self) -> None:
+    def ask(self, moment: Moment) -> None:
         """Look, in the thread that may hang."""
         try:
-            self.answer = self.gpu.look(self.now_us)
+            answer: Reading | OSError | ValueError = self.gpu.look(moment.now_us)
         except (OSError, ValueError) as error:
-            self.answer = error
+            answer = error
+        self.came.append((answer, moment.now_us, moment.us()))
 
 
 class AmdGpuMeter:
@@ -120,13 +124,14 @@ class AmdGpuMeter:
 
     def read(self, now_us: int) -> Sequence[int]:
         """Return energy_uj and unread_us of each GPU, then the gauges of each."""
-        for meter in self._meters:
-            meter.answer, meter.now_us = None, now_us
-        self._rows.ask(_Meter.ask, self.wait_s)
+        if not self._meters:
+            return ()
+        moment = Moment(now_us)
+        self._rows.ask(lambda meter: meter.ask(moment), self.wait_s)
         values: list[int] = []
         gauges: list[int] = []
         for meter in self._meters:
-            self._take(meter, now_us)
+            self._settle(meter, now_us)
             values += (meter.energy.energy_uj, meter.energy.unread_us)
             gauges += meter.gpu.gauges
         return values + gauges
@@ -139,6 +144,10 @@ class AmdGpuMeter:
     def findings(self) -> tuple[Finding, ...]:
         """Return what changed since the last call."""
         return tuple(finding for meter in self._meters for finding in meter.health.finding())
+
+    def is_waiting(self) -> bool:
+        """Say whether a GPU has not answered yet, and may."""
+        return any(meter.is_waiting for meter in self._meters)
 
     def offsets_uj(self) -> tuple[int, ...]:
         """Return each domain's series value less its hardware counter."""
@@ -153,8 +162,18 @@ class AmdGpuMeter:
         self._meters = []
         self._rows = Rows(self.name, ())
 
-    def _take(self, meter: _Meter, now_us: int) -> None:
-        answer = self._rows.blocked(meter) if meter.answer is None else meter.answer
+    def _settle(self, meter: _Meter, now_us: int) -> None:
+        """Take what came. Until a late answer comes, what was shown stands; it counts at the time it came."""
+        hangs = not meter.came and self._rows.hangs(meter)
+        meter.is_waiting = not meter.came and not hangs
+        if hangs:
+            self._take(meter, self._rows.blocked(meter), now_us)
+        while meter.came:
+            answer, asked_us, came_us = meter.came.popleft()
+            at_us = now_us if asked_us == now_us else min(came_us, now_us)
+            self._take(meter, answer, max(at_us, meter.energy.power.now_us))
+
+    def _take(self, meter: _Meter, answer: Reading | OSError | ValueError, now_us: int) -> None:
         energy, health = meter.energy, meter.health
         if isinstance(answer, Reading):
             was_counter = energy.counter is not None

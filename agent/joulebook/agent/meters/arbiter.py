@@ -54,6 +54,12 @@ class Arbiter:
         self._booked: set[tuple[int, str]] = set()
         self._parts: list[tuple[Reader, slice]] = []
         self._offsets: list[tuple[int, int]] = []
+        # What is absent for good is neither read nor asked for news.
+        self._live = [reader for reader in self._readers if reader.worth_reading]
+        self._counting: set[int] = set()
+        self._telling = [
+            meter for meter, reader in zip(self.meters, self._readers, strict=True) if reader.worth_reading
+        ]
         self._read_us = -1
         self._window_us = -1
         self._arrange()
@@ -72,7 +78,7 @@ class Arbiter:
         """Return the values of what is booked; every meter is read once for a moment."""
         if now_us != self._read_us:
             self._read_us = now_us
-            for reader in self._readers:
+            for reader in self._live:
                 finding = reader.read(now_us)
                 if finding is not None:
                     self._take_whole(reader, finding)
@@ -83,7 +89,7 @@ class Arbiter:
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what changed since the last call, of every meter, booked or not."""
-        for meter in self.meters:
+        for meter in self._telling:
             for finding in meter.findings():
                 self._take(finding)
         if self._read_us - self._window_us >= _WINDOW_US:
@@ -93,12 +99,12 @@ class Arbiter:
 
     def offsets_uj(self) -> tuple[int, ...]:
         """Return, for each booked domain, the series value less the hardware counter."""
-        offsets = [meter.offsets_uj() for meter in self.meters]
+        offsets = {number: self.meters[number].offsets_uj() for number in self._counting}
         return tuple([offsets[meter][place] for meter, place in self._offsets])
 
     def changed(self) -> Probe | None:
         """Return what is given now, where meters changed or one takes over for another."""
-        news = [found for reader in self._readers if (found := reader.change(self._read_us)) is not None]
+        news = [found for reader in self._live if (found := reader.change(self._read_us)) is not None]
         if news:
             self._arrange()
         elif not self._standings or not self._judge():
@@ -137,6 +143,7 @@ class Arbiter:
         chosen = choose(offers)
         places = [given.place for given in self._given.values()]
         self._offsets = [(offers[i].meter, places[i]) for i in chosen]
+        self._counting = {meter for meter, _ in self._offsets}
         self._booked = {(offers[i].meter, offers[i].domain.name) for i in chosen}
         owners = self._owners()
         series: list[Series] = []

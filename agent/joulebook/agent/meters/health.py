@@ -36,6 +36,14 @@ class Health:
 
     def finding(self) -> tuple[Finding, ...]:
         """Return the finding if it changed since the last call."""
+        counter = self.counter
+        if (
+            self._said.state == WORKING
+            and counter.dropped == self._dropped
+            and not (counter.missing or self.suspicion)
+            and counter.now_us - counter.changed_us < STUCK_US
+        ):
+            return ()
         found = self._judge()
         if found == self._said:
             return ()

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
+from joulebook.agent.aside import Aside, Pending
 from joulebook.agent.host import read_host
 from joulebook.agent.meters.nvml_codes import NvmlError, StaleError
-from joulebook.agent.meters.nvml_events import Xids
-from joulebook.agent.meters.nvml_gauges import Gauges
-from joulebook.agent.meters.nvml_gpu import Library, NvmlGpu
-from joulebook.agent.meters.nvml_metered import Metered, MeteredGpu, tells_module
-from joulebook.agent.meters.row import Rows
-from joulebook.agent.meters.series import energy_series
-from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Device, Finding, Probe, Roots, Series
+from joulebook.agent.meters.nvml_found import Found
+from joulebook.agent.meters.nvml_gpu import NvmlGpu
+from joulebook.agent.meters.nvml_metered import Metered, MeteredGpu
+from joulebook.agent.meters.row import HANGS_S, Moment
+from joulebook.agent.source import ABSENT, UNREADABLE, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
-from joulebook.v1 import report_pb2
 
-_FIX_BINDINGS = "pip install 'joulebook[gpu]'"
-# A tick may not wait longer than this for all GPUs together.
-_WAIT_S = 0.25
+# A tick may not wait longer than this for all GPUs together; a start not longer than that.
+_WAIT_S = 0.005
+_START_S = 10.0
 # When no GPU answers the driver may have been loaded again: NVML is begun again, and no sooner than this.
 _AGAIN_US = 5_000_000
 # A GPU that was lost and then reset shows up only when NVML is begun again. The others miss a reading then.
 _LOST_US = 600_000_000
+# How often it is looked whether GPUs came: the driver was loaded, one was plugged in.
+_LOOK_US = 30_000_000
 
 FACTS = SourceFacts(
     name="nvml",
@@ -38,40 +36,36 @@ FACTS = SourceFacts(
     period="100 ms; without a counter a mean of 1 s",
     accuracy="±5 % in steady state; A100 and H100 look at 25 of every 100 ms",
     privilege="read and write on `/dev/nvidia*`",
-    cost="8 stand-in GPUs with 38 series each: the tick waits 0.3 ms; 0.9 ms of CPU a tick, all threads",
+    cost="8 stand-in GPUs with 38 series each: the tick waits 0.3 ms, 5 ms at most; 0.9 ms of CPU a tick, all threads",
     documentation="NVML API Reference Guide; Yang, Adamek, Armour, arXiv 2312.02741",
 )
-
-
-def load() -> Library:
-    """Begin NVML. NvmlError: the bindings, the library or the driver are not there."""
-    try:
-        import pynvml  # noqa: PLC0415  (only where there is a GPU is it needed)
-    except ImportError as error:
-        raise NvmlError("the Python bindings of NVML are not installed", _FIX_BINDINGS) from error
-    return Library(pynvml)
 
 
 class NvmlMeter:
     """Read every NVIDIA GPU. One that is lost, or lacks something, takes nothing from the others.
 
-    A tick waits for the energy of all GPUs, for wait_s at most (twice, where a GPU begins to hang); how they
-    fare is asked for after it and comes with the next tick.
+    A tick waits for the energy of all GPUs, for wait_s at most: what comes later counts with the next one.
+    How they fare is asked for after it and comes with the next tick.
     """
 
     name = "nvml"
 
-    def __init__(self, roots: Roots, wait_s: float = _WAIT_S) -> None:
+    def __init__(
+        self, roots: Roots, wait_s: float = _WAIT_S, start_s: float = _START_S, hangs_s: float = HANGS_S
+    ) -> None:
         self.wait_s = wait_s
+        self._start_s, self._hangs_s = start_s, hangs_s
         self._roots = roots
         self._hardware = (roots.procfs / "driver/nvidia", roots.devfs / "nvidiactl")
-        self._library: Library | None = None
-        self._xids: Xids | None = None
-        self._meters: list[MeteredGpu] = []
-        self._rows: Rows[MeteredGpu] = Rows(self.name, ())
+        self._gpus_directory = roots.procfs / "driver/nvidia/gpus"
+        self._aside: Aside | None = None
+        self._finding: Pending[Found] | None = None
+        self._found: Found | None = None
+        # What the driver lists, when it was looked for last, and what was said of a look that found nothing.
+        self._listed = self._list()
+        self._look_us = -1
+        self._said: tuple[Finding, ...] = ()
         self._again_us = self._due_us = 0
-        self._looked: dict[MeteredGpu, dict[int, int] | NvmlError] = {}
-        self._looked_us = -1
 
     @property
     def gpus(self) -> tuple[NvmlGpu, ...]:
@@ -79,80 +73,55 @@ class NvmlMeter:
         return tuple(meter.gpu for meter in self._meters)
 
     def probe(self) -> Probe:
-        """Find every GPU, and what each can tell."""
-        known = {
-            (meter.gpu.uuid, each.domain.name): each.counter for meter in self._meters for each in meter.all()
-        }
-        self.close()
-        try:
-            self._library = load()
-            gpus, findings = self._find(self._library)
-        except NvmlError as error:
-            return Probe(findings=(self._absent(error),))
-        xids = self._xids = Xids(self._library.nvml)
-        telling = xids.watch((gpu.uuid, gpu.handle) for gpu in gpus)
-        has_modules = self._has_modules(gpus, findings)
-        for gpu in gpus:
-            before = {name: counter for (uuid, name), counter in known.items() if uuid == gpu.uuid}
-            gauges = Gauges(gpu, xids, has_xids=gpu.uuid in telling)
-            try:
-                meter = MeteredGpu(gpu, gauges, before, has_module=has_modules)
-            except NvmlError as error:
-                gauges.close()
-                findings.append(Finding(f"nvml:{gpu.domain}", UNREADABLE, str(error), error.fix))
-                continue
-            self._meters.append(meter)
-            gpu.look = partial(self._look, meter)
-        self._rows = Rows(self.name, self._meters, xids.look_quietly)
-        if self._meters:
-            findings.insert(0, Finding(self.name, WORKING))
-        elif not findings:
-            findings.append(Finding(self.name, ABSENT, "the NVIDIA driver has no GPU"))
-        return Probe(
-            series=energy_series(each.domain.name for each in self._metered)
-            + tuple(
-                Series(metric, device=meter.domain.name)
-                for meter in self._meters
-                for metric in meter.gauges.metrics
-            ),
-            domains=tuple(each.domain for each in self._metered),
-            devices=tuple(
-                Device(
-                    meter.domain.name,
-                    report_pb2.DEVICE_KIND_GPU,
-                    size_bytes=meter.gpu.size_bytes,
-                    power_limit_mw=meter.gpu.limit_mw,
-                )
-                for meter in self._meters
-            ),
-            findings=tuple(findings),
-        )
+        """Find every GPU, and what each can tell; a driver that hangs is waited for, and found later."""
+        finding = self._begin_look()
+        finding.wait(self._start_s)
+        found = self._take_look()
+        if found is not None:
+            return found
+        error = finding.blocked()
+        return Probe(findings=(Finding(self.name, UNREADABLE, str(error), error.fix),))
 
     def read(self, now_us: int) -> Sequence[int]:
         """Return energy_uj and unread_us of each GPU and module, then the gauges of each GPU.
 
         One that does not answer in time misses this reading.
         """
-        for each in self._metered:
-            each.answer = None
-        self._rows.ask(MeteredGpu.ask, self.wait_s)
+        if self._look_us < 0:
+            self._look_us = now_us
+        elif now_us - self._look_us >= _LOOK_US:
+            self._look(now_us)
+        found = self._found
+        if found is None:
+            return ()
+        moment = Moment(now_us)
+        found.rows.ask(lambda meter: meter.ask(moment), self.wait_s)
         values: list[int] = []
         gauges: list[int] = []
-        for meter in self._meters:
+        for meter in found.meters:
+            blocked = found.rows.blocked(meter) if found.rows.hangs(meter) else None
             for each in meter.all():
-                answer = self._rows.blocked(meter) if each.answer is None else each.answer
-                each.take(answer, now_us, meter.power_mw)
+                each.settle(now_us, blocked, meter.power_mw)
                 values += (each.counter.energy_uj, each.counter.unread_us)
-            self._note_xid(meter)
+            self._note_xid(found, meter)
             gauges += meter.gauges.last
-        if self._is_stale(now_us):
-            self._rows.follow(self._renewal())
-        self._rows.follow(lambda meter: meter.gauges.read(now_us))
+        if self._is_stale(found, now_us):
+            found.rows.follow(found.renewal())
+        found.rows.follow(lambda meter: meter.gauges.read(now_us))
         return values + gauges
+
+    def changed(self) -> Probe | None:
+        """Return what there is now, where GPUs came."""
+        probe = self._take_look()
+        return probe if probe is not None and (probe.domains or probe.findings != self._said) else None
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what changed since the last call."""
         return tuple(finding for each in self._metered for finding in each.health.finding())
+
+    def is_waiting(self) -> bool:
+        """Say whether a GPU has not answered yet, and may."""
+        return any(each.is_waiting for each in self._metered)
 
     def offsets_uj(self) -> tuple[int, ...]:
         """Return each domain's series value less its hardware counter."""
@@ -160,106 +129,82 @@ class NvmlMeter:
 
     def close(self) -> None:
         """Give NVML back."""
-        # Where the driver hangs, so would this.
-        if self._rows.close() and self._library is not None:
-            for meter in self._meters:
-                meter.gauges.close()
-            if self._xids is not None:
-                self._xids.close()
-            with contextlib.suppress(NvmlError):
-                self._library.close()
-        self._meters = []
-        self._rows = Rows(self.name, ())
-        self._library = self._xids = None
+        if self._aside is not None:
+            self._aside.close()
+        if self._found is not None:
+            self._found.close()
+        self._aside = self._finding = self._found = None
+
+    @property
+    def _meters(self) -> list[MeteredGpu]:
+        return self._found.meters if self._found is not None else []
 
     @property
     def _metered(self) -> list[Metered]:
-        return [each for meter in self._meters for each in meter.all()]
+        return self._found.metered if self._found is not None else []
 
-    def _note_xid(self, meter: MeteredGpu) -> None:
+    def _begin_look(self) -> Pending[Found]:
+        if self._finding is not None:
+            return self._finding
+        packages = read_host(self._roots).packages
+        known = self._found.known if self._found is not None else {}
+        self._aside = Aside(f"{self.name}.look")
+        self._finding = self._aside.begin(lambda: Found(packages, known, self._hangs_s))
+        return self._finding
+
+    def _take_look(self) -> Probe | None:
+        """Take what a look found, in place of what was there; None: the driver has not answered."""
+        if self._finding is None or self._aside is None or not self._finding.done:
+            return None
+        finding, self._finding = self._finding, None
+        self._aside.close()
+        try:
+            found = finding.result(0)
+        except NvmlError as error:
+            self._said = (self._absent(error),)
+            return Probe(findings=self._said)
+        before, self._found = self._found, found
+        if before is not None:
+            before.close()
+        found.looks.wait_s = self.wait_s
+        probe = found.probe()
+        self._said = probe.findings
+        return probe
+
+    def _look(self, now_us: int) -> None:
+        """Look whether there are GPUs that there were not; what asks the driver is done beside the tick."""
+        self._look_us = now_us
+        before, self._listed = self._listed, self._list()
+        came = self._listed > before if self._found is not None else any(p.exists() for p in self._hardware)
+        if came:
+            self._begin_look()
+
+    def _list(self) -> int:
+        """Return how many GPUs the driver has."""
+        try:
+            return sum(1 for _ in self._gpus_directory.iterdir())
+        except OSError:
+            return 0
+
+    def _note_xid(self, found: Found, meter: MeteredGpu) -> None:
         """Tell of a GPU that answers though it has had an error which does not pass."""
-        grave, fix = self._xids.grave(meter.gpu.uuid) if self._xids is not None else ("", "")
+        grave, fix = found.xids.grave(meter.gpu.uuid)
         if grave and not meter.counter.missing:
             meter.health.suspicion, meter.health.suspicion_fix = grave, fix
 
-    def _has_modules(self, gpus: Sequence[NvmlGpu], findings: list[Finding]) -> bool:
-        """Say whether each GPU is alone on a module with a CPU, so that both have one number."""
-        telling = [gpu for gpu in gpus if tells_module(gpu)]
-        packages = read_host(self._roots).packages
-        if not telling or (len(telling) == len(gpus) == packages):
-            return bool(telling)
-        reason = (
-            f"not booked: which of {packages} CPUs each of {len(gpus)} GPUs shares a module with is not known"
-        )
-        findings.append(Finding("nvml:module", WORKING, reason))
-        return False
-
-    def _is_stale(self, now_us: int) -> bool:
+    def _is_stale(self, found: Found, now_us: int) -> bool:
         """Say whether NVML should be begun again: no GPU answers, or one has been lost for long."""
-        errors = [meter.answer for meter in self._meters if isinstance(meter.answer, NvmlError)]
-        if not errors or self._rows.away or not self._due_us:
+        errors = [meter.error for meter in found.meters if isinstance(meter.error, NvmlError)]
+        if not errors or found.rows.hang or not self._due_us:
             self._due_us = now_us + _LOST_US
             return False
-        everything = len(errors) == len(self._meters) or any(isinstance(e, StaleError) for e in errors)
+        everything = len(errors) == len(found.meters) or any(isinstance(e, StaleError) for e in errors)
         if now_us < (self._again_us if everything else self._due_us):
             return False
         self._again_us, self._due_us = now_us + _AGAIN_US, now_us + _LOST_US
         return True
 
-    def _renewal(self) -> Callable[[MeteredGpu], None]:
-        """Return what begins NVML again with the first GPU that it is called for."""
-        meters, library, xids = list(self._meters), self._library, self._xids
-
-        def renew(_: MeteredGpu) -> None:
-            if not meters or library is None or xids is None:
-                return
-            every, meters[:] = list(meters), []
-            for meter in every:
-                meter.gauges.close()
-            xids.close()
-            with contextlib.suppress(NvmlError):
-                library.again()
-            found = []
-            for meter in every:
-                with contextlib.suppress(NvmlError):
-                    meter.gpu.renew()
-                    meter.gauges.renew()
-                    found.append(meter.gpu)
-            xids.watch((gpu.uuid, gpu.handle) for gpu in found)
-
-        return renew
-
-    def _look(self, meter: MeteredGpu, now_us: int) -> dict[int, int]:
-        """Return a GPU's processes; the others' are asked for with it, and kept until they are asked for."""
-        looked = self._looked
-        if now_us != self._looked_us or meter not in looked:
-            looked.clear()
-
-            def ask(member: MeteredGpu) -> None:
-                try:
-                    looked[member] = member.gpu.running(now_us)
-                except NvmlError as error:
-                    looked[member] = error
-
-            self._looked_us = now_us
-            self._rows.ask(ask, self.wait_s, hurry=False)
-        answer = looked.pop(meter, None)
-        if answer is None:
-            raise self._rows.blocked(meter)
-        if isinstance(answer, NvmlError):
-            raise answer
-        return answer
-
     def _absent(self, error: NvmlError) -> Finding:
         if any(path.exists() for path in self._hardware):
             return Finding(self.name, UNREADABLE, f"there is an NVIDIA driver, but {error}", error.fix)
         return Finding(self.name, ABSENT, "no NVIDIA driver")
-
-    def _find(self, library: Library) -> tuple[list[NvmlGpu], list[Finding]]:
-        gpus, findings = [], []
-        for index in range(library.count()):
-            try:
-                gpus.append(NvmlGpu(library.nvml, index))
-            except NvmlError as error:
-                findings.append(Finding(f"nvml:gpu.{index}", UNREADABLE, str(error), error.fix))
-        return gpus, findings

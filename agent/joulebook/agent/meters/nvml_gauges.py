@@ -24,7 +24,7 @@ _THERMAL = 0x20 | 0x40
 _OTHER = 0x8 | 0x10 | 0x100 | 0x400
 
 # What moves slowly is asked for in turns: every so many ticks, each GPU at another tick.
-_OFTEN, _SOMETIMES, _SELDOM = 2, 5, 30
+_OFTEN, _SOMETIMES, _SELDOM = 2, 5, 30  # each divides the last, after which the rounds repeat
 
 Ask = Callable[[int], Sequence[int]]
 
@@ -68,6 +68,8 @@ class Gauges:
         self.last: list[int] = []
         self._gpu = gpu
         self._turns: list[_Turn] = []
+        # What is due in each round.
+        self._due: dict[int, list[_Turn]] = {}
         self._round = gpu.index
         self._gpm: Gpm | None = None
         self._add_momentary()
@@ -77,11 +79,12 @@ class Gauges:
 
     def read(self, now_us: int) -> None:
         """Ask for what is due; last holds one value a metric."""
-        self._round = number = self._round + 1
+        self._round = number = (self._round + 1) % _SELDOM
+        due = self._due.get(number)
+        if due is None:
+            due = self._due[number] = [turn for turn in self._turns if number % turn.every == 0]
         last = self.last.copy()
-        for turn in self._turns:
-            if number % turn.every:
-                continue
+        for turn in due:
             try:
                 values = turn.ask(now_us)
             except (GpuLostError, StaleError):
@@ -107,7 +110,7 @@ class Gauges:
         gpu = self._gpu
         self._add_fields(POWER, _OFTEN)
         if metrics.METRIC_DEVICE_GPU_POWER not in self.metrics:
-            self._add((metrics.METRIC_DEVICE_GPU_POWER,), lambda _: (gpu.power_mw(),), 1)
+            self._add((metrics.METRIC_DEVICE_GPU_POWER,), lambda _: (gpu.power_mw(),), _OFTEN)
         both = (metrics.METRIC_DEVICE_GPU_UTILISATION, metrics.METRIC_DEVICE_GPU_MEMORY_UTILISATION)
         self._add(both, lambda _: gpu.utilisation_ppm(), 1)
         throttled = (

@@ -21,6 +21,7 @@ _SAMPLE_KEPT_US = 3_000_000
 _FUNCTION_NOT_FOUND = 13
 # Looks for processes between two looks at how the GPU is divided.
 _PARTS_EVERY = 10
+_GRAPHICS_EVERY = 5
 # nvmlClockType_t.
 _SM_CLOCK, _MEMORY_CLOCK = 1, 2
 # nvmlPcieUtilCounter_t, in KB a second.
@@ -88,6 +89,7 @@ class NvmlGpu:
         # What it is divided into, by the two names that a part has; looked at anew now and then.
         self.parts: dict[str, int] = {}
         self._looks = 0
+        self._drawing: frozenset[int] = frozenset()
         self._find_parts()
         self.look: Callable[[int], dict[int, int]] = self.running
         self._sampled_us = 0
@@ -202,8 +204,14 @@ class NvmlGpu:
         if self._looks % _PARTS_EVERY == 0:
             self._find_parts()
         pids = self._compute_pids()
-        with contextlib.suppress(UnsupportedError):
-            pids |= self._graphics_pids()
+        # Those that draw and compute nothing are rare beside those that compute.
+        if self._looks % _GRAPHICS_EVERY == 1:
+            self._drawing = frozenset()
+            with contextlib.suppress(UnsupportedError):
+                self._drawing = self._graphics_pids()
+        pids |= self._drawing
+        if not pids:
+            return {}
         sampled_ppm = self._process_ppm(now_us)
         return {pid: sampled_ppm.get(pid, 0) for pid in pids}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 
+from joulebook.agent.aside import BlockedError
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
 from joulebook.agent.meters.crosscheck import CrossCheck
 from joulebook.agent.meters.health import Health
@@ -11,6 +13,7 @@ from joulebook.agent.meters.nvml_codes import NvmlError, UnsupportedError
 from joulebook.agent.meters.nvml_fields import MODULE_POWER, Fields
 from joulebook.agent.meters.nvml_gauges import Gauges
 from joulebook.agent.meters.nvml_gpu import NvmlGpu
+from joulebook.agent.meters.row import Moment
 from joulebook.agent.source import Domain
 from joulebook.v1 import report_pb2
 from joulebook.v1.metrics_pb2 import METRIC_DEVICE_GPU_POWER
@@ -41,20 +44,38 @@ class Metered:
         self.counter = counter
         self.health = Health(f"{_SOURCE}:{domain.name}", domain.name, counter)
         self.check: CrossCheck | None = None
-        # What the driver gave last: a reading, an error, or nothing yet.
-        self.answer: int | NvmlError | None = None
+        # The error that the driver gave last, if it gave one.
+        self.error: OSError | None = None
+        self.is_waiting = False
+        # What the driver gave: a reading or an error, the tick that asked, and when it came on that clock.
+        self._came: deque[tuple[int | NvmlError, int, int]] = deque()
         self._read = read
 
-    def ask(self) -> None:
+    def ask(self, moment: Moment) -> None:
         """Ask the driver; in the thread that may hang."""
         try:
-            self.answer = self._read()
+            answer: int | NvmlError = self._read()
         except NvmlError as error:
-            self.answer = error
+            answer = error
+        self._came.append((answer, moment.now_us, moment.us()))
 
-    def take(self, answer: int | OSError, now_us: int, power_mw: int) -> None:
-        """Book an answer. power_mw is what the GPU showed at about this time."""
+    def settle(self, now_us: int, blocked: BlockedError | None, power_mw: int) -> None:
+        """Book what came. Until a late answer comes, what was shown stands; blocked: the driver hangs here.
+
+        power_mw is what the GPU showed at about this time. A late answer counts at the time at which it came:
+        what a counter counted meanwhile is in the next one, so nothing is lost.
+        """
+        self.is_waiting = not self._came and blocked is None
+        if not self._came and blocked is not None:
+            self._take(blocked, now_us, power_mw)
+        while self._came:
+            answer, asked_us, came_us = self._came.popleft()
+            at_us = now_us if asked_us == now_us else min(came_us, now_us)
+            self._take(answer, max(at_us, self.counter.now_us), power_mw)
+
+    def _take(self, answer: int | OSError, now_us: int, power_mw: int) -> None:
         check = self.check
+        self.error = answer if isinstance(answer, OSError) else None
         if isinstance(answer, OSError):
             self.health.error, self.health.fix = str(answer), getattr(answer, "fix", "")
             self.counter.miss(now_us)
@@ -100,11 +121,11 @@ class MeteredGpu(Metered):
         """Return the power that was shown last; 0 where none is."""
         return self.gauges.last[_POWER_PLACE] if self.gauges.last else 0
 
-    def ask(self) -> None:
+    def ask(self, moment: Moment) -> None:
         """Ask the driver for the GPU and its module."""
-        super().ask()
+        super().ask(moment)
         if self.module is not None:
-            self.module.ask()
+            self.module.ask(moment)
 
     def all(self) -> tuple[Metered, ...]:
         """Return the GPU and its module, if it has one."""

@@ -98,6 +98,8 @@ class PmCounters:
 
     def read(self, now_us: int) -> Sequence[int]:
         """Return energy_uj and unread_us of each domain."""
+        if not self._meters:
+            return ()
         readings, reason = self._scan(now_us)
         values = []
         for place, meter in enumerate(self._meters):

@@ -19,6 +19,20 @@ _log = logging.getLogger(__name__)
 K = TypeVar("K")
 
 _JOIN_S = 1.0
+# Who has not come back for so long hangs. A tick does not wait for that: see Moment.
+HANGS_S = 0.25
+
+
+class Moment:
+    """A tick at which all are asked. Who answers later than the tick waits, answers of a later time."""
+
+    def __init__(self, now_us: int) -> None:
+        self.now_us = now_us
+        self._began_s = time.monotonic()
+
+    def us(self) -> int:
+        """Return the time that it is now, on the tick's clock."""
+        return self.now_us + int((time.monotonic() - self._began_s) * 1e6)
 
 
 class Job(Generic[K]):
@@ -33,14 +47,22 @@ class Job(Generic[K]):
 class Row(Generic[K]):
     """One thread and the GPUs that it asks. A GPU that hangs is left to the thread: see parted()."""
 
-    def __init__(self, name: str, members: Sequence[K], before: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        name: str,
+        members: Sequence[K],
+        before: Callable[[], None] = lambda: None,
+        hangs_s: float = HANGS_S,
+    ) -> None:
         """Keep members in the order in which they are asked. before() is called ahead of each reading."""
         self.members = tuple(members)
         self._name = name
+        self._hangs_s = hangs_s
         self._before = before
         self._jobs: SimpleQueue[Job[K] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._last: Job[K] | None = None
+        self._followed: Job[K] | None = None
         # Whom the thread asks, and since when; in a hurry somebody waits who may not wait for gauges.
         self._asked: K | None = None
         self._asked_s = 0.0
@@ -51,6 +73,20 @@ class Row(Generic[K]):
     def away(self) -> bool:
         """Say whether the thread has not come back from what it was asked last."""
         return self._last is not None and not self._last.done.is_set()
+
+    @property
+    def follows(self) -> bool:
+        """Say whether what was to follow is still to be done."""
+        return self._followed is not None and not self._followed.done.is_set()
+
+    @property
+    def hangs(self) -> bool:
+        """Say whether the thread has waited for one GPU for so long that it hangs."""
+        return self._asked is not None and time.monotonic() - self._asked_s > self._hangs_s
+
+    def hangs_at(self, member: K) -> bool:
+        """Say whether that is this GPU."""
+        return self._asked == member and self.hangs
 
     def blocked(self) -> BlockedError:
         """Return the error that says how long the driver has been away."""
@@ -66,19 +102,19 @@ class Row(Generic[K]):
 
     def follow(self, ask: Callable[[K], None]) -> Job[K]:
         """Have every member asked after all that was begun; nobody waits for it."""
-        job = Job(ask, may_break_off=True)
+        job = self._followed = Job(ask, may_break_off=True)
         self._put(job)
         return job
 
     def parted(self) -> Row[K] | None:
-        """Leave the thread with the GPU that it waits for; return a row of the others, if there are any."""
+        """Leave a thread that hangs with the GPU that it waits for; return a row of the others."""
         asked = self._asked
-        if asked is None or len(self.members) < 2:
+        if asked is None or len(self.members) < 2 or not self.hangs:
             return None
         others = tuple(member for member in self.members if member is not asked)
         self.members = (asked,)
         before, self._before = self._before, lambda: None
-        return Row(self._name, others, before)
+        return Row(self._name, others, before, self._hangs_s)
 
     def close(self) -> bool:
         """End the thread; say whether the driver let it."""
@@ -128,40 +164,41 @@ class Row(Generic[K]):
 class Rows(Generic[K]):
     """All GPUs: one row while all answer; whoever hangs is asked alone from then on."""
 
-    def __init__(self, name: str, members: Sequence[K], before: Callable[[], None] = lambda: None) -> None:
-        self._rows = [Row(name, members, before)] if members else []
+    def __init__(
+        self,
+        name: str,
+        members: Sequence[K],
+        before: Callable[[], None] = lambda: None,
+        hangs_s: float = HANGS_S,
+    ) -> None:
+        self._rows = [Row(name, members, before, hangs_s)] if members else []
 
     @property
-    def away(self) -> bool:
-        """Say whether any thread has not come back."""
-        return any(row.away for row in self._rows)
+    def hang(self) -> bool:
+        """Say whether any thread hangs."""
+        return any(row.hangs for row in self._rows)
+
+    def hangs(self, member: K) -> bool:
+        """Say whether the thread that asks this GPU hangs at it."""
+        return any(row.hangs_at(member) for row in self._rows)
 
     def ask(self, ask: Callable[[K], None], wait_s: float, *, hurry: bool = True) -> None:
-        """Have every GPU asked at once, and wait so long for all of them together."""
-        # What a thread still waits for it is not asked again.
-        asked = [row for row in self._rows if not (row.away and len(row.members) == 1)]
-        parted = self._wait(asked, ask, wait_s, hurry=hurry)
-        self._rows += parted
-        # The others may not go short of this reading for the one that hangs.
-        self._rows += self._wait(parted, ask, wait_s, hurry=hurry)
-
-    def _wait(
-        self, rows: Sequence[Row[K]], ask: Callable[[K], None], wait_s: float, *, hurry: bool
-    ) -> list[Row[K]]:
-        """Have rows asked; return rows of those that wait behind one that hangs."""
-        jobs = [(row, row.begin(ask, hurry=hurry)) for row in rows]
+        """Have every GPU asked whose thread is not away, and wait so long for all of them together."""
+        # The others may not go short of their readings for the one that hangs.
+        self._rows += [others for row in self._rows if (others := row.parted()) is not None]
+        jobs = [row.begin(ask, hurry=hurry) for row in self._rows if not row.away]
         until_s = time.monotonic() + wait_s
-        late = [row for row, job in jobs if not job.done.wait(max(0.0, until_s - time.monotonic()))]
-        return [others for row in late if (others := row.parted()) is not None]
+        for job in jobs:
+            job.done.wait(max(0.0, until_s - time.monotonic()))
 
     def blocked(self, member: K) -> BlockedError:
         """Return what says how long a GPU that has not answered has been away."""
         return next(row for row in self._rows if member in row.members).blocked()
 
     def follow(self, ask: Callable[[K], None]) -> None:
-        """Have every GPU asked that is not away; nobody waits for it."""
+        """Have every GPU asked after that, unless the last such question is still out; nobody waits."""
         for row in self._rows:
-            if not row.away:
+            if not row.follows:
                 row.follow(ask)
 
     def close(self) -> bool:

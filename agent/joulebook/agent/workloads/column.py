@@ -49,7 +49,7 @@ class Member:
 class FileColumn:
     """A figure in a cgroup file. A counter never falls: a group made anew carries on from the last value."""
 
-    __slots__ = ("_base", "_counts", "_fd", "_file", "_inode", "_parse", "_size", "metric", "value")
+    __slots__ = ("_base", "_counts", "_fd", "_file", "_inode", "_parse", "_raw", "_size", "metric", "value")
 
     def __init__(
         self, metric: Metric, file: Path, parse: Callable[[bytes], int], size: int, *, base: int, fresh: bool
@@ -65,19 +65,25 @@ class FileColumn:
         self._fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._inode = os.fstat(self._fd).st_ino
-            self.value = self._base + parse(os.pread(self._fd, size, 0))
+            self._raw = os.pread(self._fd, size, 0)
+            self.value = self._base + parse(self._raw)
         except (OSError, ValueError):
             os.close(self._fd)
             raise
         if fresh and self._counts:
-            self.value = self._base
+            self.value, self._raw = self._base, b""
 
     def read(self) -> None:
         """Take the file's figure."""
         try:
-            value = self._base + self._parse(os.pread(self._fd, self._size, 0))
+            raw = os.pread(self._fd, self._size, 0)
+            # Of most workloads most ticks find nothing new.
+            if raw == self._raw:
+                return
+            value = self._base + self._parse(raw)
         except (OSError, ValueError):
             return  # the group is gone; the walk will let it go
+        self._raw = raw
         if value < self.value and self._counts:
             # cpuacct.usage may be written to 0.
             self._base, value = self.value, self.value + value - self._base
@@ -93,7 +99,7 @@ class FileColumn:
         except OSError:
             return
         os.close(self._fd)
-        self._fd, self._inode = fd, os.fstat(fd).st_ino
+        self._fd, self._inode, self._raw = fd, os.fstat(fd).st_ino, b""
         if self._counts:
             self._base = self.value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from joulebook.agent.source import Roots
@@ -9,6 +10,7 @@ from joulebook.agent.usage.topology import parse_list, read_cpus
 from joulebook.agent.workloads.hierarchy import Controller, Hierarchies
 
 # v2 shows what holds, v1 what was asked for: there the kernel keeps it within the parent's by itself.
+_MOST_BYTES = 65_536
 _V2, _V1 = "cpuset.cpus.effective", "cpuset.cpus"
 
 
@@ -35,7 +37,7 @@ class Cpusets:
         """Return the CPUs of the nearest group that has a cpuset of its own; none: no limit is known."""
         while path.strip("/"):
             try:
-                cpus = parse_list((self._root / path.lstrip("/") / self._file).read_bytes())
+                cpus = parse_list(_whole(f"{self._root}/{path.lstrip('/')}/{self._file}"))
             except (OSError, ValueError):
                 cpus = []
             # An empty v1 set is one that nobody has set up yet.
@@ -43,6 +45,14 @@ class Cpusets:
                 return cpus
             path = path.rpartition("/")[0]
         return []
+
+
+def _whole(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _MOST_BYTES)
+    finally:
+        os.close(fd)
 
 
 def _place(roots: Roots, cpu: Controller | None) -> tuple[Path, str]:

@@ -3,8 +3,13 @@
 v1: Documentation/admin-guide/cgroup-v1/{cpuacct,memory,blkio-controller}.rst; v2: cgroup-v2.rst.
 """
 
+import re
+
 # Their bytes are counted once more at the disks below them, or reach none.
 _LAYERED_DRIVERS = frozenset((b"device-mapper", b"md", b"mdp", b"loop", b"ramdisk", b"zram", b"nbd"))
+
+# A device's line as kernels write it.
+_IO_STAT = re.compile(rb"^(\d+):\d+ rbytes=(\d+) wbytes=(\d+) ", re.MULTILINE)
 
 
 def parse_cpuacct_usage_us(raw: bytes) -> int:
@@ -27,6 +32,13 @@ def parse_memory_bytes(raw: bytes) -> int:
 def parse_io_stat_bytes(raw: bytes, layered: frozenset[bytes]) -> int:
     """Return bytes read and written from v2's io.stat, without devices of the layered major numbers."""
     total = 0
+    devices = _IO_STAT.findall(raw)
+    if len(devices) == raw.count(b"\n"):
+        for major, read, written in devices:
+            if major not in layered:
+                total += int(read) + int(written)
+        return total
+    # A kernel that shows less, or in another order.
     for line in raw.splitlines():
         device, *fields = line.split()
         if _major(device) in layered:

@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 # one CPU, and each tick where the driver is quick.
 _PAUSE_FACTOR = 200
 _LONGEST_PAUSE_US = 30_000_000
+_TURNS = 8
 
 
 class Gpu(HeldGpu, Protocol):
@@ -36,12 +37,19 @@ class Gpus:
     """Users and holders of the node's GPUs. refresh() each tick, before the workloads are put in order."""
 
     def __init__(
-        self, procfs: Path, gpus: Sequence[Gpu], clock_ns: Callable[[], int] = time.monotonic_ns
+        self,
+        procfs: Path,
+        gpus: Callable[[], Sequence[Gpu]],
+        clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self._gpus = gpus
+        """gpus gives those that there are now."""
+        self._procfs = procfs
+        self._find = gpus
+        self._gpus = gpus()
         self._clock_ns = clock_ns
-        self._holders = GpuHolders(procfs, gpus)
+        self._holders = GpuHolders(procfs, self._gpus)
         self._due_us = 0
+        self._turn = 0
         self._workload_of: dict[int, str] = {}
         # Share of a GPU (workload, domain): seen at the last look, and gone since the one before.
         self._seen: dict[tuple[str, str], int] = {}
@@ -72,7 +80,10 @@ class Gpus:
         self, now_us: int, find: Callable[[int], str], holders: Callable[[], Iterable[Holder]]
     ) -> bool:
         """Look who is there; say whether the set of users or holders changed. find gives a pid's workload."""
-        if not self._gpus:
+        if (gpus := self._find()) != self._gpus:
+            self._gpus, self._holders = gpus, GpuHolders(self._procfs, gpus)
+            self.hurry()
+        if not (self._gpus or self.shares_ppm):
             return False
         before = self.shares_ppm.keys()
         self._leaving = {}
@@ -108,6 +119,7 @@ class Gpus:
     def _look(self, now_us: int, find: Callable[[int], str]) -> dict[tuple[str, str], int]:
         shares: dict[tuple[str, str], int] = {}
         found: dict[int, str] = {}
+        self._turn = (self._turn + 1) % _TURNS
         for gpu in self._gpus:
             try:
                 processes = gpu.processes(now_us)
@@ -121,8 +133,11 @@ class Gpus:
             self._errors.pop(gpu.domain, None)
             for pid, ppm in processes.items():
                 if pid not in found:
-                    # Gone since the driver told of it: it was what it was.
-                    found[pid] = find(pid) or self._workload_of.get(pid, "")
+                    known = self._workload_of.get(pid, "")
+                    # Processes seldom move, so those that are known are looked up in turns. Gone since the
+                    # driver told of it: it was what it was.
+                    in_turn = pid % _TURNS == self._turn
+                    found[pid] = known if known and not in_turn else find(pid) or known
                 if workload := found[pid]:
                     key = (workload, gpu.domain)
                     shares[key] = min(shares.get(key, 0) + ppm, 1_000_000)

@@ -40,7 +40,7 @@ class Workloads:
         config: WorkloadsConfig | None = None,
         *,
         own_pids: Sequence[int] = (),
-        gpus: Sequence[Gpu] = (),
+        gpus: Callable[[], Sequence[Gpu]] = tuple,
         lookup_user: Callable[[int], str] = user_name,
         open_inotify: Callable[[], Inotify] = Inotify,
         unix_us: Callable[[], int] = lambda: time.time_ns() // 1000,
@@ -211,7 +211,7 @@ class Workloads:
     def _holders(self) -> Iterator[Holder]:
         """Yield the workloads that may hold GPUs, with where to ask."""
         for path, member in self._cgroups.members.items():
-            if self._cpu_hierarchy is not None:
+            if member.workload.kind == JOB and self._cpu_hierarchy is not None:
                 yield Holder(member.workload, group=self._cpu_hierarchy.directory(path))
         for run in self._runs.by_id.values():
             yield Holder(run.member.workload, pid=run.pid)

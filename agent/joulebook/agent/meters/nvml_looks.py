@@ -1,0 +1,55 @@
+"""Looks at who uses NVIDIA's GPUs: in the thread that may hang, never awaited for long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from joulebook.agent.meters.nvml_codes import NvmlError
+from joulebook.agent.meters.nvml_metered import MeteredGpu
+from joulebook.agent.meters.row import Moment, Rows
+
+# Listing processes takes locks that the work on the GPU may need: half a per cent of the time at most.
+_PAUSE_FACTOR = 200
+
+
+class Looks:
+    """The processes of each GPU, all asked for together.
+
+    An answer that is late is given at the next look; until there is one, the last one stands.
+    """
+
+    def __init__(self, meters: Sequence[MeteredGpu], rows: Rows[MeteredGpu]) -> None:
+        self.wait_s = 0.0
+        self._meters = meters
+        self._rows = rows
+        self._asked_us = self._due_us = -(1 << 62)
+        # Those whose answer was not given since they were asked.
+        self._untold: set[MeteredGpu] = set()
+        self._newest: dict[MeteredGpu, dict[int, int] | NvmlError] = {}
+
+    def of(self, meter: MeteredGpu, now_us: int) -> dict[int, int]:
+        """Return a GPU's processes; none before the first answer. BlockedError: the driver hangs."""
+        if now_us >= self._due_us and (now_us != self._asked_us or meter not in self._untold):
+            self._asked_us = now_us
+            self._untold = set(self._meters)
+            self._ask(Moment(now_us))
+        self._untold.discard(meter)
+        if self._rows.hangs(meter):
+            raise self._rows.blocked(meter)
+        answer = self._newest.get(meter, {})
+        if isinstance(answer, NvmlError):
+            raise answer
+        return answer
+
+    def _ask(self, moment: Moment) -> None:
+        def ask(member: MeteredGpu) -> None:
+            try:
+                self._newest[member] = member.gpu.running(moment.now_us)
+            except NvmlError as error:
+                self._newest[member] = error
+            # Of what came within the tick's wait, who asks keeps the pause.
+            took_us = moment.us() - moment.now_us
+            if took_us > self.wait_s * 1e6:
+                self._due_us = moment.now_us + took_us * _PAUSE_FACTOR
+
+        self._rows.ask(ask, self.wait_s, hurry=False)
