@@ -37,6 +37,26 @@ WORKLOADS = [
     ("/machine.slice/machine-qemu\\x2d3\\x2dweb.scope", "machine.web", JOB, "systemd", ""),
     ("/machine.slice/machine-deb\\x2d12.scope", "machine.deb-12", JOB, "systemd", ""),
     ("/machine.slice/systemd-nspawn@build.service", "machine.build", JOB, "systemd", ""),
+    # PBS
+    ("/pbs_jobs.service/jobid/123.server", "pbs.123", JOB, "pbs", ""),
+    ("/pbs_jobs.service/jobid/123[7].server.site.edu", "pbs.123[7]", JOB, "pbs", ""),
+    ("/pbs_jobs.service/jobs/123.server", "pbs.123", JOB, "pbs", ""),
+    ("/system.slice/pbs_jobs.service/jobs/123", "pbs.123", JOB, "pbs", ""),
+    # Flux
+    (
+        "/user.slice/user-765.slice/user@765.service/imp-shell-450-fPY66riwfnP.service",
+        "flux.fPY66riwfnP",
+        JOB,
+        "flux",
+        "",
+    ),
+    (
+        "/user.slice/user-765.slice/user@765.service/app.slice/imp-shell-0-ƒBd6cBBSF.service",
+        "flux.fBd6cBBSF",
+        JOB,
+        "flux",
+        "",
+    ),
     # Docker
     (f"/docker/{A}", "docker.3f2a3f2a3f2a", JOB, "docker", ""),
     (f"/system.slice/docker-{A}.scope", "docker.3f2a3f2a3f2a", JOB, "docker", ""),
@@ -150,6 +170,14 @@ LED_INTO = [
     ("/system.slice/node7_slurmstepd.scope", True),
     ("/system.slice/slurmstepd.scope/system", False),
     ("/system.slice/slurmstepd.scope/job_42/step_0", False),
+    ("/pbs_jobs.service", True),
+    ("/pbs_jobs.service/jobid", True),
+    ("/pbs_jobs.service/jobs", True),
+    ("/pbs_jobs.service/jobs/123.server/inner", False),
+    ("/pbs_jobs.service/jobs/mom", False),
+    ("/pbs_jobs.service/other", False),
+    ("/user.slice/user-765.slice/user@765.service/imp-shell-0-f1.service/inner", False),
+    ("/user.slice/user-765.slice/imp-shell-0-f1.service", False),
     (f"/{RUN}", False),
     (f"/system.slice/sshd.service/{RUN}", False),
 ]

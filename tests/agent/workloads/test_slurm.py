@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.agent.workloads.slurm_facts import (
+from joulebook.agent.workloads.job_facts import (
     parse_cpu_list,
     parse_environ,
     parse_limit_bytes,

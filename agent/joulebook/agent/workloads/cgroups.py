@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Finding, Metric, Roots
-from joulebook.agent.workloads import figures, slurm
+from joulebook.agent.workloads import figures
 from joulebook.agent.workloads.classify import classify
 from joulebook.agent.workloads.column import CPU, IO, MEMORY, FileColumn, Member, Past
 from joulebook.agent.workloads.cpusets import Cpusets
 from joulebook.agent.workloads.hierarchy import Controller, Hierarchies
 from joulebook.agent.workloads.inotify import Inotify
-from joulebook.agent.workloads.slurm_facts import SlurmFacts
+from joulebook.agent.workloads.job_facts import JobFacts
 from joulebook.agent.workloads.walk import Walk
 from joulebook.agent.workloads.workload import Place, Verdict, user_name
 
@@ -108,8 +108,8 @@ class Cgroups:
             return classify(Place(path, lookup_user, job_cgroups))
 
         self._walk = Walk(hierarchies.walked, verdict, open_inotify)
-        self._slurm = SlurmFacts(roots, hierarchies, lookup_user)
-        # Slurm jobs whose name is not known yet, and for how many ticks they will be asked about.
+        self._facts = JobFacts(roots, hierarchies, lookup_user)
+        # Schedulers' jobs whose name is not known yet, and for how many ticks they will be asked about.
         self._nameless: dict[str, int] = {}
         self._young: set[str] = set()
         self._cpusets = Cpusets(roots, hierarchies)
@@ -175,19 +175,19 @@ class Cgroups:
         self.members[path] = member
         self._ids.add(member.workload.id)
         self._settling[path] = _SETTLING_TICKS
-        if member.workload.source == slurm.SOURCE and not member.workload.name:
+        if self._facts.lacks(member.workload):
             self._nameless.setdefault(path, _ASKED_TICKS)
         return True
 
     def _ask(self) -> bool:
-        """Learn what Slurm jobs say of themselves; say whether that changed anything."""
+        """Learn what schedulers' jobs say of themselves; say whether that changed anything."""
         changed = False
         for path, ticks in list(self._nameless.items()):
             member = self.members[path]
-            told = self._slurm.complete(member.workload, path)
+            told = self._facts.complete(member.workload, path)
             if told != member.workload:
                 member.workload, changed = told, True
-            if told.name or ticks <= 1:
+            if not self._facts.lacks(told) or ticks <= 1:
                 del self._nameless[path]
             else:
                 self._nameless[path] = ticks - 1

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from joulebook.agent.workloads import containers, slurm, subtree, systemd
+from joulebook.agent.workloads import containers, flux, pbs, slurm, subtree, systemd
 from joulebook.agent.workloads.workload import IGNORE, Place, Recogniser, Verdict
 
 _RUN = re.compile(r"joulebook-[0-9a-f]{16}\Z")
@@ -20,6 +20,8 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     subtree.recognise_configured,
     containers.recognise,
     slurm.recognise,
+    pbs.recognise,
+    flux.recognise,
     systemd.recognise,
     subtree.recognise_top,
 )

@@ -1,4 +1,4 @@
-"""What a Slurm job's path does not tell: its name, its user, and what it has reserved.
+"""What the path of a scheduler's job does not tell: its name, its user, and what it has reserved.
 
 Processes of the job tell the first two, the kernel's limits the third. Of an environment nothing but the
 variables named here is ever taken: it may hold secrets.
@@ -9,16 +9,30 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from joulebook.agent.source import Roots
+from joulebook.agent.workloads import flux, pbs, slurm
 from joulebook.agent.workloads.hierarchy import Hierarchies
 from joulebook.agent.workloads.workload import Workload
 
-_JOB_ID, _NAME, _CPUS = "SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_CPUS_ON_NODE"
-_VARIABLES = frozenset((_JOB_ID, _NAME, _CPUS))
+
+class _Tells(NamedTuple):
+    """The variables that tell which job a task is of, the job's name and its CPUs on this node; "": none."""
+
+    job: str
+    name: str
+    cpus: str
+
+
+_TELLS = {
+    slurm.SOURCE: _Tells("SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_CPUS_ON_NODE"),
+    pbs.SOURCE: _Tells("PBS_JOBID", "PBS_JOBNAME", "NCPUS"),
+    flux.SOURCE: _Tells("FLUX_JOB_ID", "", ""),
+}
+_VARIABLES = frozenset(variable for tells in _TELLS.values() for variable in tells if variable)
 _MAX_NAME = 255
 # v1 shows the largest number of pages where there is no limit.
 _NO_LIMIT_BYTES = 1 << 62
-# slurmd's own helper, which stands in the job's group as root before and beside the tasks.
-_HELPER = "slurmstepd"
+# The schedulers' own helpers, which stand in the job's group as root before and beside the tasks.
+_HELPERS = ("slurmstepd", "flux-imp")
 # Holds a sleeping process of root's.
 _EXTERN = "step_extern"
 
@@ -29,7 +43,7 @@ class _Process(NamedTuple):
     cpus: str
 
 
-class SlurmFacts:
+class JobFacts:
     """Looks at jobs on the node. A job just made has no process yet: ask again at the next tick."""
 
     def __init__(self, roots: Roots, hierarchies: Hierarchies, lookup_user: Callable[[int], str]) -> None:
@@ -40,10 +54,15 @@ class SlurmFacts:
         self._cpusets = cpu.root if cpu and not cpu.key else roots.cgroupfs / "cpuset"
         self._lookup_user = lookup_user
 
+    def lacks(self, workload: Workload) -> bool:
+        """Say whether there is more to be told of a workload than is known."""
+        tells = _TELLS.get(workload.source)
+        return tells is not None and not (workload.name if tells.name else workload.user)
+
     def complete(self, workload: Workload, path: str) -> Workload:
         """Return the workload with what can be known of it now; as it was where no process tells yet."""
-        number = workload.id.removeprefix("slurm.").partition(".")[0]
-        process = self._process(path, number)
+        job = workload.id.removeprefix(f"{workload.source}.").partition(".")[0]
+        process = self._process(path, job, _TELLS[workload.source])
         if process is None:
             return workload
         millicpus = self._cpuset_millicpus(path)
@@ -57,7 +76,7 @@ class SlurmFacts:
             reserved_memory_bytes=self._memory_limit_bytes(path),
         )
 
-    def _process(self, path: str, number: str) -> _Process | None:
+    def _process(self, path: str, job: str, tells: _Tells) -> _Process | None:
         """Return what the job's first task that tells anything tells."""
         nameless = None
         for pid in self._pids(path):
@@ -65,7 +84,7 @@ class SlurmFacts:
                 command, uid = parse_status((self._procfs / str(pid) / "status").read_bytes())
             except (OSError, ValueError):
                 continue
-            if command == _HELPER:
+            if command in _HELPERS:
                 continue
             try:
                 told = parse_environ((self._procfs / str(pid) / "environ").read_bytes())
@@ -75,16 +94,16 @@ class SlurmFacts:
                 continue
             except OSError:
                 continue
-            if told.get(_JOB_ID) == number:
-                return _Process(uid, told.get(_NAME, "")[:_MAX_NAME], told.get(_CPUS, ""))
+            if _number(told.get(tells.job, "")) == job:
+                return _Process(uid, told.get(tells.name, "")[:_MAX_NAME], told.get(tells.cpus, ""))
         return nameless
 
     def _pids(self, path: str) -> Iterator[int]:
         for root in self._trees:
+            group = root / path.lstrip("/")
             # The batch step first: it has what the whole job has on this node.
-            for step in sorted(
-                (root / path.lstrip("/")).glob("step_*"), key=lambda s: s.name != "step_batch"
-            ):
+            steps = sorted(group.glob("step_*"), key=lambda s: s.name != "step_batch")
+            for step in steps or [group]:
                 if step.name == _EXTERN:
                     continue
                 for procs in sorted(step.rglob("cgroup.procs")):
@@ -107,6 +126,11 @@ class SlurmFacts:
             return parse_limit_bytes((self._memory.directory(path) / name).read_bytes())
         except (OSError, ValueError):
             return 0
+
+
+def _number(job_id: str) -> str:
+    """Return a job's id as its path has it: without PBS's server, and with an f for Flux's ƒ."""
+    return job_id.partition(".")[0].replace("ƒ", "f")
 
 
 def parse_environ(raw: bytes) -> dict[str, str]:

@@ -1,0 +1,24 @@
+"""Flux's jobs, where it runs them under systemd (`exec.service = "sdexec"`, cgroup v2).
+
+Each is a unit of the user `flux`'s own manager: …/user@N.service/imp-shell-RANK-JOBID.service, the id in Flux's
+base 58 (https://github.com/flux-framework/flux-core/issues/5901). Without sdexec a node's jobs are the user's.
+"""
+
+import re
+
+from joulebook.agent.workloads.workload import JOB, Place, Verdict, Workload
+
+SOURCE = "flux"
+
+_SHELL = re.compile(r"imp-shell-[0-9]+-(?P<id>[fƒ][1-9A-HJ-NP-Za-km-z]+)\.service\Z")
+_MANAGER = re.compile(r"user@[0-9]+\.service\Z")
+
+
+def recognise(place: Place) -> Verdict | None:
+    """Tell Flux's jobs; None for everything else."""
+    parts = place.parts
+    if parts[0] != "user.slice" or not any(map(_MANAGER.match, parts[:-1])):
+        return None
+    if (found := _SHELL.match(parts[-1])) is None:
+        return None
+    return Verdict(Workload(f"flux.f{found['id'][1:]}", JOB, SOURCE))

@@ -1,0 +1,51 @@
+"""What jobs of other schedulers than Slurm tell of themselves."""
+
+from pathlib import Path
+
+import pytest
+
+from joulebook.agent.workloads.workload import Workload
+from joulebook.agent.workloads.workloads import Workloads
+from tests.agent.workloads.test_slurm import opened, put
+from tests.fixtures.cgroups.fake import FakeCgroups, build
+
+_PBS = "/pbs_jobs.service/jobs/77[3].head.site"
+_FLUX = "/user.slice/user-765.slice/user@765.service/imp-shell-4-fPY66riwfnP.service"
+
+
+def _job(fake: FakeCgroups, source: str) -> Workload:
+    workloads: Workloads = opened(fake)
+    workloads.refresh(0)
+    workloads.refresh(1_000_000)
+    (found,) = (each for each in workloads.workloads if each.source == source)
+    workloads.close()
+    return found
+
+
+def test_pbs_job_has_name_user_and_cpus(tmp_path: Path) -> None:
+    """A task of a PBS job tells whose it is, what it is called and how many CPUs it has here."""
+    fake = build("v2-slurm", tmp_path)
+    fake.make(_PBS)
+    put(fake, _PBS, 81, "PBS_JOBID=77[3].head.site PBS_JOBNAME=fold NCPUS=6")
+    job = _job(fake, "pbs")
+    assert (job.id, job.name, job.user, job.reserved_millicpus) == ("pbs.77[3]", "fold", "ada", 6000)
+
+
+def test_flux_job_has_the_tasks_user(tmp_path: Path) -> None:
+    """A Flux job is its task's user's, not of the helper that runs as root; ids are written in two ways."""
+    fake = build("v2-slurm", tmp_path)
+    fake.make(_FLUX)
+    put(fake, _FLUX, 81, "FLUX_JOB_ID=ƒPY66riwfnP", 0, "flux-imp")
+    put(fake, _FLUX, 82, "FLUX_JOB_ID=ƒPY66riwfnP", 1001, "flux-shell")
+    job = _job(fake, "flux")
+    assert (job.id, job.user) == ("flux.fPY66riwfnP", "bob")
+
+
+@pytest.mark.parametrize(("path", "source"), [(_PBS, "pbs"), (_FLUX, "flux")])
+def test_a_task_of_another_job_is_not_believed(path: str, source: str, tmp_path: Path) -> None:
+    """Who came into the group from elsewhere names another job, and tells nothing of this one."""
+    fake = build("v2-slurm", tmp_path)
+    fake.make(path)
+    put(fake, path, 81, "PBS_JOBID=78.head.site PBS_JOBNAME=other FLUX_JOB_ID=fother SLURM_JOB_ID=42")
+    job = _job(fake, source)
+    assert (job.name, job.user) == ("", "")
