@@ -18,12 +18,16 @@ SUSPECT = report_pb2.SOURCE_STATE_SUSPECT
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Where the kernel's file systems are mounted; other roots serve containers and tests."""
+    """Where the kernel's file systems are mounted; other roots serve containers and tests.
+
+    pod_logs is where the kubelet keeps pods' logs, in directories named after the pods.
+    """
 
     procfs: Path = Path("/proc")
     sysfs: Path = Path("/sys")
     cgroupfs: Path = Path("/sys/fs/cgroup")
     devfs: Path = Path("/dev")
+    pod_logs: Path = Path("/var/log/pods")
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,8 @@ NODES = {
     "v2-kubernetes": {
         "unit.containerd.service": [1, 2, 0],
         "unit.kubelet.service": [3, 4, 0],
-        "containerd.d1d1d1d1d1d1": [5, 6, 7],
-        "containerd.d2d2d2d2d2d2": [8, 9, 10],
-        "crio.e1e1e1e1e1e1": [11, 12, 13],
+        "k8s.0a1b2c3d-1111-2222-3333-444455556666": [13, 15, 17],
+        "k8s.ffffffff-1111-2222-3333-444455556666": [12, 13, 14],
     },
     "v1-docker": {
         "docker.3f2a3f2a3f2a": [5000000, 100000000],  # no throttle rule: the kernel counts no IO
@@ -58,7 +57,7 @@ NODES = {
         "podman.c1c1c1c1c1c1": [9, 10],
         "unit.conmon": [1, 1],
         "containerd.redis": [2, 3],
-        "containerd.d1d1d1d1d1d1": [5, 6, 7],
+        "k8s.0a1b2c3d-1111-2222-3333-444455556666": [15, 16, 17],
     },
     "hybrid-systemd": {"unit.init.scope": [1, 2], "unit.cron.service": [3, 4], "user.ada": [5, 6]},
 }

@@ -7,15 +7,16 @@ from functools import partial
 from pathlib import Path
 
 from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Finding, Metric, Roots
-from joulebook.agent.workloads import figures
+from joulebook.agent.workloads import figures, kubernetes
 from joulebook.agent.workloads.classify import classify
 from joulebook.agent.workloads.column import CPU, IO, MEMORY, FileColumn, Member, Past
 from joulebook.agent.workloads.cpusets import Cpusets
 from joulebook.agent.workloads.hierarchy import Controller, Hierarchies
 from joulebook.agent.workloads.inotify import Inotify
-from joulebook.agent.workloads.job_facts import JobFacts
+from joulebook.agent.workloads.job_facts import SOURCES, JobFacts
+from joulebook.agent.workloads.pods import PodFacts
 from joulebook.agent.workloads.walk import Walk
-from joulebook.agent.workloads.workload import Place, Verdict, user_name
+from joulebook.agent.workloads.workload import Place, Verdict, Workload, user_name
 
 _NUMBER_BYTES = 32
 _CPU_STAT_BYTES = 64  # the first line is enough
@@ -108,8 +109,10 @@ class Cgroups:
             return classify(Place(path, lookup_user, job_cgroups))
 
         self._walk = Walk(hierarchies.walked, verdict, open_inotify)
-        self._facts = JobFacts(roots, hierarchies, lookup_user)
-        # Schedulers' jobs whose name is not known yet, and for how many ticks they will be asked about.
+        jobs, pods = JobFacts(roots, hierarchies, lookup_user), PodFacts(roots, hierarchies)
+        # Who tells what paths do not, by the source of a workload.
+        self._facts: dict[str, JobFacts | PodFacts] = {kubernetes.SOURCE: pods} | dict.fromkeys(SOURCES, jobs)
+        # Jobs whose name is not known yet, and for how many ticks they will be asked about.
         self._nameless: dict[str, int] = {}
         self._young: set[str] = set()
         self._cpusets = Cpusets(roots, hierarchies)
@@ -175,23 +178,27 @@ class Cgroups:
         self.members[path] = member
         self._ids.add(member.workload.id)
         self._settling[path] = _SETTLING_TICKS
-        if self._facts.lacks(member.workload):
+        if self._lacks(member.workload):
             self._nameless.setdefault(path, _ASKED_TICKS)
         return True
 
     def _ask(self) -> bool:
-        """Learn what schedulers' jobs say of themselves; say whether that changed anything."""
+        """Learn what jobs and pods say of themselves; say whether that changed anything."""
         changed = False
         for path, ticks in list(self._nameless.items()):
             member = self.members[path]
-            told = self._facts.complete(member.workload, path)
+            told = self._facts[member.workload.source].complete(member.workload, path)
             if told != member.workload:
                 member.workload, changed = told, True
-            if not self._facts.lacks(told) or ticks <= 1:
+            if not self._lacks(told) or ticks <= 1:
                 del self._nameless[path]
             else:
                 self._nameless[path] = ticks - 1
         return changed
+
+    def _lacks(self, workload: Workload) -> bool:
+        facts = self._facts.get(workload.source)
+        return facts is not None and facts.lacks(workload)
 
     def _look_at_cpusets(self) -> bool:
         """Look where new groups may run, and others in turn; say whether that changed anything."""

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from joulebook.agent.workloads import containers, flux, pbs, slurm, subtree, systemd
+from joulebook.agent.workloads import containers, flux, kubernetes, pbs, slurm, subtree, systemd
 from joulebook.agent.workloads.workload import IGNORE, Place, Recogniser, Verdict
 
 _RUN = re.compile(r"joulebook-[0-9a-f]{16}\Z")
@@ -18,6 +18,7 @@ def recognise_run(place: Place) -> Verdict | None:
 RECOGNISERS: tuple[Recogniser, ...] = (
     recognise_run,
     subtree.recognise_configured,
+    kubernetes.recognise,
     containers.recognise,
     slurm.recognise,
     pbs.recognise,

@@ -1,7 +1,7 @@
 """Containers by the cgroup names that their engines give them.
 
 Docker and containerd: `cgroupsPath` of the OCI runtime specification under both cgroup drivers;
-Podman: libpod's cgroup manager; CRI-O: its `crio-` scopes; Kubernetes: the kubelet's QoS tree.
+Podman: libpod's cgroup manager; CRI-O: its `crio-` scopes. Containers of pods are theirs (kubernetes.py).
 """
 
 import re

@@ -1,7 +1,8 @@
 """Flux's jobs, where it runs them under systemd (`exec.service = "sdexec"`, cgroup v2).
 
-Each is a unit of the user `flux`'s own manager: …/user@N.service/imp-shell-RANK-JOBID.service, the id in Flux's
-base 58 (https://github.com/flux-framework/flux-core/issues/5901). Without sdexec a node's jobs are the user's.
+Each is a unit of the user `flux`'s own manager: …/user@N.service/imp-shell-RANK-JOBID.service, the id in
+Flux's base 58 (https://github.com/flux-framework/flux-core/issues/5901). Without sdexec a node's jobs are the
+user's.
 """
 
 import re

@@ -27,6 +27,7 @@ _TELLS = {
     pbs.SOURCE: _Tells("PBS_JOBID", "PBS_JOBNAME", "NCPUS"),
     flux.SOURCE: _Tells("FLUX_JOB_ID", "", ""),
 }
+SOURCES = tuple(_TELLS)
 _VARIABLES = frozenset(variable for tells in _TELLS.values() for variable in tells if variable)
 _MAX_NAME = 255
 # v1 shows the largest number of pages where there is no limit.
@@ -55,9 +56,8 @@ class JobFacts:
         self._lookup_user = lookup_user
 
     def lacks(self, workload: Workload) -> bool:
-        """Say whether there is more to be told of a workload than is known."""
-        tells = _TELLS.get(workload.source)
-        return tells is not None and not (workload.name if tells.name else workload.user)
+        """Say whether there is more to be told of a job than is known."""
+        return not (workload.name if _TELLS[workload.source].name else workload.user)
 
     def complete(self, workload: Workload, path: str) -> Workload:
         """Return the workload with what can be known of it now; as it was where no process tells yet."""
