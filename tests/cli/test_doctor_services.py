@@ -33,11 +33,11 @@ from tests.servers.redfish import redfish
 from tests.servers.snmpd import snmpd
 from tests.servers.tpu_runtime import V4, chips, runtime
 
-# However slow this machine is, a service that is up is waited for.
+# A service that is up is waited for.
 _PATIENCE_S = 240.0
 _UUID = "11223300-0a0b-4c0d-8e0f-0123456789ab"
 _OUTLET = "1.3.6.1.4.1.318.1.1.26.9.4.3.1.7.3"
-# Gauges at ticks only: what is read beside them depends on how busy the machine is.
+# Gauges are read at ticks only.
 _AT_TICKS = {"JOULEBOOK__AGENT__GAUGES__READS_PER_S": "0"}
 
 
@@ -106,8 +106,7 @@ def _ceph(_: Path, state: str) -> Iterator[str]:
     with ceph() as cluster:
         if state == "hangs":
             os.kill(cluster.osd_pid, signal.SIGSTOP)
-        timeout_s = 2 if state == "hangs" else 60
-        yield f'[agent.ceph]\nsockets = "{cluster.directory}"\ntimeout_s = {timeout_s}\n'
+        yield f'[agent.ceph]\nsockets = "{cluster.directory}"\ntimeout_s = {2 if state == "hangs" else 60}\n'
 
 
 @contextmanager
@@ -265,7 +264,7 @@ def _told(tree: Path, settings: str) -> dict[str, Any]:
 
 
 def _packed(text: str) -> str:
-    """Leave out all white space: columns fold long words."""
+    """Leave out white space: columns fold long words."""
     return "".join(text.split())
 
 
@@ -288,7 +287,6 @@ def test_a_service(
             rows = {row["name"]: row for row in found["sources"]}
             row = rows.get(name)
             says = "" if row is None else f"{', '.join(row['gives'])}; {row['shows']}; {row['reason']}"
-            # Where the machine is slow, time-outs come first, or the doctor's patience ends.
             if row is not None and row["state"] == stands and says_why in says:
                 break
             assert time.monotonic() < until_s, f"expected {stands}, {says_why!r}: {row}"

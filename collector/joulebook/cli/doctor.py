@@ -118,9 +118,13 @@ def _head(host: dict[str, Any]) -> str:
     return (
         f"joulebook {host['joulebook']} on {host['node']}, {at}\n"
         f"Linux {host['kernel']} {host['machine']}, Python {host['python']}; {host['cpu'] or 'unknown CPU'}: "
-        f"{host['logical_cpus']} CPUs in {host['packages']} packages, "
+        f"{_count(host['logical_cpus'], 'CPU')} in {_count(host['packages'], 'package')}, "
         f"{host['memory_bytes'] / _GIB:.0f} GiB{virtual}"
     )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _source_row(source: dict[str, Any], domains: dict[str, Any]) -> list[str]:
@@ -131,7 +135,7 @@ def _source_row(source: dict[str, Any], domains: dict[str, Any]) -> list[str]:
         accuracy = _span(sorted({domain["accuracy_ppm"] for domain in gives}), _percent)
     elif source["state"] in ("absent", "unreadable"):
         period = accuracy = ""
-    read = "" if source["read_us"] is None else f"{source['read_us']:.0f} µs"
+    read = "" if source["read_us"] is None or source["state"] == "absent" else f"{source['read_us']:.0f} µs"
     says = "; ".join(filter(None, (", ".join(source["gives"]), source["shows"], source["reason"])))
     return [source["name"], source["state"], period, accuracy, read, says]
 

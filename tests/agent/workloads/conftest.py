@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from joulebook.agent.workloads.hierarchy import locate
+from tests.agent.workloads.runnode import NOBODY, Node, node_in
 
 _CGROUPFS = Path("/sys/fs/cgroup")
 
@@ -66,3 +68,20 @@ def _remove(directory: Path) -> None:
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"{directory} is still in use")
         time.sleep(0.005)
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    # Other users must reach the socket: pytest's directories are closed to them.
+    with tempfile.TemporaryDirectory(prefix="joulebook-run-") as name:
+        Path(name).chmod(0o755)
+        yield from node_in(Path(name))
+
+
+@pytest.fixture(params=[0, NOBODY], ids=["own cgroup", "process tree"])
+def uid(request: pytest.FixtureRequest, need: Callable[[str], None]) -> int:
+    """The two ways to follow a command: root makes it a cgroup, others cannot."""
+    if os.getuid() != 0:
+        need("root")
+    uid: int = request.param
+    return uid

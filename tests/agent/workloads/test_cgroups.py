@@ -1,14 +1,13 @@
 """The workloads of whole nodes, and how they come and go."""
 
-import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from joulebook.agent.source import ABSENT, SUSPECT, WORKING, Roots
-from joulebook.agent.workloads.inotify import Event, Inotify
+from joulebook.agent.source import ABSENT, WORKING, Roots
+from joulebook.agent.workloads.inotify import Inotify
 from joulebook.agent.workloads.workloads import Workloads, WorkloadsConfig
 from tests.fixtures.cgroups.fake import HYBRID, V1, V2, FakeCgroups, build
 
@@ -220,72 +219,6 @@ def test_same_id_in_two_places_stays_unique(tmp_path: Path) -> None:
     workloads = open_workloads(fake.roots)
     workloads.refresh(0)
     assert sorted(table(workloads)) == ["docker.abababababab", "docker.abababababab.2"]
-    workloads.close()
-
-
-class Refusing(Inotify):
-    """Reaches its limit of watches at once."""
-
-    def watch(self, directory: Path) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device", str(directory))
-
-
-def no_instance() -> Inotify:
-    raise OSError(errno.EMFILE, "Too many open files")
-
-
-@pytest.mark.parametrize(
-    ("open_inotify", "sysctl"), [(Refusing, "max_user_watches"), (no_instance, "max_user_instances")]
-)
-def test_without_inotify_it_looks_again(
-    fake: FakeCgroups, open_inotify: Callable[[], Inotify], sysctl: str
-) -> None:
-    """Where watches run out, newcomers are found within five seconds, and the remedy is named."""
-    workloads = open_workloads(fake.roots, open_inotify)
-    workloads.refresh(0)
-    finding = workloads.probe()[1]
-    assert finding.state == SUSPECT
-    assert sysctl in finding.fix
-    fake.make("/batch", cpu_us=7)
-    assert not workloads.refresh(SECOND_US)
-    assert workloads.refresh(5 * SECOND_US)
-    # It may be older than the previous tick: what it used before is not of this interval.
-    start = dict(zip(workloads.series, workloads.baseline(), strict=True))
-    assert next(value for series, value in start.items() if series.workload == "cgroup.batch") == 7
-    fake.remove("/batch")
-    assert not workloads.refresh(6 * SECOND_US)
-    assert workloads.refresh(10 * SECOND_US)
-    workloads.close()
-
-
-class Overflowing(Inotify):
-    """Loses its events when told to."""
-
-    lost = False
-
-    def events(self) -> list[Event]:
-        events = super().events()
-        if not self.lost:
-            return events
-        self.lost = False
-        return [Event(-1, "", overflow=True)]
-
-
-def test_lost_events_make_it_look_everywhere(fake: FakeCgroups) -> None:
-    """After the kernel's queue overflowed nothing stays unknown, gone or mistaken for its successor."""
-    inotify = Overflowing()
-    workloads = open_workloads(fake.roots, lambda: inotify)
-    workloads.refresh(0)
-    workloads.read(0)
-    fake.make("/batch", cpu_us=7)
-    fake.remove("/system.slice")
-    fake.make("/system.slice/old.service", cpu_us=1)
-    inotify.lost = True
-    assert workloads.refresh(SECOND_US)
-    readings = table(workloads)
-    assert (readings["cgroup.batch"][0], readings["unit.old.service"][0]) == (7, 501)
-    fake.make("/system.slice/later.service", cpu_us=2)
-    assert workloads.refresh(2 * SECOND_US), "the directory made anew is watched"
     workloads.close()
 
 

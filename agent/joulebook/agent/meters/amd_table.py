@@ -16,7 +16,8 @@ _WHOLE_PPM = 1_000_000
 _ENERGY_PER_UNIT = (15_625, 1024)
 _GENERATION_OF_SPEED = {25: 1, 50: 2, 80: 3, 160: 4, 320: 5, 640: 6}
 
-# indep_throttle_status: power and current limits below bit 32, heat below bit 48, the rest above it.
+# indep_throttle_status, SMU_THROTTLER_*_BIT of drivers/gpu/drm/amd/pm/inc/amdgpu_smu.h: power and current
+# limits below bit 32, heat below bit 48, the rest above it.
 _POWER_BITS, _THERMAL_BITS = (1 << 32) - 1, ((1 << 16) - 1) << 32
 
 

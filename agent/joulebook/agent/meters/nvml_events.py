@@ -1,6 +1,7 @@
 """What the driver tells of by itself: XID errors.
 
-NVIDIA, "XID Errors"; NVML API Reference Guide, "Event Handling Methods".
+NVIDIA, "Xid Errors" and its catalog (docs.nvidia.com/deploy/xid-errors); NVML API Reference Guide, "Event
+Handling Methods".
 """
 
 from __future__ import annotations

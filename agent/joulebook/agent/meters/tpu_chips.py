@@ -20,8 +20,8 @@ class Kind:
 
 _GIB = 1 << 30
 # v2: TDP and idle, Jouppi et al., Ten Lessons From Three Generations Shaped Google's TPUv4i, ISCA 2021, table
-# 1. v3 and v4: least and most that was measured, Google Cloud, "TPU v4" (key chip specifications). Of later
-# ones Google publishes nothing.
+# 1. v3 and v4: least and most of "Measured min/mean/max power", 123/220/262 W in cloud.google.com/tpu/docs/v3
+# and 90/170/192 W in /tpu/docs/v4. Of later ones Google publishes nothing.
 _KINDS = {
     ("0x0027", "0x004e"): Kind("v2", 16 * _GIB, 53_000, 280_000),
     ("0x0027", "0x004f"): Kind("v3", 32 * _GIB, 123_000, 262_000),

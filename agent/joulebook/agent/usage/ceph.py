@@ -114,7 +114,7 @@ class CephDaemons:
 
 class _UnreadableError(OSError):
     # To connect is to write, and the sockets are their owner's to write: reading rights do not do.
-    fix = "run the agent as root or as user ceph, or let its service have CAP_DAC_OVERRIDE"
+    fix = "give the agent CAP_DAC_OVERRIDE (deploy/systemd/ceph.conf), or run it as root or as user ceph"
 
 
 def perf_dump(path: Path, timeout_s: float) -> Mapping[str, Any]:
