@@ -6,7 +6,7 @@ from joulebook.agent.source import SUSPECT, UNREADABLE, WORKING
 
 
 def test_a_stuck_counter_is_suspect_until_it_moves() -> None:
-    """A package's counter that stands still is suspected once, and cleared once it moves."""
+    """A counter that stands still is suspected once, its time is unread, and it is cleared once it moves."""
     counter = EnergyCounter(0, 0)
     health = Health("rapl:cpu.0", "cpu.0", counter)
     counter.update(5, 0)
@@ -16,8 +16,14 @@ def test_a_stuck_counter_is_suspect_until_it_moves() -> None:
     assert stuck.state == SUSPECT
     assert stuck.reason.startswith("stuck")
     assert health.finding() == ()
+    # What was drawn since it moved last is in no account: that is told as time without a reading, once.
+    assert counter.unread_us == STUCK_US
+    counter.update(5, STUCK_US + 700)
+    assert health.finding() == ()
+    assert counter.unread_us == STUCK_US + 700
     counter.update(6, STUCK_US + 1000)
     assert [finding.state for finding in health.finding()] == [WORKING]
+    assert (counter.energy_uj, counter.unread_us) == (6, STUCK_US + 700)
 
 
 def test_a_part_that_may_rest_is_not_stuck() -> None:

@@ -29,6 +29,7 @@ class EnergyCounter:
         "_candidate_us",
         "_committed_us",
         "_first_us",
+        "_given_up_us",
         "_read_uj",
         "changed_us",
         "dropped",
@@ -59,6 +60,7 @@ class EnergyCounter:
         self._candidate_uj = -1
         self._candidate_us = 0
         self._committed_us = 0
+        self._given_up_us = 0
 
     @property
     def offset_uj(self) -> int:
@@ -105,6 +107,13 @@ class EnergyCounter:
         self._commit(now_us - self.read_us)
         self.changed_us = now_us
         self._believe(raw_uj, now_us)
+
+    def give_up(self) -> None:
+        """Note that nothing is known since the counter moved last: it is stuck. Call it while that lasts."""
+        since_us = max(self.changed_us, self._given_up_us)
+        if self.now_us > since_us:
+            self.unread_us += self.now_us - since_us
+            self._given_up_us = self.now_us
 
     def _start(self, raw_uj: int, now_us: int) -> None:
         if not 0 <= raw_uj <= (self.range_uj or _MOST_UJ):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -24,8 +23,6 @@ _HANGS_US = 1_000_000
 _LEAST_HOLD_US = 2_000_000
 _HELD_PERIODS = 3
 _JOIN_S = 1.0
-# The rest of a gap is slept in steps, so that the end is not waited for.
-_STEP_S = 0.5
 
 
 class GaugesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -137,4 +134,4 @@ class _Worker:
                     gauge.due_us = began_us + round(gauge.every_us * share)
             left_us = min(gauge.due_us for gauge in self.gauges) - clock()
             if left_us > 0:
-                time.sleep(min(left_us / 1e6, _STEP_S))
+                self.stop.wait(left_us / 1e6)

@@ -65,6 +65,7 @@ class Health:
             and still_us >= STUCK_US
             and self.domain.split(".")[0] in _NEVER_STILL
         ):
+            counter.give_up()
             reason = f"stuck: no change for {STUCK_US // 1_000_000} s or more"
             return Finding(self.name, SUSPECT, reason, off_ppm=WHOLLY_OFF_PPM)
         return Finding(self.name, WORKING)
