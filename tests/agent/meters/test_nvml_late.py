@@ -49,6 +49,19 @@ def test_a_counter_that_is_late_loses_nothing(machine: Machine) -> None:
     assert machine.meter.findings() == ()
 
 
+def test_a_first_answer_that_is_late_is_no_lump(machine: Machine) -> None:
+    """What the counter had counted before the agent saw it is not booked; the time until then is unread."""
+    machine.meter.probe()
+    machine.standin.put({"0.hang.nvmlDeviceGetTotalEnergyConsumption": 1})
+    assert list(machine.meter.read(S))[:2] == [0, 0]
+    machine.standin.put({"0.hang.nvmlDeviceGetTotalEnergyConsumption": 0})
+    first_uj, unread_us = _until(machine, 3 * S, lambda values: values[1] > 0)
+    assert first_uj == 0
+    assert 0 < unread_us <= 2 * S
+    machine.standin.set(0, energy=1_000_100)
+    assert _until(machine, 4 * S, lambda values: values[0] > 0) == [100_000, unread_us]
+
+
 def test_a_power_that_is_late_counts_to_when_it_came(machine: Machine) -> None:
     """Integrated power stands still while the driver is away, and goes on with the time of its answer."""
     machine.standin.set(0, energy=NOT_SUPPORTED)

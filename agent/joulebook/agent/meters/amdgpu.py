@@ -168,6 +168,8 @@ class AmdGpuMeter:
         meter.is_waiting = not meter.came and not hangs
         if hangs:
             self._take(meter, self._rows.blocked(meter), now_us)
+        if meter.is_waiting and meter.energy.counter is not None:
+            meter.energy.counter.begin(now_us)
         while meter.came:
             answer, asked_us, came_us = meter.came.popleft()
             at_us = now_us if asked_us == now_us else min(came_us, now_us)

@@ -108,6 +108,11 @@ class EnergyCounter:
         self.changed_us = now_us
         self._believe(raw_uj, now_us)
 
+    def begin(self, now_us: int) -> None:
+        """Have the series begin at 0, where the first reading is still to come: it may not be one lump."""
+        if self._read_uj < 0 and self._first_us < 0:
+            self._first_us = now_us
+
     def give_up(self) -> None:
         """Note that nothing is known since the counter moved last: it is stuck. Call it while that lasts."""
         since_us = max(self.changed_us, self._given_up_us)

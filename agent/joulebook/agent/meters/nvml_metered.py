@@ -68,6 +68,8 @@ class Metered:
         self.is_waiting = not self._came and blocked is None
         if not self._came and blocked is not None:
             self._take(blocked, now_us, power_mw)
+        if self.is_waiting and isinstance(self.counter, EnergyCounter):
+            self.counter.begin(now_us)
         while self._came:
             answer, asked_us, came_us = self._came.popleft()
             at_us = now_us if asked_us == now_us else min(came_us, now_us)
