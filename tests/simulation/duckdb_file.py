@@ -106,6 +106,8 @@ class _Statements:
 
 
 class _Open:
+    shared = False
+
     def __init__(self, shared: DuckDBFile, store: DuckDBStore, process: Process) -> None:
         self._shared, self._store, self._process = shared, store, process
         self._statements = _Statements(store._connection, shared, process)
@@ -129,8 +131,8 @@ class _Open:
         self._work()
         return self._store.spans(node, boot, start_us, end_us)
 
-    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
-        return self._store.places(jobs, nodes)
+    def places(self, nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]) -> Places:
+        return self._store.places(nodes, jobs, everywhere)
 
     def _keep_house(self) -> None:
         """Do some of the steps that are due; whoever dies leaves the others undone."""

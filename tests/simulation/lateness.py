@@ -11,10 +11,12 @@ from tests.simulated.finality import final_jobs
 from tests.simulation.stored import Stored
 
 
-def places_of(stored: Iterable[Decoded], jobs: Collection[str], nodes: Collection[str]) -> Places:
+def places_of(
+    stored: Iterable[Decoded], nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]
+) -> Places:
     """Return where jobs are and were, and the newest Reports of nodes, as a store tells them."""
     newest: dict[str, Decoded] = {}
-    rows: dict[tuple[str, str], int | None] = {}
+    rows: dict[tuple[str, str], None] = {}
     ends: dict[tuple[str, str], int] = {}
     for one in stored:
         for job in one.readings.layout.jobs:
@@ -23,7 +25,11 @@ def places_of(stored: Iterable[Decoded], jobs: Collection[str], nodes: Collectio
             ends[end.workload_id, one.node] = end.end_unix_us
         if one.node not in newest or _end(one) > _end(newest[one.node]):
             newest[one.node] = one
-    found = [JobRow(*key, "", "", "", 0, ends.get(key), None) for key in sorted(rows) if key[0] in jobs]
+    found = [
+        JobRow(job, node, "", "", "", 0, ends.get((job, node)), None)
+        for job, node in sorted(rows)
+        if job in everywhere or (job in jobs and node in nodes)
+    ]
     asked = {*nodes, *(row.node for row in found if row.end_unix_us is None)}
     told = [newest[node] for node in sorted(asked & newest.keys())]
     return Places(found, [NodeRow(d.node, d.readings.layout, d.boot, _end(d)[0]) for d in told])

@@ -41,11 +41,15 @@ class Outage:
 class Opened(Protocol):
     """A store as one collector has it open."""
 
+    shared: bool
+
     def tails(self) -> dict[Boot, Span]: ...
 
     def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]: ...
 
-    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places: ...
+    def places(
+        self, nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]
+    ) -> Places: ...
 
     def commit(self, commit: Commit) -> None: ...
 
@@ -123,6 +127,8 @@ class Transactions:
 
 
 class _Transaction:
+    shared = False
+
     def __init__(self, shared: Transactions, process: Process) -> None:
         self._shared, self._process = shared, process
 
@@ -151,9 +157,9 @@ class _Transaction:
         self._work()
         return near(self._shared.own((node, boot)), start_us, end_us)
 
-    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
+    def places(self, nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]) -> Places:
         self._answer()
-        return places_of((one.decoded for one in self._shared.stored()), jobs, nodes)
+        return places_of((one.decoded for one in self._shared.stored()), nodes, jobs, everywhere)
 
     def commit(self, commit: Commit) -> None:
         self._work()
@@ -237,6 +243,8 @@ class Marks:
 
 
 class _Marked:
+    shared = True
+
     def __init__(self, shared: Marks, process: Process) -> None:
         self._shared, self._process = shared, process
 
@@ -284,9 +292,9 @@ class _Marked:
         self._work()
         return near(self._shared.of_boot((node, boot)), start_us, end_us)
 
-    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
+    def places(self, nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]) -> Places:
         self._answer()
-        return places_of((one.decoded for one in self._shared.stored()), jobs, nodes)
+        return places_of((one.decoded for one in self._shared.stored()), nodes, jobs, everywhere)
 
     def commit(self, commit: Commit) -> None:
         ones = stored_of(commit)

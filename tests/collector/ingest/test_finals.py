@@ -80,13 +80,15 @@ class _Counted:
     """A store that counts how often it is asked where jobs are."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._store, self.shared = store, store.shared
         self.asked = 0
+        self.everywhere: set[str] = set()
 
-    def places(self, jobs: set[str], nodes: set[str]) -> Places:
+    def places(self, nodes: set[str], jobs: set[str], everywhere: set[str]) -> Places:
         """Answer as the store does."""
         self.asked += 1
-        return self._store.places(jobs, nodes)
+        self.everywhere = everywhere
+        return self._store.places(nodes, jobs, everywhere)
 
 
 def test_nothing_is_asked_while_jobs_run_or_there_are_none() -> None:
@@ -105,7 +107,39 @@ def test_nothing_is_asked_while_jobs_run_or_there_are_none() -> None:
         finals.accept(judgement)
         asked.append(counted.asked)
     assert asked == [1, 2, 2, 2, 2, 2, 3, 4, 4]
-    finals.forget("n1")
+    finals.meet("n1")
     finals.judge(counted, batch, book([batch[0].readings]))  # type: ignore[arg-type]
     assert counted.asked == 5
+    store.close()
+
+
+def test_a_job_that_runs_somewhere_is_asked_for_only_where_it_comes() -> None:
+    """A job that is known to run is looked for on the node it comes to alone, but in a shared store."""
+    store = DuckDBStore(":memory:")
+    counted, finals = _Counted(store), Finals()
+    nodes = [SimulatedNode(name=f"n{i}", boot=bytes([i] * 16)) for i in range(3)]
+    committer = Committer(store, IngestStats())
+
+    def judge(node: SimulatedNode) -> set[str]:
+        node.tick()
+        batch = decoded(node, [node.report()])
+        finals.accept(finals.judge(counted, batch, book([batch[0].readings])))  # type: ignore[arg-type]
+        committer.apply(batch)
+        return counted.everywhere
+
+    for node in nodes:
+        node.begin([Load("a", cpu_us=1_000_000)])
+    assert [judge(nodes[0]), judge(nodes[0]), judge(nodes[1]), judge(nodes[1])] == [
+        {"a"},
+        {"a"},
+        set(),
+        set(),
+    ]
+    for node in nodes[:2]:
+        node.begin([])
+        judge(node)
+    assert judge(nodes[2]) == {"a"}
+    counted.shared = True
+    nodes[2].begin([Load("a", cpu_us=1_000_000), Load("b", cpu_us=1)])
+    assert judge(nodes[2]) == {"a", "b"}
     store.close()

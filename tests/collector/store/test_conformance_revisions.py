@@ -136,8 +136,14 @@ def test_named_jobs_and_nodes_are_those_of_all(kind: Kind) -> None:
 
     assert told(store.nodes(["n2", "n9"])) == told(store.nodes())[1:]
     assert store.nodes([]) == []
-    places = store.places([JOB], ["n1"])
-    assert (places.jobs, told(places.nodes)) == (store.jobs([JOB]), told(store.nodes())[:1])
+    assert store.jobs(["slurm.8"], ["n2", "n3"]) == [
+        row for row in store.jobs() if (row.job, row.node) == ("slurm.8", "n2")
+    ]
+    places = store.places(["n1"], [JOB, "slurm.8"], [JOB])
+    own = [row for row in store.jobs() if row.job == JOB or row.node == "n1"]
+    assert (places.jobs, told(places.nodes)) == (own, told(store.nodes())[:1])
+    # Where a job may still be is told beside the nodes that were asked for.
+    assert told(store.places([], [], ["slurm.8"]).nodes) == told(store.nodes())
 
 
 @pytest.mark.parametrize("kind", ["influxdb"], indirect=True)

@@ -53,8 +53,8 @@ class Facts(Protocol):
     def layout(self, node: str, hash_: int) -> bytes | None:
         """Return a layout's bytes."""
 
-    def jobs(self, named: Collection[str] | None) -> list[JobRow]:
-        """Return every job on every node, or those that are named, by job and node."""
+    def jobs(self, named: Collection[str] | None, on: Collection[str] | None) -> list[JobRow]:
+        """Return every job on every node, or those that are named and on named nodes, by job and node."""
 
     def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
         """Return the revision of those of some jobs that have another than the first."""

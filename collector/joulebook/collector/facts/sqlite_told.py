@@ -25,14 +25,15 @@ class ToldReads:
         found = self._rows("SELECT serialized FROM layouts WHERE node = ? AND hash = ?", asked)
         return found[0][0] if found else None
 
-    def jobs(self, named: Collection[str] | None) -> list[JobRow]:
-        """Return every job on every node, or those that are named, by job and node."""
+    def jobs(self, named: Collection[str] | None, on: Collection[str] | None) -> list[JobRow]:
+        """Return every job on every node, or those that are named and on named nodes, by job and node."""
         columns = "job, node, source, name, user_name, start_unix_us, end_unix_us, exit_status"
-        own, parameters = one_of("job", named)
+        (own, parameters), (there, nodes) = one_of("job", named), one_of("node", on)
         query = (
-            f"SELECT {columns} FROM jobs LEFT JOIN job_ends USING (job, node) WHERE {own} ORDER BY job, node"
+            f"SELECT {columns} FROM jobs LEFT JOIN job_ends USING (job, node) WHERE {own} AND {there} "
+            "ORDER BY job, node"
         )
-        return [JobRow(*row) for row in self._rows(query, parameters)]
+        return [JobRow(*row) for row in self._rows(query, [*parameters, *nodes])]
 
     def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
         """Return the revision of those of some jobs that have another than the first."""

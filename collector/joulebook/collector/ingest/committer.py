@@ -92,7 +92,8 @@ class Committer:
 
     def meet(self, node: str) -> None:
         """Take note that a node begins to send: it may have sent to another collector of the same store."""
-        self._finals.forget(node)
+        if self._store.shared:
+            self._finals.meet(node)
 
     async def submit(self, decoded: Decoded, answer: Answer) -> None:
         """Take a Report in; answer is called from the event loop when its fate is known."""

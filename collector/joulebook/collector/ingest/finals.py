@@ -5,6 +5,7 @@ What was quoted of such a job changes with them, so each raises the job's revisi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -19,10 +20,14 @@ from joulebook.collector.store.protocol import NodeRow, Store
 
 @dataclass(slots=True)
 class Judgement:
-    """Which rows of a commit are late, by the Report's place and the account, and what is known after it."""
+    """Which rows of a commit are late, by the Report's place and the account, and what is known after it.
+
+    running: of nodes on which all jobs run, the layout of the newest Report. unsure: nodes of which nothing
+    else is known.
+    """
 
     late: list[tuple[int, str]] = field(default_factory=list)
-    running: dict[str, int] = field(default_factory=dict)
+    running: dict[str, NodeLayout] = field(default_factory=dict)
     unsure: set[str] = field(default_factory=set)
 
 
@@ -34,19 +39,31 @@ class Finals:
     """
 
     def __init__(self) -> None:
-        # The layout of each node's newest Report, where it is known that all of its jobs run.
-        self._running: dict[str, int] = {}
+        self._running: dict[str, NodeLayout] = {}
+        # On how many of those nodes a job is.
+        self._nodes: Counter[str] = Counter()
+        self._met: set[str] = set()
 
-    def forget(self, node: str) -> None:
-        """Forget what is known of a node: its newest Report may have come another way."""
-        self._running.pop(node, None)
+    def meet(self, node: str) -> None:
+        """Take note, from any thread, that a node's newest Report may have come another way."""
+        self._met.add(node)
+
+    def _forget(self, node: str) -> None:
+        if (layout := self._running.pop(node, None)) is not None:
+            for job in layout.jobs:
+                self._nodes[job] -= 1
+                if not self._nodes[job]:
+                    del self._nodes[job]
 
     def judge(self, store: Store, reports: Sequence[Decoded], books: Books) -> Judgement:
         """Judge Reports by what is stored; nothing is remembered until accept()."""
+        while self._met:
+            self._forget(self._met.pop())
         found, running, asked = Judgement(), self._running, []
         for i, decoded in enumerate(reports):
             layout = decoded.readings.layout
-            if running.get(layout.node) == layout.hash and not decoded.ended:
+            known = running.get(layout.node)
+            if known is not None and known.hash == layout.hash and not decoded.ended:
                 continue
             found.unsure.add(layout.node)
             if len(layout.accounts) > len(FIXED_ACCOUNTS):
@@ -58,19 +75,22 @@ class Finals:
     def accept(self, judgement: Judgement) -> None:
         """Remember what a commit brought, once it is durable."""
         for node in judgement.unsure:
-            self._running.pop(node, None)
-        self._running.update(judgement.running)
+            self._forget(node)
+        for node, layout in judgement.running.items():
+            self._running[node] = layout
+            self._nodes.update(layout.jobs)
 
-    @staticmethod
     def _ask(
-        store: Store, reports: Sequence[Decoded], books: Books, asked: Sequence[int], found: Judgement
+        self, store: Store, reports: Sequence[Decoded], books: Books, asked: Sequence[int], found: Judgement
     ) -> None:
         own = {reports[i].node for i in asked}
         jobs = {job for i in asked for job in reports[i].readings.layout.jobs}
-        places = store.places(jobs, own)
+        # One that is known to run somewhere is not final. Of a shared store others may know better.
+        open_ = jobs if store.shared else jobs - self._nodes.keys()
+        places = store.places(own, jobs, open_)
         there = present(places.nodes)
-        final = {row.job for row in places.jobs}
-        final -= {row.job for row in places.jobs if is_running(row, there)}
+        final = open_.intersection(row.job for row in places.jobs)
+        final = final.difference(row.job for row in places.jobs if is_running(row, there))
         if final:
             of_asked = np.flatnonzero(np.isin(books.report, asked))
             rows = zip(books.report[of_asked].tolist(), (books.account[i] for i in of_asked), strict=True)
@@ -81,7 +101,7 @@ class Finals:
         going_on -= {(decoded.node, end.workload_id) for decoded in reports for end in decoded.ended}
         for node, layout in _newest(own, places.nodes, reports).items():
             if going_on.issuperset((node, job) for job in layout.jobs):
-                found.running[node] = layout.hash
+                found.running[node] = layout
 
 
 def _newest(own: set[str], nodes: Sequence[NodeRow], reports: Sequence[Decoded]) -> dict[str, NodeLayout]:

@@ -32,6 +32,8 @@ _NO_GAP = [0] * 6
 class InfluxStore(Reads):
     """A Store in a database of an InfluxDB server."""
 
+    shared = True
+
     def __init__(self, address: str, *, credentials: str = "", compress: bool = True) -> None:
         try:
             parsed = InfluxAddress.parse(address)

@@ -43,10 +43,10 @@ class NameReads:
                 part.extend(answer)
         return found
 
-    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
-        """Return where some jobs are and were, and what the newest Reports of some nodes say."""
+    def places(self, nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]) -> Places:
+        """Return what nodes' newest Reports say, where jobs are and were of these, and some everywhere."""
         view: StoreView = self  # type: ignore[assignment]  # it is a part of one
-        return places(view, jobs, nodes)
+        return places(view, nodes, jobs, everywhere)
 
     def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
         """Return every node, or those that are named, by name."""
@@ -78,8 +78,8 @@ class NameReads:
             for node, ((end_unix_us, _), layout, boot) in sorted(found.items())
         ]
 
-    def jobs(self, named: Collection[str] | None = None) -> list[JobRow]:
-        """Return every job on every node, or those that are named, by job and node."""
+    def jobs(self, named: Collection[str] | None = None, on: Collection[str] | None = None) -> list[JobRow]:
+        """Return every job on every node, or those that are named and on named nodes, by job and node."""
         what, of = '"source", "name", "user", "start_unix_us"', 'GROUP BY "job", "node"'
         jobs, ends = self._asked(
             "job",
@@ -99,6 +99,7 @@ class NameReads:
             for row in series.rows():
                 said = (row["source"], row["name"], row["user"], row["start_unix_us"])
                 rows.append(JobRow(untag(job), untag(node), *said, *end))
+        rows = rows if on is None else [row for row in rows if row.node in on]
         return sorted(rows, key=lambda row: (row.job, row.node))
 
     def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:

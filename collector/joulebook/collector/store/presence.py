@@ -20,7 +20,11 @@ def is_running(row: JobRow, there: Present) -> bool:
     return row.end_unix_us is None and (row.node, row.job) in there
 
 
-def places(view: StoreView, jobs: Collection[str], nodes: Collection[str]) -> Places:
-    """Ask a view where some jobs are and were, and for some nodes."""
-    rows = view.jobs(jobs)
+def places(
+    view: StoreView, nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]
+) -> Places:
+    """Ask a view what nodes' newest Reports say, where jobs are and were of these, and some everywhere."""
+    rows = view.jobs(everywhere) if everywhere else []
+    if here := set(jobs).difference(everywhere):
+        rows += view.jobs(here, nodes)
     return Places(rows, view.nodes({*nodes, *(row.node for row in rows if row.end_unix_us is None)}))

@@ -99,7 +99,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where some jobs are and were, and the nodes where any of them may still be, beside others asked for."""
+    """Where jobs are and were, and the nodes that were asked for or where any of the jobs may still be."""
 
     jobs: Sequence[JobRow]
     nodes: Sequence[NodeRow]
@@ -211,8 +211,8 @@ class StoreView(Protocol):
     def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
         """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
 
-    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
-        """Return where some jobs are and were, and what the newest Reports of some nodes say."""
+    def places(self, nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]) -> Places:
+        """Return what nodes' newest Reports say, where jobs are and were of these, and some everywhere."""
 
     def layout(self, node: str, hash_: int) -> NodeLayout | None:
         """Return a layout that a stored Report was sent with."""
@@ -220,8 +220,8 @@ class StoreView(Protocol):
     def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
         """Return every node, or those that are named, by name."""
 
-    def jobs(self, named: Collection[str] | None = None) -> list[JobRow]:
-        """Return every job on every node, or those that are named, by job and node."""
+    def jobs(self, named: Collection[str] | None = None, on: Collection[str] | None = None) -> list[JobRow]:
+        """Return every job on every node, or those that are named and on named nodes, by job and node."""
 
     def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
         """Return the revision of those of some jobs that have another than the first."""
@@ -274,6 +274,9 @@ class StoreView(Protocol):
 
 class Store(StoreView, Protocol):
     """Keeps readings and books. Reads may run beside each other and beside one commit."""
+
+    # Whether other collectors may write to it.
+    shared: bool
 
     def commit(self, commit: Commit) -> None:
         """Make it all durable in one transaction. Raises StoreError with nothing done."""

@@ -17,9 +17,14 @@ class JobReads:
             self, query: str, parameters: list[Any] | dict[str, Any] | None = None
         ) -> list[tuple[Any, ...]]: ...
 
-    def jobs(self, named: Collection[str] | None = None) -> list[JobRow]:
-        """Return every job on every node, or those that are named, by job and node."""
-        own = "" if named is None else "WHERE job IN (SELECT unnest($1))"
+    def jobs(self, named: Collection[str] | None = None, on: Collection[str] | None = None) -> list[JobRow]:
+        """Return every job on every node, or those that are named and on named nodes, by job and node."""
+        own = "WHERE true"
+        if named is not None:
+            own += " AND job IN (SELECT unnest($named))"
+        if on is not None:
+            own += " AND node_id IN (SELECT node_id FROM nodes WHERE node IN (SELECT unnest($on)))"
+        given = {"named": named, "on": on}
         rows = self._rows(
             f"""
             SELECT job, node, source, name, user_name, start_unix_us, e.end_unix_us, e.exit_status
@@ -29,7 +34,7 @@ class JobReads:
                 FROM job_ends {own} GROUP BY ALL) AS e USING (job, node_id)
             ORDER BY job, node
             """,
-            [] if named is None else [list(named)],
+            {name: list(names) for name, names in given.items() if names is not None},
         )
         return [JobRow(*row) for row in rows]
 

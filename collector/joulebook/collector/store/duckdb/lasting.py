@@ -37,10 +37,10 @@ class LastingStore(DuckDBStore):
         with self._lasting():
             return super().spans(node, boot, start_us, end_us)
 
-    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
-        """Return where some jobs are and were, and what the newest Reports of some nodes say."""
+    def places(self, nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]) -> Places:
+        """Return what nodes' newest Reports say, where jobs are and were of these, and some everywhere."""
         with self._lasting():
-            return super().places(jobs, nodes)
+            return super().places(nodes, jobs, everywhere)
 
     def commit(self, commit: Commit) -> None:
         """Make it all durable in one transaction. Raises StoreError."""

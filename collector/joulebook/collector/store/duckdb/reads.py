@@ -36,9 +36,9 @@ class Reads(BookReads, JobReads, SumReads):
         found._layouts, found._added_up = self._layouts, False
         return found
 
-    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
-        """Return where some jobs are and were, and what the newest Reports of some nodes say."""
-        return places(self, jobs, nodes)
+    def places(self, nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]) -> Places:
+        """Return what nodes' newest Reports say, where jobs are and were of these, and some everywhere."""
+        return places(self, nodes, jobs, everywhere)
 
     def layout(self, node: str, hash_: int) -> NodeLayout | None:
         """Return a layout that a stored Report was sent with."""

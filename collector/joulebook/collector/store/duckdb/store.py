@@ -38,6 +38,8 @@ class DuckDBStore(Reads):
     files are those of who has the file open already, where it is opened again: some may be being written.
     """
 
+    shared = False
+
     def __init__(self, path: Path | str, files: Files | None = None) -> None:
         connection = connect(path)
         try:
@@ -144,10 +146,10 @@ class DuckDBStore(Reads):
         # asks this once a node.
         return super().spans(node, boot, start_us, end_us) if self._ids.knows_boot(node, boot) else []
 
-    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
-        """Return where some jobs are and were, and what the newest Reports of some nodes say."""
+    def places(self, nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]) -> Places:
+        """Return what nodes' newest Reports say, where jobs are and were of these, and some everywhere."""
         try:
-            return super().places(jobs, nodes)
+            return super().places(nodes, jobs, everywhere)
         except duckdb.Error as error:
             raise StoreError(f"store: not written, for its jobs cannot be read ({error})") from error
 

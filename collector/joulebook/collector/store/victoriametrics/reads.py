@@ -102,9 +102,9 @@ class Reads:
         """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
         return [self._span(mark) for mark in self._facts.around(node, boot, start_us, end_us)]
 
-    def places(self, jobs: Collection[str], nodes: Collection[str]) -> Places:
-        """Return where some jobs are and were, and what the newest Reports of some nodes say."""
-        return places(self, jobs, nodes)
+    def places(self, nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]) -> Places:
+        """Return what nodes' newest Reports say, where jobs are and were of these, and some everywhere."""
+        return places(self, nodes, jobs, everywhere)
 
     def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
         """Return every node, or those that are named, by name."""
@@ -120,9 +120,9 @@ class Reads:
             for mark in self._facts.nodes(named)
         ]
 
-    def jobs(self, named: Collection[str] | None = None) -> list[JobRow]:
-        """Return every job on every node, or those that are named, by job and node."""
-        return self._facts.jobs(named)
+    def jobs(self, named: Collection[str] | None = None, on: Collection[str] | None = None) -> list[JobRow]:
+        """Return every job on every node, or those that are named and on named nodes, by job and node."""
+        return self._facts.jobs(named, on)
 
     def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
         """Return the revision of those of some jobs that have another than the first."""

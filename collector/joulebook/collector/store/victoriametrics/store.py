@@ -33,6 +33,8 @@ _FORGET_EVERY_S = 3600.0
 class VictoriaStore(Reads):
     """A Store in a VictoriaMetrics server, or in a cluster behind one address."""
 
+    shared = False
+
     def __init__(
         self,
         address: str,
