@@ -90,6 +90,12 @@ def test_an_environment_that_may_not_be_read_is_told_of() -> None:
         ({"CUDA_VISIBLE_DEVICES": "GPU-0000"}, "run", ()),
         ({"CUDA_VISIBLE_DEVICES": f"MIG-{uuid_of(1)}/3/0"}, "run", ("gpu.1",)),
         ({"CUDA_VISIBLE_DEVICES": "0"}, "docker", ()),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, "kubernetes", ()),
+        ({"NVIDIA_VISIBLE_DEVICES": uuid_of(1), "CUDA_VISIBLE_DEVICES": "0"}, "kubernetes", ("gpu.1",)),
+        ({"NVIDIA_VISIBLE_DEVICES": f"{uuid_of(1)},{uuid_of(0)}"}, "docker", ("gpu.1", "gpu.0")),
+        ({"NVIDIA_VISIBLE_DEVICES": "all"}, "docker", None),
+        ({"NVIDIA_VISIBLE_DEVICES": "1"}, "docker", None),
+        ({"NVIDIA_VISIBLE_DEVICES": uuid_of(1)}, "run", None),
     ],
 )
 def test_what_environments_mean(environ: dict[str, str], source: str, held: tuple[str, ...] | None) -> None:

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.agent.workloads.workload import Workload
+from joulebook.agent.workloads.gpuholders import GpuHolders, Holder
+from joulebook.agent.workloads.workload import JOB, Workload
 from joulebook.agent.workloads.workloads import Workloads
+from tests.agent.workloads.test_gpuholders import NamedGpu
 from tests.fixtures.cgroups.fake import FakeCgroups, build
+from tests.fixtures.nvml.standin import uuid_of
 
 _UID = "0a1b2c3d-1111-2222-3333-444455556666"
 _V2 = f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{_UID.replace('-', '_')}.slice"
@@ -65,3 +68,19 @@ def test_requests_are_read_off_v1_shares(tmp_path: Path) -> None:
     (node.logs / f"shop_web-0_{_UID}").mkdir()
     assert node.pod().reserved_millicpus == 2500
     node.workloads.close()
+
+
+def test_a_pod_holds_what_all_of_its_containers_were_given(tmp_path: Path) -> None:
+    """Each container's processes know of its own GPUs alone; the pod holds them together, once each."""
+    gpus = [NamedGpu(0, minor=0), NamedGpu(1, minor=1), NamedGpu(2, minor=2)]
+    group = tmp_path / "pod"
+    given = {11: "void", 12: uuid_of(2), 13: f"{uuid_of(0)},{uuid_of(2)}", 14: "all"}
+    for pid, names in given.items():
+        (group / f"container-{pid}").mkdir(parents=True)
+        (group / f"container-{pid}/cgroup.procs").write_text(f"{pid}\n")
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "environ").write_text(f"NVIDIA_VISIBLE_DEVICES={names}\0")
+    holders = GpuHolders(tmp_path, gpus)
+    pod = Workload("k8s.a", JOB, "kubernetes")
+    assert holders.look([Holder(pod, group=group)])
+    assert sorted(holders.held([pod])["k8s.a"]) == ["gpu.0", "gpu.2"]

@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import Protocol
 
 from joulebook.agent.source import UNREADABLE, WORKING, Finding
+from joulebook.agent.workloads import kubernetes
 from joulebook.agent.workloads.workload import JOB, Workload
 
 _log = logging.getLogger(__name__)
 
 # Slurm's are numbers of the node's device files (/dev/nvidiaN), whatever a device cgroup hides: the job's
-# allocation first, then the step's. CUDA's is what the program is meant to see.
+# allocation first, then the step's. CUDA's is what the program is meant to see; the container runtime's is
+# what was put into a container, where it names GPUs: images say `all`, and numbers count what the runtime
+# sees.
 _SLURM = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
 _CUDA = "CUDA_VISIBLE_DEVICES"
 _CUDA_ORDER = "CUDA_DEVICE_ORDER"
-_WANTED = frozenset((*_SLURM, _CUDA, _CUDA_ORDER))
+_RUNTIME = "NVIDIA_VISIBLE_DEVICES"
+_WANTED = frozenset((*_SLURM, _CUDA, _CUDA_ORDER, _RUNTIME))
 # In a container CUDA counts from 0 whatever GPUs it was given.
-_CONTAINERS = frozenset(("docker", "podman", "containerd", "crio"))
+_CONTAINERS = frozenset(("docker", "podman", "containerd", "crio", kubernetes.SOURCE))
 
 _WHOLE_PPM = 1_000_000
 _MAX_DIRECTORIES = 32
@@ -71,6 +75,11 @@ def domains_held(environ: Mapping[str, str], gpus: Sequence[HeldGpu], source: st
         if environ.get(name) and not _parts_of(environ, gpus):
             by_minor = {str(gpu.minor): gpu.domain for gpu in gpus}
             return _in_order(by_minor.get(one, "") for one in _numbers(environ[name]))
+    if source in _CONTAINERS:
+        # What a container was given counts, not what a program in it is to see of that.
+        given = [one.strip() for one in environ.get(_RUNTIME, "").split(",")]
+        if named := _in_order(_by_uuid(one, gpus) for one in given):
+            return named
     if _CUDA not in environ:
         return None
     # CUDA puts the fastest first unless told otherwise; GPUs of one model stay in the bus's order.
@@ -155,6 +164,9 @@ class GpuHolders:
         return (Finding("workloads.gpuholders", UNREADABLE, reason, _FIX),)
 
     def _ask(self, holder: Holder) -> tuple[str, ...] | None:
+        """Return what a job holds: as its first process says that says anything; of a pod, all of them."""
+        held: tuple[str, ...] | None = None
+        shares: dict[str, int] = {}
         pids = [holder.pid] if holder.pid else group_pids(holder.group) if holder.group else []
         for pid in pids:
             try:
@@ -166,11 +178,16 @@ class GpuHolders:
                 continue
             except OSError:
                 continue
-            held = domains_held(environ, self._gpus, holder.workload.source)
-            if held is not None:
-                self._shares[holder.workload.id] = shares_held(environ, self._gpus)
-                return held
-        return None
+            more = domains_held(environ, self._gpus, holder.workload.source)
+            if more is None:
+                continue
+            held = _in_order((*(held or ()), *more))
+            shares |= shares_held(environ, self._gpus)
+            if holder.workload.source != kubernetes.SOURCE:
+                break
+        if held is not None:
+            self._shares[holder.workload.id] = shares
+        return held
 
 
 def group_pids(group: Path) -> list[int]:
@@ -209,7 +226,8 @@ def _by_uuid(name: str, gpus: Sequence[HeldGpu]) -> str:
 
 
 def _parts_of(environ: Mapping[str, str], gpus: Sequence[HeldGpu]) -> list[tuple[HeldGpu, str]]:
-    names = [name.strip() for name in environ.get(_CUDA, "").split(",")]
+    given = environ.get(_CUDA) or environ.get(_RUNTIME, "")
+    names = [name.strip() for name in given.split(",")]
     return [(gpu, name) for name in dict.fromkeys(names) for gpu in gpus if name in gpu.parts]
 
 
