@@ -63,6 +63,7 @@ class CephDaemons:
     """Ask every admin socket."""
 
     name = "ceph"
+    absent = "no admin socket"
 
     def __init__(self, config: CephConfig) -> None:
         self._directory = Path(config.sockets)
