@@ -6,6 +6,7 @@ files are ordinary ones, so what the kernel and the driver do to make up real on
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import statistics
@@ -23,6 +24,7 @@ from joulebook.agent.clock import boot_us
 from joulebook.agent.host import read_host
 from joulebook.agent.meters.gauges import GaugesConfig
 from joulebook.agent.meters.held import HeldPower
+from joulebook.agent.meters.nvml import NvmlMeter
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.sampler import Sampler
 from joulebook.agent.settings import SourceSettings
@@ -34,7 +36,7 @@ from joulebook.agent.workloads.workloads import Workloads
 from joulebook.v1 import report_pb2
 from tests.bench.rows import Row, row
 from tests.fixtures.nvml.standin import Standin
-from tests.fixtures.trees import build, write
+from tests.fixtures.trees import build, roots_of, write
 
 _GPUS = 8
 # Of the first GPU's process.
@@ -262,6 +264,29 @@ def _asked_beside() -> list[Row]:
     return rows
 
 
+def _hanging_gpu() -> Row:
+    """Return the longest that a tick is held up by GPUs one of which begins to hang, and hangs on."""
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        standin = Standin(Path(directory), _GPUS)
+        standin.install(patch)
+        meter = NvmlMeter(roots_of(Path(directory)))
+        meter.probe()
+
+        def tick() -> None:
+            now_us = boot_us()
+            for gpu in meter.gpus:
+                with contextlib.suppress(OSError):
+                    gpu.processes(now_us)
+            meter.read(now_us)
+
+        _times_us(tick, 10, 0.1)
+        standin.put({"1.hang.nvmlDeviceGetTotalEnergyConsumption": 1})
+        took = _times_us(tick, _READS, 0.1)
+        standin.put({"1.hang.nvmlDeviceGetTotalEnergyConsumption": 0})
+        meter.close()
+    return row(f"read of {_GPUS} GPUs one of which hangs: longest", "µs", max(took), target=5000)
+
+
 def measure() -> list[Row]:
     """Return the CPU of a tick, what each source's reads take, and the longest while a BMC hangs."""
     with _large_node() as (roots, sources):
@@ -281,6 +306,7 @@ def measure() -> list[Row]:
     took = _times_us(lambda: (bmc.read(boot_us()), bmc.findings()), _HUNG_READS, 0.1)
     bmc.close()
     rows.append(row("read of a BMC that hangs for 30 s: longest", "µs", max(took), target=5000))
+    rows.append(_hanging_gpu())
     return rows
 
 

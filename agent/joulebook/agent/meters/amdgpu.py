@@ -32,8 +32,8 @@ _PERIOD_US = 1000
 _POWER_PERIOD_US = 1_000_000
 _ACCURACY_PPM = 50_000
 _LEAST_LIMIT_MW = 1_000_000
-# A tick may not wait longer than this for all GPUs together.
-_WAIT_S = 0.005
+# A tick may not wait longer than 5 ms for all GPUs together.
+_WAIT_S = 0.004
 _FIX_LOG = "look for amdgpu lines in the kernel's log"
 
 FACTS = SourceFacts(

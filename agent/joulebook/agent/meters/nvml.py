@@ -14,8 +14,10 @@ from joulebook.agent.meters.row import HANGS_S, Moment
 from joulebook.agent.source import ABSENT, UNREADABLE, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
 
-# A tick may not wait longer than this for all GPUs together; a start not longer than that.
-_WAIT_S = 0.005
+# A tick may not wait longer than 5 ms for all GPUs together: so long for their energy, and a quarter of that for
+# who uses them. A start may wait longer.
+_WAIT_S = 0.004
+_LOOK_SHARE = 0.25
 _START_S = 10.0
 # When no GPU answers the driver may have been loaded again: NVML is begun again, and no sooner than this.
 _AGAIN_US = 5_000_000
@@ -166,7 +168,7 @@ class NvmlMeter:
         before, self._found = self._found, found
         if before is not None:
             before.close()
-        found.looks.wait_s = self.wait_s
+        found.looks.wait_s = self.wait_s * _LOOK_SHARE
         probe = found.probe()
         self._said = probe.findings
         return probe
