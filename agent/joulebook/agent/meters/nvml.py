@@ -14,8 +14,8 @@ from joulebook.agent.meters.row import HANGS_S, Moment
 from joulebook.agent.source import ABSENT, UNREADABLE, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
 
-# A tick may not wait longer than 5 ms for all GPUs together: so long for their energy, and a quarter of that for
-# who uses them. A start may wait longer.
+# A tick may not wait longer than 5 ms for all GPUs together: so long for their energy, and a quarter of that
+# for who uses them. A start may wait longer.
 _WAIT_S = 0.004
 _LOOK_SHARE = 0.25
 _START_S = 10.0
