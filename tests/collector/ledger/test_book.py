@@ -11,7 +11,7 @@ from joulebook.collector.ledger.book import Books, book
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.split import split
-from joulebook.collector.ledger.stack import Ints
+from joulebook.collector.ledger.stack import Ints, Readings
 from joulebook.v1 import report_pb2
 from tests.simulated.delivery import decoded
 from tests.simulated.node import Load, SimulatedNode
@@ -167,13 +167,39 @@ def test_reports_are_booked_alike_alone_and_together(
         for _ in range(ticks):
             node.tick()
         readings += [d.readings for d in decoded(node, [node.report()])]
-    together = book(readings)
+    _holds_each(book(readings), readings, Policy.RESERVED)
+
+
+@settings(max_examples=25, deadline=None)
+@given(DOMAINS, st.lists(LOADS, min_size=1, max_size=3), st.integers(1, 4), st.sampled_from(Policy))
+def test_reports_of_a_kind_are_booked_alike_alone_and_side_by_side(
+    domains: list[tuple[str, report_pb2.SourceKind.ValueType]],
+    each: list[list[Load]],
+    ticks: int,
+    policy: Policy,
+) -> None:
+    """Many Reports of nodes of a few kinds give bit for bit what each gives by itself."""
+    readings = []
+    for number in range(20 * len(each)):
+        node = SimulatedNode(name=f"n{number}", domains=domains, idle_uj=40_000_000 + number, gpu_idle_mw=300)
+        node.begin(each[number % len(each)])
+        for tick in range(ticks):
+            node.tick(1_000_000 + 7 * tick + number)
+        readings += [d.readings for d in decoded(node, [node.report()])]
+    _holds_each(book(readings, policy), readings, policy)
+
+
+def _holds_each(together: Books, readings: Sequence[Readings], policy: Policy) -> None:
+    """Check that books hold what each Report gives by itself."""
+    assert np.array_equal(together.report, np.sort(together.report))
     for number, one in enumerate(readings):
-        alone = book([one])
+        alone = book([one], policy)
         rows = np.flatnonzero(together.report == number)
         assert [together.account[i] for i in rows] == alone.account
         for name in ("active_uj", "idle_uj", "modelled_uj", "systematic_uj", "variance_uj2"):
             assert (getattr(together, name)[rows] == getattr(alone, name)).all()
+        for name in ("measured_uj", "raised_uj", "unread_us", "residual_uj"):
+            assert getattr(together, name)[number] == getattr(alone, name)[0]
 
 
 def test_the_check_catches_a_lost_microjoule(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,3 +46,19 @@ def test_ties_go_to_the_lower_place() -> None:
     assert shares[0, :, 0].tolist() == [2, 2, 1]
     shares = split(np.array([[10]]), np.array([[[3], [3], [1]]]), np.array([0]))
     assert shares[0, :, 0].tolist() == [4, 4, 2]
+
+
+@given(_cases())
+def test_units_left_over_go_to_the_largest_remainders(case: tuple[Ints, Ints]) -> None:
+    """Whoever has a unit more has no smaller a remainder than who has none, and is before its equals."""
+    amount, weight = case
+    shares = split(amount, weight, np.zeros(len(amount), dtype=np.int64))
+    for n, t in np.ndindex(amount.shape):
+        weights = [int(w) for w in weight[n, :, t]]
+        total = sum(weights)
+        if not 0 < total < 2**31:
+            continue
+        whole, rest = zip(*(divmod(int(amount[n, t]) * w, total) for w in weights), strict=True)
+        left = int(amount[n, t]) - sum(whole)
+        first = sorted(range(len(weights)), key=lambda place: (-rest[place], place))[:left]
+        assert shares[n, :, t].tolist() == [w + (place in first) for place, w in enumerate(whole)]

@@ -13,7 +13,7 @@ from joulebook.collector.ledger.domains import CLASSES, PLATFORM, root_energy_uj
 from joulebook.collector.ledger.errors import errors_of
 from joulebook.collector.ledger.layout import IDLE, NOBODY
 from joulebook.collector.ledger.policy import Policy
-from joulebook.collector.ledger.pools import Pools, groups_of, pools_of
+from joulebook.collector.ledger.pools import Pools, pools_of, sides_of
 from joulebook.collector.ledger.shares import active_weights, static_weights
 from joulebook.collector.ledger.split import split
 from joulebook.collector.ledger.stack import Readings, add_up
@@ -66,12 +66,15 @@ def book(
 
     causes has, for each Report of which it was learnt, who caused its packages' active energy.
     """
-    groups = list(groups_of(readings))
-    if not groups:
+    if not readings:
         return nothing()
-    known = causes if causes is not None else [None] * len(readings)
-    parts = [_book_group([readings[i] for i in group], policy, [known[i] for i in group]) for group in groups]
-    return _ordered(parts, groups, len(readings))
+    parts, places = [], []
+    for sides in sides_of(readings):
+        own = [i for side in sides for i in side]
+        known = [causes[i] for i in own] if causes is not None else []
+        parts.append(_book_group([[readings[i] for i in side] for side in sides], policy, known))
+        places.append(own)
+    return _ordered(parts, places, len(readings))
 
 
 def nothing() -> Books:
@@ -112,10 +115,13 @@ def _ordered(parts: list[Books], groups: list[list[int]], reports: int) -> Books
     )
 
 
-def _book_group(readings: list[Readings], policy: Policy, causes: list[Causes | None]) -> Books:
-    """Book Reports of as many ticks each."""
-    pools = pools_of(readings)
-    stack, reports, accounts = pools.stack, len(readings), pools.accounts
+def _book_group(
+    sides: Sequence[Sequence[Readings]], policy: Policy, causes: Sequence[Causes | None]
+) -> Books:
+    """Book Reports of as many ticks each, stacked as in Stack."""
+    pools = pools_of(sides)
+    stack, reports, accounts = pools.stack, len(sides), pools.accounts
+    pieces = stack.pieces
     nobody = np.array([NOBODY[c] for c in pools.class_.tolist()], dtype=np.int64)
     weight = active_weights(pools.use, pools.packages, pools.gpus, pools.class_, pools.report)
     split_error = _put_causes(weight, pools, causes)
@@ -125,57 +131,61 @@ def _book_group(readings: list[Readings], policy: Policy, causes: list[Causes | 
     static = split(pools.static, held, idle_account)
 
     # What every account got of every pool; the last pools are the Reports' platforms.
-    cells = np.zeros((2, len(pools.class_) + reports, accounts), dtype=np.int64)
-    cells[0, : len(pools.class_)] = active.sum(axis=2)
-    cells[1, : len(pools.class_)] = static.sum(axis=2)
+    cells = np.zeros((2, len(pools.class_) + reports, accounts, pieces), dtype=np.int64)
+    cells[0, : len(pools.class_)] = stack.by_piece(active)
+    cells[1, : len(pools.class_)] = stack.by_piece(static)
     if any(y.has_containers for y in stack.layouts):
         beyond = np.where((stack.join(lambda y: y.domain_class) == PLATFORM)[:, None], pools.own, 0)
         platform = _platform(add_up(beyond, pools.domain_report, reports), active, static, pools.report)
-        cells[:, len(pools.class_) :] = platform.sum(axis=3)
+        cells[:, len(pools.class_) :] = stack.by_piece(platform)
     cell_report = np.concatenate([pools.report, np.arange(reports)])
     cell_class = np.concatenate([pools.class_, np.full(reports, PLATFORM)])
-    by_class = np.zeros((2, reports * len(CLASSES), accounts), dtype=np.int64)
-    for total, shares in zip(by_class, cells, strict=True):
-        np.add.at(total, cell_report * len(CLASSES) + cell_class, shares)
-    table = by_class.reshape(2, reports, len(CLASSES), accounts).transpose(0, 1, 3, 2)
+    cell = cell_report * len(CLASSES) + cell_class
+    table = np.stack([add_up(shares, cell, reports * len(CLASSES)) for shares in cells])
+    # One entry a Report: (2, reports, pieces, accounts, classes).
+    table = table.reshape(2, reports, len(CLASSES), accounts, pieces).transpose(0, 1, 4, 3, 2)
 
     domain_cell = np.where(pools.domain_pool >= 0, pools.domain_pool, len(pools.class_) + pools.domain_report)
-    errors = errors_of(stack, cells, cell_report, pools.own.sum(axis=1), domain_cell, split_error)
-    measured = _measured_uj(readings)
+    own = stack.by_piece(pools.own)
+    errors = errors_of(stack, cells, cell_report, own, domain_cell, split_error).transpose(0, 1, 3, 2)
+    measured = _measured_uj(stack)
     unread = stack.increments(stack.rows(lambda y: y.unread_row))
-    unread = np.where(pools.booked[:, None], unread, 0).sum(axis=1)
-    worst_unread = np.zeros(reports, dtype=np.int64)
-    np.maximum.at(worst_unread, pools.domain_report, unread)
+    unread = np.where(pools.booked[:, None], unread, 0)
+    worst_unread = np.zeros((reports, pieces), dtype=np.int64)
+    np.maximum.at(worst_unread, pools.domain_report, stack.by_piece(unread))
 
-    report, account = np.nonzero(table.any(axis=(0, 3)))
+    report, piece, account = np.nonzero(table.any(axis=(0, 4)))
+    number = report * pieces + piece
+    names = [r.layout.accounts for side in sides for r in side]
     return Books(
-        report=report,
-        account=[
-            stack.layouts[r].accounts[a] for r, a in zip(report.tolist(), account.tolist(), strict=True)
-        ],
-        active_uj=table[0, report, account],
-        idle_uj=table[1, report, account],
-        modelled_uj=errors[0, report, account],
-        systematic_uj=errors[1, report, account],
-        variance_uj2=errors[2, report, account],
-        measured_uj=measured,
-        raised_uj=add_up(pools.raised, pools.domain_report, reports).sum(axis=1),
-        unread_us=worst_unread,
-        residual_uj=measured - table.sum(axis=(0, 2, 3)),
+        report=number,
+        account=[names[n][a] for n, a in zip(number.tolist(), account.tolist(), strict=True)],
+        active_uj=table[0, report, piece, account],
+        idle_uj=table[1, report, piece, account],
+        modelled_uj=errors[0, report, piece, account],
+        systematic_uj=errors[1, report, piece, account],
+        variance_uj2=errors[2, report, piece, account],
+        measured_uj=measured.ravel(),
+        raised_uj=stack.by_piece(add_up(pools.raised, pools.domain_report, reports)).ravel(),
+        unread_us=worst_unread.ravel(),
+        residual_uj=(measured - table.sum(axis=(0, 3, 4))).ravel(),
     )
 
 
-def _put_causes(weight: Ints, pools: Pools, causes: list[Causes | None]) -> Floats:
+def _put_causes(weight: Ints, pools: Pools, causes: Sequence[Causes | None]) -> Floats:
     """Put what was learnt over the weights; return each share's split error, NaN: not learnt."""
-    error = np.full((len(pools.class_), pools.accounts), np.nan)
-    first = np.searchsorted(pools.report, np.arange(len(causes)))
+    pieces = pools.stack.pieces
+    error = np.full((len(pools.class_), pools.accounts, pieces), np.nan)
+    first = np.searchsorted(pools.report, np.arange(len(pools.stack.layouts)))
     for number, cause in enumerate(causes):
         if cause is not None:
-            of = first[number] + cause.pools
-            count = cause.weight.shape[1]
-            weight[of] = 0
-            weight[of, :count] = cause.weight
-            error[of, :count] = cause.error
+            side, piece = divmod(number, pieces)
+            of = first[side] + cause.pools
+            _, count, ticks = cause.weight.shape
+            own = slice(piece * ticks, (piece + 1) * ticks)
+            weight[of, :, own] = 0
+            weight[of, :count, own] = cause.weight
+            error[of, :count, piece] = cause.error
     return error
 
 
@@ -186,22 +196,20 @@ def _platform(beyond: Ints, active: Ints, static: Ints, pool_report: Ints) -> In
     """
     reports, ticks = beyond.shape
     accounts = active.shape[1]
-    load = np.zeros((reports, 2, accounts, ticks), dtype=np.int64)
-    np.add.at(load[:, 0], pool_report, active)
-    np.add.at(load[:, 1], pool_report, static)
+    load = np.stack([add_up(shares, pool_report, reports) for shares in (active, static)], axis=1)
     idle_cell = np.full(reports, accounts + IDLE, dtype=np.int64)
     cells = split(beyond, load.reshape(reports, 2 * accounts, ticks), idle_cell)
     return cells.reshape(reports, 2, accounts, ticks).transpose(1, 0, 2, 3)
 
 
-def _measured_uj(readings: list[Readings]) -> Ints:
-    """Return what each Report's meters delivered, from the readings alone."""
-    measured = np.zeros(len(readings), dtype=np.int64)
-    for i, r in enumerate(readings):
-        rows = r.layout.energy_row[r.layout.domain_booked]
-        energy = r.values[rows, 1:]
-        if r.layout.has_containers:
-            names = [n for n, b in zip(r.layout.domain_names, r.layout.domain_booked, strict=True) if b]
-            energy = root_energy_uj(energy, names)
-        measured[i] = energy.sum()
-    return measured
+def _measured_uj(stack: Stack) -> Ints:
+    """Return what each Report's meters delivered, from the readings alone: (reports, pieces)."""
+    drawn = np.zeros_like(stack.interval_us)
+    for i, (layout, first) in enumerate(zip(stack.layouts, stack.first_row.tolist(), strict=True)):
+        energy = stack.increments(first + layout.energy_row[layout.domain_booked])
+        if layout.has_containers:
+            names = [n for n, b in zip(layout.domain_names, layout.domain_booked, strict=True) if b]
+            drawn[i] = root_energy_uj(energy, names)
+        else:
+            drawn[i] = energy.sum(axis=0)
+    return stack.by_piece(drawn)

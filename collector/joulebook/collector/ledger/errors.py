@@ -19,27 +19,31 @@ def errors_of(
 ) -> Ints:
     """Return what of each share was modelled, its systematic error in µJ and its variance in µJ².
 
-    cells is (2, pools, accounts), each Report's platform being a pool; the result is (3, reports, accounts).
-    split_error has the deviation of active shares that are known, as a part of them; NaN for the others.
+    cells is (2, pools, accounts, pieces), each Report's platform being a pool; own_uj is (domains, pieces), the
+    result (3, reports, accounts, pieces). split_error (pools but for platforms, accounts, pieces) has the
+    deviation of active shares that are known, as a part of them; NaN for the others.
     """
-    pools, accounts = cells.shape[1:]
+    pools, accounts, pieces = cells.shape[1:]
 
-    def by_cell(values: Floats) -> Floats:
-        total = np.bincount(domain_cell, weights=values, minlength=pools)
-        return total / np.maximum(energy, 1.0)
+    def by_cell(values: Ints | Floats) -> Floats:
+        # In the order of the domains, always: sums of floats depend on it.
+        total = np.zeros((pools, pieces))
+        np.add.at(total, domain_cell, values)
+        return total
 
-    energy = np.bincount(domain_cell, weights=own_uj, minlength=pools)
-    accuracy = by_cell(own_uj * stack.join(lambda y: y.domain_accuracy_ppm) * 1e-6)
-    modelled = by_cell(own_uj * np.concatenate([y.domain_modelled for y in stack.layouts]))
-    step = step_variance_uj2(stack.join(lambda y: y.domain_resolution_uj)) * (own_uj > 0)
-    variance = np.bincount(domain_cell, weights=step, minlength=pools).astype(np.float64)
+    energy = np.maximum(by_cell(own_uj), 1.0)
+    accuracy = by_cell(own_uj * stack.join(lambda y: y.domain_accuracy_ppm)[:, None] * 1e-6) / energy
+    is_modelled = np.concatenate([y.domain_modelled for y in stack.layouts])
+    modelled = by_cell(own_uj * is_modelled[:, None]) / energy
+    step = step_variance_uj2(stack.join(lambda y: y.domain_resolution_uj))
+    variance = by_cell(step[:, None] * (own_uj > 0))
 
     active, static = cells
     share = (active + static) * modelled[:, None]
-    known = np.pad(split_error, ((0, pools - len(split_error)), (0, 0)), constant_values=np.nan)
+    known = np.pad(split_error, ((0, pools - len(split_error)), (0, 0), (0, 0)), constant_values=np.nan)
     systematic = systematic_uj(active, static, accuracy, known)
     parts = (share, systematic, variance_uj2(active, static, variance))
-    errors = np.zeros((3, len(stack.layouts), accounts))
+    errors = np.zeros((3, len(stack.layouts), accounts, pieces))
     for error, part in zip(errors, parts, strict=True):
         np.add.at(error, cell_report, part)
     return np.rint(errors).astype(np.int64)

@@ -69,6 +69,19 @@ def shared_ints(values: Sequence[int] | Ints) -> Ints:
     return _share(np.array(values, dtype=np.int64))
 
 
+class Kind:
+    """What Layouts have in common whose Reports mean the same to the ledger, but for the names of accounts."""
+
+    __slots__ = ("__weakref__", "_arrays")
+
+    def __init__(self, arrays: Sequence[npt.NDArray[Any]]) -> None:
+        # An array that is kept is the only one with its id.
+        self._arrays = arrays
+
+
+_kinds: WeakValueDictionary[tuple[object, ...], Kind] = WeakValueDictionary()
+
+
 class NodeLayout:
     """A Layout, checked, with the row numbers that the ledger and the store work by.
 
@@ -129,6 +142,9 @@ class NodeLayout:
         self._place_packages(message, packages, may_run_on)
         self.logical_cpus = message.host.logical_cpus
         self.memory_bytes = message.host.memory_bytes
+        arrays = [value for value in self.__dict__.values() if isinstance(value, np.ndarray)]
+        key = (self.domain_names, self.logical_cpus, self.memory_bytes, len(self.accounts), *map(id, arrays))
+        self.kind = _kinds.setdefault(key, Kind(arrays))
 
     @property
     def metrics(self) -> Ints:

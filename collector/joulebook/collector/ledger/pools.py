@@ -18,10 +18,13 @@ from joulebook.collector.ledger.use import Use, use_of
 
 Ints = npt.NDArray[np.int64]
 
+# As many Reports of a kind are worth arrays of their own; as many ticks keep these within a core's cache.
+_FEWEST_BESIDE, _TICKS_BESIDE = 16, 2_000
+
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """The pools of stacked Reports. Energies are (pools, ticks) or (domains, ticks), in µJ.
+    """The pools of stacked Reports; report is the place of what is on top of each other. Energies are (pools, ticks) or (domains, ticks), in µJ.
 
     own is what is each domain's own, raised by how much each container was raised to its parts.
     """
@@ -50,10 +53,30 @@ def groups_of(readings: Sequence[Readings]) -> Iterator[list[int]]:
     yield from groups.values()
 
 
-def pools_of(readings: Sequence[Readings]) -> Pools:
-    """Settle the domains of Reports of as many ticks each, and add them up by pool."""
-    stack = Stack(readings)
-    reports = len(readings)
+def sides_of(readings: Sequence[Readings]) -> Iterator[list[list[int]]]:
+    """Give places of Reports that share arrays, as a Stack takes them.
+
+    Where many are of a kind of layout, they stand side by side: their ticks are the long axis. The others are on
+    top of each other, as groups_of() tells.
+    """
+    kinds: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, r in enumerate(readings):
+        kinds[len(r.interval_us), id(r.layout.kind)].append(i)
+    others: list[int] = []
+    for (ticks, _), members in kinds.items():
+        if len(members) < _FEWEST_BESIDE:
+            others += members
+            continue
+        step = max(1, _TICKS_BESIDE // ticks)
+        yield from ([members[i : i + step]] for i in range(0, len(members), step))
+    for group in groups_of([readings[i] for i in others]):
+        yield [[others[i]] for i in group]
+
+
+def pools_of(sides: Sequence[Sequence[Readings]]) -> Pools:
+    """Settle the domains of Reports of as many ticks each, stacked as in Stack, and add them up by pool."""
+    stack = Stack(sides)
+    reports = len(sides)
     accounts = max(len(y.accounts) for y in stack.layouts)
 
     domains = stack.counts(lambda y: len(y.domain_names))

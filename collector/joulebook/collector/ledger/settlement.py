@@ -83,7 +83,7 @@ def _empty(r: Readings, pools: list[int]) -> Causes:
 def _seen(readings: Sequence[Readings]) -> Iterator[tuple[_Part, _Seen]]:
     """Give every pool of every Report that can be learnt of."""
     for group in groups_of(readings):
-        pools = pools_of([readings[i] for i in group])
+        pools = pools_of([[readings[i]] for i in group])
         first = np.searchsorted(pools.report, np.arange(len(group)))
         package = {pool: place for place, pool in enumerate(pools.packages.pools.tolist())}
         for pool, (report, class_) in enumerate(

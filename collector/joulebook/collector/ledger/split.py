@@ -35,12 +35,22 @@ def split(amount: Ints, weight: Ints, fallback: Ints) -> Ints:
     # Less than one unit a place is left over.
     left = np.where(total > 0, amount - shares.sum(axis=1), 0)
     if left.any():
-        order = np.argsort(-remainder, axis=1, kind="stable")
-        unit = (np.arange(weight.shape[1])[None, :, None] < left[:, None, :]).astype(np.int64)
-        extra = np.zeros_like(shares)
-        np.put_along_axis(extra, order, unit, axis=1)
-        shares += extra
+        shares += _largest(remainder, left)
     orphan = np.where(total == 0, amount, 0)
     if orphan.any():
         shares[np.arange(len(fallback)), fallback, :] += orphan
     return shares
+
+
+def _largest(remainder: Ints, left: Ints) -> npt.NDArray[np.bool_]:
+    """Return which places (n, a, t) have the largest remainders, as many as left (n, t); first the lower ones.
+
+    Remainders are below 2^31, so each with its place makes one number that no other place has.
+    """
+    places = remainder.shape[1]
+    bits = (places - 1).bit_length()
+    key = (remainder << bits) + np.arange(places - 1, -1, -1)[None, :, None]
+    ranked = np.sort(np.ascontiguousarray(key.swapaxes(1, 2)), axis=2)
+    # Where nothing is left, no key is as large.
+    least = np.take_along_axis(ranked, np.minimum(places - left, places - 1)[:, :, None], axis=2)[:, :, 0]
+    return np.asarray(key >= np.where(left > 0, least, np.iinfo(np.int64).max)[:, None, :])

@@ -26,17 +26,25 @@ class Readings:
 
 
 class Stack:
-    """The values of several Reports on top of each other, and their layouts' arrays made to fit."""
+    """The values of Reports on top of each other and side by side, and their layouts' arrays made to fit.
 
-    def __init__(self, readings: Sequence[Readings]) -> None:
-        self.layouts = [r.layout for r in readings]
-        self.interval_us = np.stack([r.interval_us for r in readings])
-        ticks = self.interval_us.shape[1]
+    sides are on top of each other. What stands in one of them is of one kind of layout, so that it is one Report
+    of as many ticks more; all of them hold as many Reports, of as many ticks.
+    """
+
+    def __init__(self, sides: Sequence[Sequence[Readings]]) -> None:
+        self.layouts = [side[0].layout for side in sides]
+        self.pieces = len(sides[0])
+        self.interval_us = np.stack([np.concatenate([r.interval_us for r in side]) for side in sides])
+        self._ticks = self.interval_us.shape[1] // self.pieces
         # The last row is all zeros: what a series that is not sent reads as.
         self.values = np.concatenate(
-            [*(r.values for r in readings), np.zeros((1, ticks + 1), dtype=np.int64)], axis=0
+            [
+                *(np.stack([r.values for r in side], axis=1) for side in sides),
+                np.zeros((1, self.pieces, self._ticks + 1), dtype=np.int64),
+            ]
         )
-        self._first_row = np.cumsum([0, *(len(layout.is_counter) for layout in self.layouts[:-1])])
+        self.first_row = np.cumsum([0, *(len(layout.is_counter) for layout in self.layouts[:-1])])
 
     def counts(self, of: Callable[[NodeLayout], int]) -> Ints:
         return np.array([of(layout) for layout in self.layouts], dtype=np.int64)
@@ -46,7 +54,7 @@ class Stack:
 
     def rows(self, of: Callable[[NodeLayout], Ints]) -> Ints:
         """Return rows of the stacked values for row numbers of the layouts."""
-        return self._moved(of, self._first_row, len(self.values) - 1)
+        return self._moved(of, self.first_row, len(self.values) - 1)
 
     def places(self, of: Callable[[NodeLayout], Ints], count: Ints) -> Ints:
         """Return places among stacked things for places within each layout; -1 stays."""
@@ -60,10 +68,15 @@ class Stack:
         return np.where(joined >= 0, moved, none)
 
     def increments(self, rows: Ints) -> Ints:
-        return self.values[rows, 1:]
+        return self.values[rows, :, 1:].reshape(len(rows), self.interval_us.shape[1])
 
     def gauges(self, rows: Ints) -> Ints:
-        return np.cumsum(self.values[rows], axis=1)[:, 1:]
+        levels = np.cumsum(self.values[rows], axis=2)[:, :, 1:]
+        return np.asarray(levels.reshape(len(rows), self.interval_us.shape[1]))
+
+    def by_piece(self, values: Ints) -> Ints:
+        """Add ticks, the last axis of values, up by the Report that they belong to."""
+        return np.asarray(values.reshape(*values.shape[:-1], self.pieces, self._ticks).sum(axis=-1))
 
 
 def _joined(parts: Sequence[Ints]) -> Ints:
@@ -75,8 +88,16 @@ def _joined(parts: Sequence[Ints]) -> Ints:
 
 
 def add_up(values: Ints, place: Ints, places: int) -> Ints:
-    """Add rows of values (n, t) up by place; a place of -1 is left out."""
-    total = np.zeros((places, values.shape[1]), dtype=np.int64)
+    """Add rows of values (n, …) up by place; a place of -1 is left out."""
+    total = np.zeros((places, *values.shape[1:]), dtype=np.int64)
     kept = np.flatnonzero(place >= 0)
-    np.add.at(total, place[kept], values[kept])
+    if not len(kept):
+        return total
+    own = place[kept]
+    if (own[1:] < own[:-1]).any():
+        order = np.argsort(own, kind="stable")
+        kept, own = kept[order], own[order]
+    starts = np.flatnonzero(np.diff(own, prepend=-1))
+    rows = values if len(kept) == len(values) and (np.diff(kept) == 1).all() else values[kept]
+    total[own[starts]] = rows if len(starts) == len(own) else np.add.reduceat(rows, starts, axis=0)
     return total

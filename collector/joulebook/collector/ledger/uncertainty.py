@@ -23,7 +23,9 @@ _DEVIATIONS = 1.96
 
 
 def systematic_uj(active_uj: Ints, static_uj: Ints, accuracy: Floats, split_error: Floats) -> Floats:
-    """Return each share's systematic error. Shares are (pools, accounts); accuracy is a fraction a pool.
+    """Return each share's systematic error. Shares are (pools, accounts, pieces).
+
+    accuracy is a fraction (pools, pieces).
 
     A meter's error goes with the whole share. A split by CPU time or bytes alone errs by the part that could
     belong to another account: who is alone on its pool gets all of it, whatever the weights were. Where the
@@ -34,14 +36,16 @@ def systematic_uj(active_uj: Ints, static_uj: Ints, accuracy: Floats, split_erro
     others = 1.0 - active_uj / total
     of_meter = (active_uj + static_uj) * accuracy[:, None]
     learnt = ~np.isnan(split_error)
-    likely = of_meter + SPLIT_ERROR * active_uj * others
+    likely: Floats = of_meter + SPLIT_ERROR * active_uj * others
+    if not learnt.any():
+        return likely
     known = np.hypot(of_meter, _DEVIATIONS * np.where(learnt, split_error, 0.0) * active_uj)
     error: Floats = np.where(learnt, known, likely)
     return error
 
 
 def variance_uj2(active_uj: Ints, static_uj: Ints, meter_variance_uj2: Floats) -> Floats:
-    """Return each share's random variance, given that of its pool's meters over the interval (pools)."""
+    """Return each share's random variance, given that of its pool's meters (pools, pieces)."""
     booked = active_uj + static_uj
     share = booked / np.maximum(booked.sum(axis=1, keepdims=True), 1)
     variance: Floats = share**2 * meter_variance_uj2[:, None]

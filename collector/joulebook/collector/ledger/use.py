@@ -39,9 +39,7 @@ def exclusive(inclusive: Ints, parent: Ints) -> Ints:
 def to_accounts(own: Ints, slot: Ints, total: Ints, shape: tuple[int, int, int]) -> Ints:
     """Add workloads' own use up by account; what the node used beyond them (reports, ticks) is system's."""
     reports, accounts, ticks = shape
-    used = np.zeros((reports * accounts, ticks), dtype=np.int64)
-    np.add.at(used, slot, own)
-    use = used.reshape(shape)
+    use = add_up(own, slot, reports * accounts).reshape(reports, accounts, ticks)
     use[:, SYSTEM] += np.maximum(total - use.sum(axis=1), 0)
     return use
 
@@ -78,11 +76,13 @@ def use_of(stack: Stack, accounts: int) -> Use:
     io = exclusive(stack.increments(stack.rows(lambda y: y.workload_io_row)), parent)
     io_bytes = to_accounts(io, slot, moved, shape)
 
-    reserved_us = np.zeros((shape[0] * accounts, shape[2]), dtype=np.int64)
+    reserved_us = np.zeros(shape, dtype=np.int64)
     millicpus = stack.join(lambda y: y.workload_reserved_millicpus)
-    np.add.at(reserved_us, slot, millicpus[:, None] * stack.interval_us[report] // 1000)
-    reserved_bytes = np.zeros((shape[0] * accounts, shape[2]), dtype=np.int64)
-    np.add.at(reserved_bytes, slot, stack.join(lambda y: y.workload_reserved_bytes)[:, None])
+    if millicpus.any():
+        each_us = millicpus[:, None] * stack.interval_us[report] // 1000
+        reserved_us += add_up(each_us, slot, shape[0] * accounts).reshape(shape)
+    each_bytes = stack.join(lambda y: y.workload_reserved_bytes)[:, None]
+    reserved_bytes = add_up(each_bytes, slot, shape[0] * accounts).reshape(*shape[:2], 1)
 
     cpus = stack.counts(lambda y: y.logical_cpus)
     memory_size = stack.counts(lambda y: y.memory_bytes)
@@ -90,10 +90,10 @@ def use_of(stack: Stack, accounts: int) -> Use:
         cpu_us=cpu_us,
         memory_bytes=memory_bytes,
         io_bytes=io_bytes,
-        cpu_held_us=hold(cpu_us, reserved_us.reshape(shape), cpus[:, None] * stack.interval_us),
+        cpu_held_us=hold(cpu_us, reserved_us, cpus[:, None] * stack.interval_us),
         memory_held_bytes=hold(
             memory_bytes,
-            reserved_bytes.reshape(shape),
+            reserved_bytes,
             np.broadcast_to(memory_size[:, None], stack.interval_us.shape),
         ),
     )
