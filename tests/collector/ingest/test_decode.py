@@ -28,12 +28,14 @@ def _sent() -> tuple[report_pb2.Layout, report_pb2.Report]:
 
 
 def _taken(layout: report_pb2.Layout, report: report_pb2.Report) -> Decoded:
-    """Return the Report as it would be booked, among others that are sound."""
+    """Return the Report as it would be booked, among others that are sound, few or many."""
     decoded = decode_report(report, decode_layout(layout.SerializeToString()), NOW_US, FUTURE_US)
     sound_layout, sound = _sent()
     other = decode_report(sound, decode_layout(sound_layout.SerializeToString()), NOW_US, FUTURE_US)
     refused = refusals([other, decoded, other])
     assert set(refused) <= {1}
+    among_many = refusals([*[other] * 20, *[decoded] * 20])
+    assert set(among_many) == (set(range(20, 40)) if refused else set())
     if refused:
         raise refused[1]
     check(decoded.readings)

@@ -257,7 +257,8 @@ def decode_report(
         end_us,
         report.realtime_offset_us,
         Readings(layout, np.array(lengths_us, dtype=np.int64), values),
-        report.ended,
-        report.sources,
+        # Mostly there are none. A list of the message's own would keep all of its values.
+        tuple(report.ended),
+        tuple(report.sources),
         serialized or report.SerializeToString(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,45 +23,57 @@ _MAX_CHANGE = 1 << 50
 # A domain that drew more than this was misread: a rack is 100 kW.
 _MAX_DOMAIN_MW = 1_000_000_000
 _WHOLE_PPM = 1_000_000
+# As many Reports of a kind are judged by themselves, and as many at once: so many values fit into a cache.
+_FEWEST_ALIKE, _AT_ONCE = 16, 100
 
 
 def refusals(reports: Sequence[Decoded]) -> dict[int, RefusalError]:
     """Return why Reports are refused, by their places; those that are not in it are sound."""
     found = {}
-    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    kinds: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i, report in enumerate(reports):
-        groups[report.readings.values.shape].append(i)
-    for group in groups.values():
-        for i in _suspects([reports[i].readings for i in group]):
-            try:
-                check(reports[group[i]].readings)
-            except RefusalError as refusal:
-                found[group[i]] = refusal
+        kinds[report.readings.values.shape[1], id(report.readings.layout.kind)].append(i)
+    # Of a kind that few are of, others stand beside them.
+    others: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for group in kinds.values():
+        if len(group) < _FEWEST_ALIKE:
+            others[reports[group[0]].readings.values.shape] += group
+            group.clear()
+    for group in (*kinds.values(), *others.values()):
+        for begin in range(0, len(group), _AT_ONCE):
+            own = group[begin : begin + _AT_ONCE]
+            for i in _suspects([reports[i].readings for i in own]):
+                try:
+                    check(reports[own[i]].readings)
+                except RefusalError as refusal:
+                    found[own[i]] = refusal
     return found
 
 
-def _suspects(readings: Sequence[Readings]) -> Iterator[int]:
-    """Give the places of those that may be wrong in any way, of Reports of one shape."""
-    values = np.stack([r.values for r in readings])
+def _suspects(readings: Sequence[Readings]) -> list[int]:
+    """Return the places of those that may be wrong in any way, of Reports of one shape."""
+    # Series by series, so that ticks are added up and compared many at a time.
+    values = np.ascontiguousarray(np.stack([r.values for r in readings]).transpose(2, 1, 0))
     is_counter = _stacked([r.layout.is_counter for r in readings])
     is_share = _stacked([r.layout.is_share for r in readings])
-    change = values[:, :, 1:]
-    least, most = change.min(axis=2), change.max(axis=2)
-    levels = values.cumsum(axis=2)
+    change = values[1:]
+    least, most = change.min(axis=0), change.max(axis=0)
+    # What a counter does not do is found by its changes; levels are a gauge's.
+    gauges = np.flatnonzero((~is_counter | is_share).any(axis=1))
+    levels = values[:, gauges].cumsum(axis=0)
     shortest_us = np.maximum([r.interval_us.min() for r in readings], 1000)
-    wrong = (values[:, :, 0] > _MAX_READING) | (most > _MAX_CHANGE) | (least < -_MAX_CHANGE)
-    wrong |= (is_counter & (least < 0)) | (levels.min(axis=2) < 0)
-    wrong |= is_share & (levels.max(axis=2) > _WHOLE_PPM)
-    suspect = wrong.any(axis=1)
+    wrong = (values[0] > _MAX_READING) | (values[0] < 0) | (most > _MAX_CHANGE) | (least < -_MAX_CHANGE)
+    wrong |= is_counter & (least < 0)
+    wrong[gauges] |= (levels.min(axis=0) < 0) | (is_share[gauges] & (levels.max(axis=0) > _WHOLE_PPM))
     # The shortest interval allows the least. Which rows are energy differs, so it is asked of all counters.
-    bound = shortest_us * _MAX_DOMAIN_MW // 1000
-    suspect |= (np.where(is_counter, most, 0) > bound[:, None]).any(axis=1)
-    yield from np.flatnonzero(suspect).tolist()
+    wrong |= is_counter & (most > shortest_us * _MAX_DOMAIN_MW // 1000)
+    return np.flatnonzero(wrong.any(axis=0)).tolist()
 
 
 def _stacked(rows: Sequence[npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
+    """Return (series, Reports), or (series, 1) where all are alike."""
     first = rows[0]
-    return first[None] if all(row is first for row in rows) else np.stack(rows)
+    return first[:, None] if all(row is first for row in rows) else np.stack(rows, axis=1)
 
 
 def check(readings: Readings) -> None:

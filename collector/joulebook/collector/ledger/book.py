@@ -16,7 +16,7 @@ from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.pools import Pools, pools_of, sides_of
 from joulebook.collector.ledger.shares import active_weights, static_weights
 from joulebook.collector.ledger.split import split
-from joulebook.collector.ledger.stack import Readings, add_up
+from joulebook.collector.ledger.stack import Readings, Stack, add_up
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
@@ -204,7 +204,7 @@ def _platform(beyond: Ints, active: Ints, static: Ints, pool_report: Ints) -> In
 
 def _measured_uj(stack: Stack) -> Ints:
     """Return what each Report's meters delivered, from the readings alone: (reports, pieces)."""
-    drawn = np.zeros_like(stack.interval_us)
+    drawn: Ints = np.zeros_like(stack.interval_us)
     for i, (layout, first) in enumerate(zip(stack.layouts, stack.first_row.tolist(), strict=True)):
         energy = stack.increments(first + layout.energy_row[layout.domain_booked])
         if layout.has_containers:

@@ -19,8 +19,8 @@ def errors_of(
 ) -> Ints:
     """Return what of each share was modelled, its systematic error in µJ and its variance in µJ².
 
-    cells is (2, pools, accounts, pieces), each Report's platform being a pool; own_uj is (domains, pieces), the
-    result (3, reports, accounts, pieces). split_error (pools but for platforms, accounts, pieces) has the
+    cells is (2, pools, accounts, pieces), each Report's platform being a pool; own_uj is (domains, pieces),
+    the result (3, reports, accounts, pieces). split_error (pools but for platforms, accounts, pieces) has the
     deviation of active shares that are known, as a part of them; NaN for the others.
     """
     pools, accounts, pieces = cells.shape[1:]

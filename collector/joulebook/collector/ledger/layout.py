@@ -70,7 +70,7 @@ def shared_ints(values: Sequence[int] | Ints) -> Ints:
 
 
 class Kind:
-    """What Layouts have in common whose Reports mean the same to the ledger, but for the names of accounts."""
+    """What Layouts have in common whose Reports mean the same to the ledger but for names of accounts."""
 
     __slots__ = ("__weakref__", "_arrays")
 

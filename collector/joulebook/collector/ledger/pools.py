@@ -24,8 +24,9 @@ _FEWEST_BESIDE, _TICKS_BESIDE = 16, 2_000
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """The pools of stacked Reports; report is the place of what is on top of each other. Energies are (pools, ticks) or (domains, ticks), in µJ.
+    """The pools of stacked Reports. Energies are (pools, ticks) or (domains, ticks), in µJ.
 
+    report has places of what is on top of each other.
     own is what is each domain's own, raised by how much each container was raised to its parts.
     """
 
@@ -56,8 +57,8 @@ def groups_of(readings: Sequence[Readings]) -> Iterator[list[int]]:
 def sides_of(readings: Sequence[Readings]) -> Iterator[list[list[int]]]:
     """Give places of Reports that share arrays, as a Stack takes them.
 
-    Where many are of a kind of layout, they stand side by side: their ticks are the long axis. The others are on
-    top of each other, as groups_of() tells.
+    Where many are of a kind of layout, they stand side by side: their ticks are the long axis. The others are
+    on top of each other, as groups_of() tells.
     """
     kinds: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i, r in enumerate(readings):

@@ -43,7 +43,7 @@ def split(amount: Ints, weight: Ints, fallback: Ints) -> Ints:
 
 
 def _largest(remainder: Ints, left: Ints) -> npt.NDArray[np.bool_]:
-    """Return which places (n, a, t) have the largest remainders, as many as left (n, t); first the lower ones.
+    """Return which places (n, a, t) have the largest remainders, as many as left (n, t), lower ones first.
 
     Remainders are below 2^31, so each with its place makes one number that no other place has.
     """

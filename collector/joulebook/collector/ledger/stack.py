@@ -28,8 +28,8 @@ class Readings:
 class Stack:
     """The values of Reports on top of each other and side by side, and their layouts' arrays made to fit.
 
-    sides are on top of each other. What stands in one of them is of one kind of layout, so that it is one Report
-    of as many ticks more; all of them hold as many Reports, of as many ticks.
+    sides are on top of each other. What stands in one of them is of one kind of layout, as if it were one
+    Report of more ticks; all of them hold as many Reports, of as many ticks.
     """
 
     def __init__(self, sides: Sequence[Sequence[Readings]]) -> None:
