@@ -86,7 +86,7 @@ class BlockReads(Connected):
             # A strip's series are in the order of its layout, which sorting by the strip alone may change.
             numbered = self._parquet(READINGS, [one]).removesuffix(")") + ", file_row_number = true)"
             readings = self._table(
-                f"SELECT strip, series_id, jump, change FROM {numbered} "
+                f"SELECT strip, series_id, unit, jump, change FROM {numbered} "
                 f"WHERE strip BETWEEN {strips[0]} AND {strips[-1]} AND {series} "
                 "ORDER BY strip, file_row_number",
                 [],
@@ -101,6 +101,7 @@ def _joined(marks: pa.Table, readings: pa.Table) -> Iterator[Strip]:
     ticks, interval_us = lengths.value_lengths().to_numpy(), lengths.flatten().to_numpy()
     tick_at = np.concatenate([[0], np.cumsum(ticks)])
     strip, series = readings["strip"].to_numpy(), readings["series_id"].to_numpy()
+    unit = readings["unit"].to_numpy()
     jump, jump_at = _flat(readings["jump"])
     change, change_at = _flat(readings["change"])
     for number, begin, end in _stretches(columns["strip"]):
@@ -123,7 +124,8 @@ def _joined(marks: pa.Table, readings: pa.Table) -> Iterator[Strip]:
                 ticks=ticks[own].astype(np.int64),
                 interval_us=interval_us[tick_at[begin] : tick_at[end]],
                 jump=jump[jump_at[first] : jump_at[last]].reshape(last - first, -1),
-                change=change[change_at[first] : change_at[last]].reshape(last - first, -1),
+                change=change[change_at[first] : change_at[last]].reshape(last - first, -1)
+                * unit[first:last, None],
             ),
         )
 

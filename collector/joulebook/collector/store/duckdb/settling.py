@@ -112,14 +112,15 @@ class Settling:
             own = list(group)
             layout = self._store._layout(layout_id)
             beside = block.side_by_side([(r[0], r[6], r[-1]) for r in own])
-            count = len(layout.is_counter)
+            count, units = len(layout.is_counter), block.units_of(beside.change)
             series_rows.append(
                 {
                     "metric": layout.metrics.astype(np.int16),
                     "series_id": self._series.of(layout_id),
                     "strip": np.full(count, self._strips, dtype=np.int32),
                     "jump": block.lists(beside.jump),
-                    "change": block.lists(beside.change),
+                    "unit": units,
+                    "change": block.lists(beside.change // units[:, None]),
                 }
             )
             columns = np.array([r[:-1] for r in own], dtype=np.int64).T
