@@ -24,7 +24,7 @@ _NODES = (100, 2_000, 16_000)
 _CHANNELS = 40
 # As many a second open their streams.
 _COMING = 400
-_ROUNDS = 5
+_ROUNDS = 3
 _REPORT_S = 10
 
 
