@@ -66,8 +66,11 @@ _LONE_GAP = f"UPDATE gap_ledger SET interval_id = 999 WHERE {_GAP}"
             (f"UPDATE {table} SET cpu_active_uj = 1 + cpu_active_uj", False, f"sums .*{what}: .* add up to")
             for table, what in (
                 ("totals", "totals"),
+                ("node_days", "days of nodes"),
                 ("node_hours", "hours of nodes"),
+                ("fleet_days", "days of all nodes"),
                 ("fleet_hours", "hours of all nodes"),
+                ("fleet_minutes", "minutes of all nodes"),
             )
         ),
         ("DELETE FROM fleet_cell_minutes", False, "sums .*minutes of time"),

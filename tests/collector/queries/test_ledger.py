@@ -76,14 +76,20 @@ def test_range_without_reports_is_missing(books: Cluster) -> None:
     assert (ledger.measured_uj, ledger.accounts, ledger.coverage.missing) == (0, [], 1.0)
 
 
+# In which all was booked, and before which no day ends.
+_HOUR = WALL_US // 3_600_000_000 * 3_600_000_000
+
+
 @pytest.mark.parametrize(
     ("table", "node", "from_us"),
     [
         ("ledger", None, 0),
         ("ledger", "n2", 0),
-        ("fleet_hours", None, 0),
+        ("fleet_days", None, 0),
+        ("fleet_hours", None, _HOUR),
         ("fleet_minutes", None, WALL_US - 20_000_000),
-        ("node_hours", "n1", 0),
+        ("node_days", "n1", 0),
+        ("node_hours", "n1", _HOUR),
         ("gap_ledger", None, 0),
         ("gap_ledger", "n1", 0),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from joulebook.collector.store.protocol import Range, Store
 from joulebook.v1 import report_pb2
 from joulebook.v1.catalogue import by_name
 from tests.collector.store.conftest import Kind
+from tests.collector.store.jobs_asked import choices, picked_of
 from tests.collector.store.told import RANGES, READS, points, span, tails
 from tests.simulated.cluster import ENDED_JOB, JOB, Cluster
 from tests.simulated.delivery import EVER, decoded, deliver
@@ -84,9 +86,20 @@ def test_nodes_jobs_and_layouts(store: Store, truth: Cluster) -> None:
         return [(r.node, r.layout.serialized, r.boot, r.last_unix_us, dict(r.sources)) for r in of.nodes()]
 
     assert told(store) == told(truth.store)
+    assert sorted(store.node_names()) == [row.node for row in store.nodes()]
     assert store.jobs() == truth.store.jobs()
     for report in truth.reports:
         found = store.layout(report.node, report.layout_hash)
         assert found is not None
         assert found.hash == report.layout_hash
     assert store.layout("n1", 1) is store.layout("", 0) is None
+
+
+def test_some_jobs_are_told_as_all_are(store: Store) -> None:
+    """Those without an end, and pages of any choice of jobs, are as if picked out of all."""
+    every = picked_of(store.jobs())
+    nodes = {row.node for row in store.jobs()}
+    assert len(nodes) > 1
+    assert sorted(store.open_jobs()) == sorted(every.open_jobs())
+    for asked in choices(Random(1), store.jobs(), 20):
+        assert store.newest_jobs(asked) == every.newest_jobs(asked), asked

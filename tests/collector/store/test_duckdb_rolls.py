@@ -16,6 +16,7 @@ from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.queries.audit import residuals_uj
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.duckdb.rolls import HOUR_US, forget_narrow_cells
 from joulebook.collector.store.protocol import Range
 from tests.simulated.delivery import EVER, decoded
 from tests.simulated.node import WALL_US, Load, SimulatedNode
@@ -27,7 +28,8 @@ _STEPS_S = (1, 5, 7, 30, 60, 90, 600, 900, 3600, 7200)
 def _history(rng: Random, name: str) -> list[Decoded]:
     """Return Reports of hours: short and long, jobs that come and go, restarts and stepped clocks."""
     node = SimulatedNode(name=name, boot=name.encode() * 8, memory_total=8 << 30)
-    node.wall_us += rng.randrange(0, 3_000_000_000)
+    # In the evening, so that a day ends within.
+    node.wall_us += 7 * HOUR_US + rng.randrange(0, 3_000_000_000)
     sent = []
     loads = [Load(f"slurm.{rng.randrange(4)}", cpu_us=1_500_000, user="ada")]
     node.begin(loads)
@@ -69,10 +71,14 @@ def _asked(store: DuckDBStore, rng: Random) -> list[Any]:
     told.append(list(map(astuple, store.totals(["idle", "unattributed", "job:slurm.1", "x"], EVER))))
     for _ in range(8):
         whole_us = rng.choice((1, 1_000_000, 60_000_000, 3_600_000_000))
-        ends = sorted((WALL_US + rng.randrange(40_000_000_000)) // whole_us * whole_us for _ in range(2))
+        ends = sorted((WALL_US + rng.randrange(60_000_000_000)) // whole_us * whole_us for _ in range(2))
         node = rng.choice((None, *_NODES))
         selected = Range(ends[0], ends[1] + rng.randrange(2), node)
+        if rng.random() < 0.3:
+            # Days fit only here.
+            selected = Range(selected.from_us - 86_400_000_000, selected.to_us + 2 * 86_400_000_000, node)
         told.append(list(map(astuple, store.accounts(selected))))
+        told.append(store.booked_uj(selected))
         told.append(list(map(astuple, store.watched(selected))))
         told.append(astuple(store.summed(selected, rng.randrange(1, 4))))
         step_us = rng.choice(_STEPS_S) * 1_000_000
@@ -85,7 +91,10 @@ def _asked(store: DuckDBStore, rng: Random) -> list[Any]:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_roll_ups_answer_as_rows_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    """A store that rolls up now and then, one that does all at once, and one that never does: the same."""
+    """A store that rolls up now and then, one that does all at once, and one that never does: the same.
+
+    So is one that forgot its narrowest cells.
+    """
     now_and_then, at_once, never = (DuckDBStore(tmp_path / name) for name in ("often", "once", "never"))
     monkeypatch.setattr(never._rolls, "roll", lambda _ends, _next_id: None)
     monkeypatch.setattr(at_once._rolls, "roll", lambda _, next_id: at_once._rolls.roll_everything(next_id))
@@ -94,9 +103,10 @@ def test_roll_ups_answer_as_rows_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for batch in _batches(Random(seed)):
         for committer in committers:
             committer.apply(list(batch))
-    ((total_id, minute_id, hour_id),) = now_and_then._rows("SELECT * FROM added_up")
-    assert min(total_id, minute_id, hour_id) > 0
-    assert never._rows("SELECT * FROM added_up") == [(0, 0, 0)]
+    ((total_id, minute_id, hour_id, day_id),) = now_and_then._rows("SELECT * FROM added_up")
+    assert min(total_id, minute_id, hour_id, day_id) > 0
+    assert at_once._rows("SELECT count(DISTINCT bucket_us) > 1 FROM node_days") == [(True,)]
+    assert never._rows("SELECT * FROM added_up") == [(0, 0, 0, 0)]
     expected = _asked(never, Random(seed))
     for store in (now_and_then, at_once):
         for found, wanted in zip(_asked(store, Random(seed)), expected, strict=True):
@@ -105,5 +115,13 @@ def test_roll_ups_answer_as_rows_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         for node in (None, *_NODES):
             ledger = get_ledger(store, node=node, from_us=0, to_us=EVER.to_us)
             assert (ledger.residual_uj, ledger.measured_uj > 0) == (0, True)
+    for hours in (2, 7, 1 << 20):
+        with now_and_then.writing() as connection:
+            forget_narrow_cells(connection, (WALL_US // HOUR_US + 7 + hours) * HOUR_US)
+        for found, wanted in zip(_asked(now_and_then, Random(seed)), expected, strict=True):
+            assert found == wanted
+    assert now_and_then._rows("SELECT count(*) FROM fleet_cells") < at_once._rows(
+        "SELECT count(*) FROM fleet_cells"
+    )
     for store in stores:
         store.close()

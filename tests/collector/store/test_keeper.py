@@ -136,9 +136,9 @@ def test_forgotten_readings_leave_the_books_and_their_marks(path: Path) -> None:
     for from_us, to_us in ((0, middle_us), (middle_us, EVER.to_us)):
         part = get_ledger(store, node="n1", from_us=from_us, to_us=to_us)
         assert (part.residual_uj, part.unchecked_uj > 0) == (0, True)
-    store._connection.execute("UPDATE fleet_hours SET cpu_idle_uj = cpu_idle_uj + 1 WHERE rowid = 0")
+    store._connection.execute("UPDATE fleet_days SET cpu_idle_uj = cpu_idle_uj + 1 WHERE rowid = 0")
     assert get_ledger(store, node=None, from_us=0, to_us=EVER.to_us).residual_uj < 0
-    store._connection.execute("UPDATE fleet_hours SET cpu_idle_uj = cpu_idle_uj - 1 WHERE rowid = 0")
+    store._connection.execute("UPDATE fleet_days SET cpu_idle_uj = cpu_idle_uj - 1 WHERE rowid = 0")
     store.close()
     again = DuckDBStore(path)
     placed = Committer(again, IngestStats()).apply(reports)

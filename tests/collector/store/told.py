@@ -71,6 +71,7 @@ METRICS = (
 
 READS: dict[str, Callable[[Store, Range], Any]] = {
     "accounts": lambda s, r: [astuple(row) for row in s.accounts(r)],
+    "booked": lambda s, r: dict(s.booked_uj(r)),
     "watched": lambda s, r: [astuple(row) for row in s.watched(r)],
     "raw_energy": raw,
     "raw_gaps": gaps,

@@ -38,8 +38,8 @@ def booked_uj(view: StoreView, ranges: Iterable[Range]) -> dict[str, int]:
     """Return what the accounts of each node received in some ranges."""
     booked: dict[str, int] = defaultdict(int)
     for one in ranges:
-        for row in view.accounts(one):
-            booked[row.node] += sum(row.active_uj) + sum(row.idle_uj)
+        for node, uj in view.booked_uj(one).items():
+            booked[node] += uj
     return booked
 
 

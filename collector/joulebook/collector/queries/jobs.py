@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from joulebook.collector.queries.errors import BadValueError, UnknownNameError, expected_name
 from joulebook.collector.queries.figures import ByDomain, Coverage, Figures, coverage
-from joulebook.collector.queries.pages import Page, page
+from joulebook.collector.queries.pages import Page, check_limit, first_page, place_of
 from joulebook.collector.queries.times import MAX_UNIX_US
+from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.presence import is_running, present
-from joulebook.collector.store.protocol import AccountRow, JobRow, Range, Revision, Store, StoreView
+from joulebook.collector.store.protocol import (
+    AccountRow,
+    JobRow,
+    Range,
+    Revision,
+    Store,
+    StoreView,
+)
 
 STATES = ("running", "ended")
 # A job's Reports lie around its own times: by a Report's length, and by what the wall clock was stepped.
@@ -72,38 +80,48 @@ def list_jobs(
     """Return jobs, the newest first; those of a node, of a user or in a state where these are named."""
     if state is not None and state not in STATES:
         raise BadValueError("state", state, " or ".join(STATES))
+    check_limit(limit)
+    asked = JobsAsked(most=limit + 1, node=node, user=user)
+    if cursor:
+        start, name = place_of(cursor, like=(0, ""))
+        asked = replace(asked, after=(int(start), str(name)))
     with store.snapshot() as frozen:
-        jobs = {
-            job: places
-            for job, places in _places(frozen).items()
-            if (node is None or any(p.row.node == node for p in places))
-            and (user is None or any(p.row.user == user for p in places))
-            and (state is None or _state(places) == state)
-        }
-        taken = page(list(jobs), lambda job: (-_start_us(jobs[job]), job), limit, cursor)
-        rows = _rows(frozen, {job: jobs[job] for job in taken.items}) if taken.items else {}
+        if state is not None:
+            running = _running(frozen)
+            asked = replace(asked, among=running) if state == "running" else replace(asked, but=running)
+        places = _places(frozen, frozen.newest_jobs(asked))
+        taken = first_page(list(places), lambda job: (-_start_us(places[job]), job), limit)
+        rows = _rows(frozen, {job: places[job] for job in taken.items}) if taken.items else {}
         revisions = frozen.revisions(taken.items) if taken.items else {}
-    found = [_job(job, jobs[job], rows.get(job, {}), revisions.get(job)) for job in taken.items]
+    found = [_job(job, places[job], rows.get(job, {}), revisions.get(job)) for job in taken.items]
     return Page(found, taken.next_cursor)
 
 
 def get_job(store: Store, job: str) -> Job:
     """Return a job. Raises UnknownNameError where there is none of that name."""
     with store.snapshot() as frozen:
-        jobs = _places(frozen)
-        if job not in jobs:
-            raise UnknownNameError("job", job, expected_name("a job in the books", job, jobs))
-        rows = _rows(frozen, {job: jobs[job]})
+        places = _places(frozen, frozen.jobs([job]))
+        if job not in places:
+            known = {row.job for row in frozen.jobs()}
+            raise UnknownNameError("job", job, expected_name("a job in the books", job, known))
+        rows = _rows(frozen, places)
         revision = frozen.revisions([job]).get(job)
-    return _job(job, jobs[job], rows.get(job, {}), revision)
+    return _job(job, places[job], rows.get(job, {}), revision)
 
 
-def _places(store: StoreView) -> dict[str, list[_Place]]:
-    nodes = store.nodes()
-    heard_us = {row.node: row.last_unix_us for row in nodes}
-    there = present(nodes)
+def _running(store: StoreView) -> set[str]:
+    """Return the jobs that run anywhere: they are on a node, and nothing was told of their end there."""
+    return {job for _, job in present(store.nodes()).intersection(store.open_jobs())}
+
+
+def _places(store: StoreView, rows: Sequence[JobRow]) -> dict[str, list[_Place]]:
+    """Return where jobs are or were, in the order of the rows."""
+    # What has ended everywhere needs no look at the nodes.
+    waiting = {row.node for row in rows if row.end_unix_us is None}
+    nodes = store.nodes(waiting) if waiting else []
+    heard_us, there = {row.node: row.last_unix_us for row in nodes}, present(nodes)
     jobs: dict[str, list[_Place]] = defaultdict(list)
-    for row in store.jobs():
+    for row in rows:
         jobs[row.job].append(_Place(row, is_running(row, there), heard_us.get(row.node, 0)))
     return jobs
 

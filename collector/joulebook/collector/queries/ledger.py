@@ -49,7 +49,7 @@ def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int, limi
     # One state for both sides: a commit between two reads would look like broken books.
     with store.snapshot() as frozen:
         if node is not None:
-            known = [row.node for row in frozen.nodes()]
+            known = frozen.node_names()
             if node not in known:
                 raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
         summed = frozen.summed(selected, limit)

@@ -87,11 +87,12 @@ def list_nodes(store: Store, *, limit: int, cursor: str | None, now_us: int) -> 
 def get_node(store: Store, node: str, *, now_us: int) -> Node:
     """Return a node. Raises UnknownNameError where there is none of that name."""
     with store.snapshot() as frozen:
-        rows = {row.node: row for row in frozen.nodes()}
-        if node not in rows:
-            raise UnknownNameError("node", node, expected_name("a node in the books", node, rows))
-        powers = _powers(frozen, [rows[node]], now_us)
-    return _node(rows[node], powers.get(node))
+        rows = frozen.nodes([node])
+        if not rows:
+            known = frozen.node_names()
+            raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
+        powers = _powers(frozen, rows, now_us)
+    return _node(rows[0], powers.get(node))
 
 
 def _powers(store: StoreView, rows: Sequence[NodeRow], now_us: int) -> dict[str, list[AccountPower]]:

@@ -31,14 +31,26 @@ def page(items: Sequence[T], key: Callable[[T], Key], limit: int, cursor: str | 
     """Return up to limit items after the cursor, in the order of a key that no two share."""
     check_limit(limit)
     ordered = sorted(items, key=key)
-    if cursor:
-        after = _decode(cursor)
-        if ordered and [type(part) for part in after] != [type(part) for part in key(ordered[0])]:
-            raise _bad(cursor)
+    if cursor and ordered:
+        after = place_of(cursor, like=key(ordered[0]))
         ordered = [item for item in ordered if key(item) > after]
-    taken = ordered[:limit]
-    more = len(ordered) > len(taken)
-    return Page(taken, _encode(key(taken[-1])) if more else None)
+    elif cursor:
+        _decode(cursor)
+    return first_page(ordered, key, limit)
+
+
+def first_page(ordered: Sequence[T], key: Callable[[T], Key], limit: int) -> Page[T]:
+    """Return up to limit items of what is in order already; at least one more is there if any follows."""
+    taken = list(ordered[:limit])
+    return Page(taken, _encode(key(taken[-1])) if len(ordered) > len(taken) else None)
+
+
+def place_of(cursor: str, *, like: Key) -> Key:
+    """Return the place in an order that a cursor names, of parts like another's. Raises BadValueError."""
+    place = _decode(cursor)
+    if [type(part) for part in place] != [type(part) for part in like]:
+        raise _bad(cursor)
+    return place
 
 
 def check_limit(limit: int) -> None:

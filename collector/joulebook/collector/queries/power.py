@@ -50,24 +50,26 @@ def get_power(
     buckets = aligned(from_us, to_us, step_us, suiting=_SUITING_BUCKETS)
     with store.snapshot() as frozen:
         if node is not None:
-            known = [row.node for row in frozen.nodes()]
+            known = frozen.node_names()
             if node not in known:
                 raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
         rows = frozen.energy_over_time(from_us, to_us, buckets.step_us, node, buckets.origin_us)
-    by_account: dict[str, list[int]] = defaultdict(lambda: [0] * buckets.count)
+    total_uj: dict[str, int] = defaultdict(int)
+    for account, _, energy_uj in rows:
+        total_uj[account] += energy_uj
+    ordered = sorted(total_uj, key=lambda account: (-total_uj[account], account))
+    unnamed = {account for account in ordered if account.startswith("job:")}
+    unnamed.difference_update([account for account in ordered if account in unnamed][:limit])
+    rest_uj = [0] * buckets.count
+    by_account = {account: [0] * buckets.count for account in ordered if account not in unnamed}
     for account, bucket, energy_uj in rows:
-        by_account[account][bucket] = energy_uj
-    ordered = sorted(by_account, key=lambda account: (-sum(by_account[account]), account))
-    small = [account for account in ordered if account.startswith("job:")][limit:]
-    unnamed = set(small)
-    named = [account for account in ordered if account not in unnamed]
-    beyond = [by_account[account] for account in small]
+        by_account.get(account, rest_uj)[bucket] += energy_uj
     return Power(
         from_us=from_us,
         to_us=to_us,
         step_us=buckets.step_us,
         node=node,
         times_s=buckets.ends_s,
-        accounts=[AccountEnergy(account, by_account[account]) for account in named],
-        rest_uj=[sum(each) for each in zip(*beyond, strict=True)] if beyond else [0] * buckets.count,
+        accounts=[AccountEnergy(account, each_uj) for account, each_uj in by_account.items()],
+        rest_uj=rest_uj,
     )

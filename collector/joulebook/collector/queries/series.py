@@ -73,7 +73,7 @@ def get_series(
     buckets = replace(buckets, from_us=from_us, to_us=to_us)
     with store.snapshot() as frozen:
         if node is not None:
-            known = [row.node for row in frozen.nodes()]
+            known = frozen.node_names()
             if node not in known:
                 raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
         sums = frozen.sums(Range(from_us, to_us, node), buckets.step_us, entry.number, subject)

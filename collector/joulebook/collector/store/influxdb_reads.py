@@ -31,6 +31,7 @@ from joulebook.collector.store.influxdb_window import (
     read_window,
     where,
 )
+from joulebook.collector.store.picked import PickedReads
 from joulebook.collector.store.protocol import (
     AccountRow,
     Points,
@@ -55,7 +56,7 @@ def _times_us(mark: Mark) -> Ints:
     return mark.ticks_us()[0]
 
 
-class Reads(NameReads):
+class Reads(NameReads, PickedReads):
     """The reading half. Only Reports that have their mark are seen, whatever else was written."""
 
     def __init__(self, server: InfluxServer) -> None:

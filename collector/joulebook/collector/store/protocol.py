@@ -15,6 +15,7 @@ from joulebook.collector.ingest.sequence import PlacedGap, Span
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+from joulebook.collector.store.jobs_asked import JobsAsked
 
 Ints = npt.NDArray[np.int64]
 
@@ -220,20 +221,29 @@ class StoreView(Protocol):
     def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
         """Return every node, or those that are named, by name."""
 
+    def node_names(self) -> list[str]:
+        """Return the name of every node."""
+
     def jobs(self, named: Collection[str] | None = None, on: Collection[str] | None = None) -> list[JobRow]:
         """Return every job on every node, or those that are named and on named nodes, by job and node."""
 
     def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
         """Return the revision of those of some jobs that have another than the first."""
 
+    def open_jobs(self) -> list[tuple[str, str]]:
+        """Return (node, job) of whose end nothing was told."""
+
+    def newest_jobs(self, asked: JobsAsked) -> list[JobRow]:
+        """Return some jobs on all of their nodes, in order of the jobs; a job began where it did first."""
+
     def accounts(self, selected: Range) -> list[AccountRow]:
         """Return what each account received on each node, from the ledger."""
 
-    def totals(self, accounts: Collection[str], within: Range) -> list[AccountRow]:
-        """Return all that some accounts ever received, by account and node.
+    def booked_uj(self, selected: Range) -> dict[str, int]:
+        """Return what all accounts of each node received together."""
 
-        within is a range that holds all of it, for a store that has to look for it.
-        """
+    def totals(self, accounts: Collection[str], within: Range) -> list[AccountRow]:
+        """Return all that some accounts ever received, by account and node; none of it is out of a range."""
 
     def energy_by_node(self) -> list[tuple[str, str, int]]:
         """Return (node, account, µJ) of all there ever was; all jobs are one account, `job`."""

@@ -14,6 +14,9 @@ RELEASED = {
     "0003_blocks.sql": "2f76131e02a07145d3b458d8351aa12ff692546a602ef3be4e094875782d9b94",
     "0004_books_added_up.sql": "fd30524e4d78c0b5f6b3fbc53830f2e051f6ec731f8ef4ae9fed1b86e860579e",
     "0005_revisions.sql": "01cd72df93173f77c1e984a0a8ed63b32cd8247c605797a40f6334b1462b2b20",
+    "0006_measured_when_stored.sql": "97ae11f0907924ec3d9ce4115eac48522349c0a0c3f3d47b62cdbe201c8b1e62",
+    "0007_narrow_cells.sql": "dad3c82d59e710e437b95924ac462f50c9884663893d4ded35ce8b41f55a2fab",
+    "0008_days.sql": "fab54111ad41ae43e56dfad69db65be2b8ac8b66fede6cd32db7d14063aa119a",
     "0002_reports.py": "35fd68aafedaf6cc06c443cad111317cfd58712c77008473d0c92b7ca7d6f970",
 }
 

@@ -8,19 +8,25 @@ from typing import Any
 
 from joulebook.collector.check.finding import DAY_US, Finding
 from joulebook.collector.store.duckdb.reads import Reads
-from joulebook.collector.store.duckdb.rolls import HOUR_US
+from joulebook.collector.store.duckdb.rolls import HOUR_US, MINUTE_US
 from joulebook.collector.store.protocol import Range
 
 _EVER = Range(0, 1 << 62)
 # Of all jobs.
 _MOST = 1 << 31
+
+
+def _summed(view: Reads) -> list[Any]:
+    return [astuple(row) for row in view.summed(_EVER, _MOST).accounts]
+
+
 _QUESTIONS: dict[str, Callable[[Reads, int], Any]] = {
-    "hours of nodes": lambda view, _: [astuple(row) for row in view.accounts(_EVER)],
+    "days of nodes": lambda view, _: [astuple(row) for row in view.accounts(_EVER)],
+    "hours of nodes": lambda view, _: [astuple(row) for row in view.by_buckets(HOUR_US).accounts(_EVER)],
     "watched hours of nodes": lambda view, _: [astuple(row) for row in view.watched(_EVER)],
-    "hours of all nodes": lambda view, _: [astuple(row) for row in view.summed(_EVER, _MOST).accounts],
-    "minutes of all nodes": lambda view, to: [
-        astuple(row) for row in view.summed(Range(to - 1_800_000_000, to), _MOST).accounts
-    ],
+    "days of all nodes": lambda view, _: _summed(view),
+    "hours of all nodes": lambda view, _: _summed(view.by_buckets(HOUR_US)),
+    "minutes of all nodes": lambda view, _: _summed(view.by_buckets(MINUTE_US)),
     "totals": lambda view, _: view.energy_by_node(),
     "minutes of time": lambda view, to: sorted(view.energy_over_time(0, to, DAY_US, None, 0)),
     "hours of time": lambda view, to: sorted(view.energy_over_time(0, to + HOUR_US, DAY_US, None, 0)),

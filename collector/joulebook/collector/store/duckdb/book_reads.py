@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store.duckdb.book_parts import (
+    ENERGY,
+    EVERYTHING,
+    UNATTRIBUTED,
+    Columns,
+    Marks,
+    Parts,
+    within,
+)
 from joulebook.collector.store.duckdb.ledger_sums import (
+    EACH,
     ENERGIES,
-    GAP_HAS_ENERGY,
     NAMES,
-    OF_GAPS,
-    OF_ROWS,
     OF_SUMS,
     WATCHED,
     WATCHED_OF_ROWS,
     WATCHED_OF_SUMS,
     account_row,
+    added,
 )
-from joulebook.collector.store.duckdb.over_time import over_time
-from joulebook.collector.store.duckdb.rolls import HOUR_US, MINUTE_US
+from joulebook.collector.store.duckdb.over_time import Ready, over_time
+from joulebook.collector.store.duckdb.rolls import DAY_US, HOUR_US, MINUTE_US
 from joulebook.collector.store.ladder import Piece, pieces
 from joulebook.collector.store.protocol import (
     AccountRow,
@@ -30,14 +38,14 @@ from joulebook.collector.store.protocol import (
     TimeRow,
 )
 
-_UNATTRIBUTED = "(SELECT account_id FROM accounts WHERE account = 'unattributed')"
-
 
 class BookReads:
     """The books' part of the reading half."""
 
     # Whether what is added up answers; if not, all rows do.
     _added_up = True
+    # No bucket that is wider does.
+    _widest_us = DAY_US
 
     if TYPE_CHECKING:
 
@@ -45,14 +53,20 @@ class BookReads:
             self, query: str, parameters: list[Any] | dict[str, Any] | None = None
         ) -> list[tuple[Any, ...]]: ...
 
+        def _sums(self, query: str) -> list[tuple[Any, ...]]: ...
+
+        def _node_name(self, node_id: int) -> str: ...
+
         def _layout(self, layout_id: int) -> NodeLayout: ...
 
-    def _ready(self) -> tuple[int, int, int]:
-        """Return up to which interval totals, minutes and hours are rolled up."""
+        def _learn_layouts(self, layout_ids: Iterable[int]) -> None: ...
+
+    def _ready(self) -> Marks:
+        """Return up to which interval totals, minutes, hours and days are rolled up."""
         if not self._added_up:
-            return 0, 0, 0
-        ((total, minute, hour),) = self._rows("SELECT total_id, minute_id, hour_id FROM added_up")
-        return total, minute, hour
+            return Marks()
+        (marks,) = self._rows("SELECT total_id, minute_id, hour_id, day_id FROM added_up")
+        return Marks(*marks)
 
     def _number(self, table: str, name: str) -> int | None:
         """Return the number of a node or an account."""
@@ -62,32 +76,54 @@ class BookReads:
     def accounts(self, selected: Range) -> list[AccountRow]:
         """Return what each account received on each node, from the ledger."""
         keys = ["account_id", "node_id"]
-        parts = self._parts(selected, keys)
-        rows = self._rows(_added_up(parts, keys)) if parts else []
+        parts = self._parts(selected, keys, EVERYTHING)
+        rows = self._sums(_added_up(parts, keys)) if parts else []
         return [account_row(row[0], row[1], row[2:]) for row in rows]
 
-    def totals(self, accounts: Collection[str], _within: Range) -> list[AccountRow]:
-        """Return all that some accounts ever received, by account and node."""
-        total_id, _, _ = self._ready()
-        numbers = self._rows(
-            "SELECT account_id FROM accounts WHERE list_contains($1, account)", [list(accounts)]
+    def booked_uj(self, selected: Range) -> dict[str, int]:
+        """Return what all accounts of each node received together."""
+        parts = self._parts(selected, ["node_id"], ENERGY)
+        if not parts:
+            return {}
+        rows = self._rows(
+            f"SELECT node_id, sum(energy_uj)::HUGEINT FROM ({' UNION ALL '.join(parts)}) GROUP BY node_id"
         )
-        if not numbers:
+        return {self._node_name(node_id): uj for node_id, uj in rows}
+
+    def totals(self, accounts: Collection[str], _within: Range) -> list[AccountRow]:
+        """Return all that some accounts ever received, by account and node.
+
+        Short questions, added up here: to plan one for all of it would take longer than to answer it.
+        """
+        one = len(accounts) == 1
+        known = self._rows(
+            "SELECT account_id, account, total_id FROM accounts, added_up WHERE account "
+            + ("= $1" if one else "IN (SELECT unnest($1::VARCHAR[]))"),
+            [*accounts] if one else [list(accounts)],
+        )
+        if not known:
             return []
-        own = f"account_id IN ({', '.join(str(number) for (number,) in numbers)})"
-        parts = [
-            f"SELECT account_id, node_id, {NAMES} FROM totals WHERE {own} AND {self._added_up}",
-            f"SELECT account_id, node_id, {OF_ROWS} FROM ledger WHERE interval_id >= {total_id} AND {own} "
-            "GROUP BY ALL",
+        names = {number: name for number, name, _ in known}
+        total_id = known[0][2] if self._added_up else 0
+        own = f"account_id IN ({', '.join(map(str, names))})"
+        found: dict[tuple[str, str], tuple[int, ...]] = {}
+        questions = [
+            f"SELECT account_id, node_id, {EACH} FROM ledger WHERE interval_id >= {total_id} AND {own}"
         ]
+        if self._added_up:
+            questions.append(f"SELECT account_id, node_id, {NAMES} FROM totals WHERE {own}")
         if "unattributed" in accounts:
-            parts.append(self._gaps("TRUE", ["account_id", "node_id"]))
-        rows = self._rows(_added_up(parts, ["account_id", "node_id"]))
-        return [account_row(row[0], row[1], row[2:]) for row in rows]
+            by_both = Parts(["account_id", "node_id"], EVERYTHING, None, fleet=False)
+            questions.append(by_both.gaps("true"))
+        for question in questions:
+            for account_id, node_id, *sums in self._sums(question):
+                key = names[account_id], self._node_name(node_id)
+                found[key] = added(found[key], sums) if key in found else tuple(sums)
+        return [account_row(*key, found[key]) for key in sorted(found)]
 
     def energy_by_node(self) -> list[tuple[str, str, int]]:
         """Return (node, account, µJ) of all there ever was; all jobs are one account, `job`."""
-        total_id, _, _ = self._ready()
+        total_id = self._ready().total_id
         energy = " + ".join(ENERGIES)
         active = " + ".join(ENERGIES[: len(ENERGIES) // 2])
         return self._rows(
@@ -98,7 +134,7 @@ class BookReads:
                 SELECT account_id, node_id, {energy} AS uj FROM totals WHERE {self._added_up} UNION ALL
                 SELECT account_id, node_id, sum({energy}) FROM ledger WHERE interval_id >= {total_id}
                     GROUP BY ALL UNION ALL
-                SELECT {_UNATTRIBUTED}, node_id, sum({active}) FROM gap_ledger GROUP BY ALL)
+                SELECT {UNATTRIBUTED}, node_id, sum({active}) FROM gap_ledger GROUP BY ALL)
             JOIN accounts USING (account_id) JOIN nodes USING (node_id)
             GROUP BY ALL HAVING sum(uj) > 0 ORDER BY ALL
             """
@@ -106,8 +142,8 @@ class BookReads:
 
     def summed(self, selected: Range, most_jobs: int) -> Summed:
         """Return what each account received on all nodes of a range, and how they were watched."""
-        parts = self._parts(selected, ["account_id"])
-        rows = self._rows(_largest(parts, most_jobs)) if parts else []
+        parts = self._parts(selected, ["account_id"], EVERYTHING)
+        rows = self._sums(_largest(parts, most_jobs)) if parts else []
         accounts = [account_row(row[0], "", row[1:]) for row in rows]
         watched = self._watched(selected, by_node=False)
         return Summed(accounts, watched[0] if watched else TimeRow("", 0, 0, 0, 0, 0))
@@ -123,56 +159,32 @@ class BookReads:
         node_id = None
         if node is not None and (node_id := self._number("node", node)) is None:
             return []
-        _, *marks = self._ready()
         origin_us = from_us if origin_us is None else origin_us
-        ready = (marks[0], marks[1]) if self._added_up else None
+        ready = None
+        if self._added_up:
+            (marks,) = self._rows("SELECT minute_id, hour_id, narrow_unix_us FROM added_up, forgotten_cells")
+            ready = Ready(*marks)
         return self._rows(over_time(from_us, to_us, step_us, origin_us, node_id, ready))
 
-    def _parts(self, selected: Range, keys: Sequence[str]) -> list[str]:
-        """Return SQL for sums by account, or by account and node, to be added up."""
-        own = ""
+    def _parts(self, selected: Range, keys: Sequence[str], columns: Columns) -> list[str]:
+        """Return SQL for sums by some keys, to be added up; none of what is not known."""
+        conditions = {}
         for table, name in (("node", selected.node), ("account", selected.account)):
             if name is not None:
                 if (number := self._number(table, name)) is None:
                     return []
-                own += f" AND {table}_id = {number}"
-        named = ", ".join(keys)
-        _, minute_id, hour_id = self._ready()
-        fleet = "node_id" not in keys and selected.node is None
-        mark, widths = (minute_id, [HOUR_US, MINUTE_US]) if fleet else (hour_id, [HOUR_US])
-        if not self._added_up:
-            widths = []
-        parts = []
-        for piece in pieces(selected.from_us, selected.to_us, widths):
-            ended = _within("bucket_us" if piece.width_us else "end_unix_us", piece)
-            if not piece.width_us:
-                parts.append(
-                    f"SELECT {named}, {OF_ROWS} FROM ledger WHERE interval_id < {mark} AND {ended}{own} "
-                    "GROUP BY ALL"
-                )
-                continue
-            table = "node_hours" if not fleet else "fleet_hours"
-            if piece.width_us == HOUR_US:
-                parts.append(f"SELECT {named}, {NAMES} FROM {table} WHERE {ended}{own}")
-            if fleet:
-                newer = f" AND from_id >= {hour_id}" if piece.width_us == HOUR_US else ""
-                parts.append(f"SELECT {named}, {NAMES} FROM fleet_minutes WHERE {ended}{newer}{own}")
-        ended = _within("end_unix_us", Piece(0, selected.from_us, selected.to_us))
-        parts.append(
-            f"SELECT {named}, {OF_ROWS} FROM ledger WHERE interval_id >= {mark} AND {ended}{own} GROUP BY ALL"
+                conditions[table] = f" AND {table}_id = {number}"
+        parts = Parts(
+            keys,
+            columns,
+            self._ready() if self._added_up else None,
+            fleet="node_id" not in keys and selected.node is None,
+            own="".join(conditions.values()),
+            own_gaps=conditions.get("node", ""),
+            widest_us=self._widest_us,
         )
-        if selected.account in (None, "unattributed"):
-            of_node = "" if selected.node is None else f" AND node_id = {self._number('node', selected.node)}"
-            parts.append(self._gaps(ended + of_node, keys))
-        return parts
-
-    @staticmethod
-    def _gaps(condition: str, keys: Sequence[str]) -> str:
-        named = ", ".join([f"{_UNATTRIBUTED} AS account_id", *keys[1:]])
-        return (
-            f"SELECT {named}, {OF_GAPS} FROM gap_ledger WHERE {condition} AND {GAP_HAS_ENERGY} GROUP BY ALL "
-            "HAVING count(*) > 0"
-        )
+        gaps = selected.account in (None, "unattributed")
+        return [*parts.within(selected.from_us, selected.to_us, gaps=gaps)]
 
     def _watched(self, selected: Range, *, by_node: bool) -> list[TimeRow]:
         """Return how nodes were watched, each or all of them."""
@@ -181,26 +193,26 @@ class BookReads:
             if (number := self._number("node", selected.node)) is None:
                 return []
             own = f" AND node_id = {number}"
-        _, minute_id, hour_id = self._ready()
+        marks = self._ready()
         fleet = not by_node and selected.node is None
-        mark, width_us = (minute_id, MINUTE_US) if fleet else (hour_id, HOUR_US)
+        mark, width_us = (marks.minute_id, MINUTE_US) if fleet else (marks.hour_id, HOUR_US)
         table = "watched_minutes" if fleet else "watched_hours"
         key = "node_id" if by_node else "0 AS node_id"
         gap = ", 0::HUGEINT AS gap_us, 0::HUGEINT AS missing_us"
         parts = []
         for piece in pieces(selected.from_us, selected.to_us, (width_us,) if self._added_up else ()):
             if piece.width_us:
-                ended = _within("bucket_us", piece)
+                ended = within("bucket_us", piece)
                 parts.append(
                     f"SELECT {key}, {WATCHED_OF_SUMS}{gap} FROM {table} WHERE {ended}{own} GROUP BY ALL"
                 )
             else:
-                ended = _within("end_unix_us", piece)
+                ended = within("end_unix_us", piece)
                 parts.append(
                     f"SELECT {key}, {WATCHED_OF_ROWS}{gap} FROM watched_reports "
                     f"WHERE interval_id < {mark} AND {ended}{own} GROUP BY ALL"
                 )
-        ended = _within("end_unix_us", Piece(0, selected.from_us, selected.to_us))
+        ended = within("end_unix_us", Piece(0, selected.from_us, selected.to_us))
         parts.append(
             f"SELECT {key}, {WATCHED_OF_ROWS}{gap} FROM watched_reports "
             f"WHERE interval_id >= {mark} AND {ended}{own} GROUP BY ALL"
@@ -221,9 +233,13 @@ class BookReads:
             for node, reported, unread, raised, gap_us, missing in rows
         ]
 
+    def node_names(self) -> list[str]:
+        """Return the name of every node."""
+        return [name for (name,) in self._rows("SELECT node FROM nodes")]
+
     def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
         """Return every node, or those that are named, by name."""
-        _, minute_id, _ = self._ready()
+        minute_id = self._ready().minute_id
         own, parameters = "", []
         if named is not None:
             own = "SEMI JOIN (SELECT node_id FROM nodes WHERE node IN (SELECT unnest($1))) USING (node_id)"
@@ -246,12 +262,8 @@ class BookReads:
             """,
             parameters,
         )
+        self._learn_layouts(row[2] for row in rows)
         return [NodeRow(n, self._layout(y), bytes(b), t, states.get(i, {})) for i, n, y, b, t in rows]
-
-
-def _within(column: str, piece: Piece) -> str:
-    """Return SQL for (from, to]; a bucket is named by its end."""
-    return f"{column} > {piece.from_us} AND {column} <= {piece.to_us}"
 
 
 def _largest(parts: Sequence[str], most_jobs: int) -> str:

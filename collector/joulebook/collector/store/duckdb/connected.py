@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from joulebook.collector.ledger.layout import NodeLayout
@@ -23,6 +24,7 @@ class Connected:
         # Where blocks are; a store in memory has none.
         self.files = files
         self._layouts: dict[int, NodeLayout] = {}
+        self._node_names: dict[int, str] = {}
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -55,17 +57,35 @@ class Connected:
         with self._cursor() as cursor:
             return cursor.sql(query, params=parameters).to_arrow_table()
 
+    def _sums(self, query: str) -> list[tuple[Any, ...]]:
+        """Return rows of a question for many sums: HUGEINTs become ints many at a time."""
+        table = self._table(query, [])
+        return list(zip(*(_values(column) for column in table.columns), strict=True))
+
+    def _node_name(self, node_id: int) -> str:
+        if node_id not in self._node_names:
+            # A name never changes. Of a number without one `store check` tells.
+            self._node_names.update(self._rows("SELECT node_id, node FROM nodes"))
+        return self._node_names.get(node_id, "")
+
     def _layout(self, layout_id: int) -> NodeLayout:
-        found = self._layouts.get(layout_id)
-        if found is None:
-            ((hash_, serialized),) = self._rows(
-                "SELECT hash, serialized FROM layouts WHERE layout_id = ?", [layout_id]
-            )
-            if len(self._layouts) > 20_000:
-                self._layouts.clear()
-            found = NodeLayout(hash_, report_pb2.Layout.FromString(serialized))
-            self._layouts[layout_id] = found
-        return found
+        if layout_id not in self._layouts:
+            self._learn_layouts([layout_id])
+        return self._layouts[layout_id]
+
+    def _learn_layouts(self, layout_ids: Iterable[int]) -> None:
+        """Read those layouts that are not known yet, in one question."""
+        unknown = {*layout_ids} - self._layouts.keys()
+        if not unknown:
+            return
+        if len(self._layouts) > 20_000:
+            self._layouts.clear()
+        for number, hash_, serialized in self._rows(
+            "SELECT layout_id, hash, serialized FROM layouts "
+            "SEMI JOIN (SELECT unnest($1::INTEGER[]) AS layout_id) USING (layout_id)",
+            [sorted(unknown)],
+        ):
+            self._layouts[number] = NodeLayout(hash_, report_pb2.Layout.FromString(serialized))
 
     @staticmethod
     def _where(selected: Range, node_column: str = "node") -> tuple[str, list[Any]]:
@@ -74,3 +94,20 @@ class Connected:
             where += f" AND {node_column} = ?"
             parameters.append(selected.node)  # type: ignore[arg-type]
         return where, list[Any](parameters)
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    if not pa.types.is_decimal(column.type) or column.null_count:
+        return [*column.to_pylist()]
+    values: list[int] = []
+    for chunk in column.chunks:
+        # Two words each, the low one first.
+        words = np.frombuffer(chunk.buffers()[1], dtype=np.int64)[2 * chunk.offset :][: 2 * len(chunk)]
+        low, high = words[::2], words[1::2]
+        if (high == low >> 63).all():
+            values += low.tolist()
+        else:
+            values += [
+                (h << 64) + w for h, w in zip(high.tolist(), low.view(np.uint64).tolist(), strict=True)
+            ]
+    return values

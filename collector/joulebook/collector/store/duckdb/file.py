@@ -20,6 +20,8 @@ def connect(path: Path | str, *, read_only: bool = False) -> duckdb.DuckDBPyConn
         connection = duckdb.connect(str(path), read_only=read_only)
         # A checkpoint writes the last rows of every table anew: the more lie between two, the less it costs.
         connection.execute("SET checkpoint_threshold = '64MB'")
+        # Files of blocks never change: what is in them need not be read off them at each question.
+        connection.execute("SET parquet_metadata_cache = true")
         return connection
     except duckdb.Error as error:
         if no_room(error):

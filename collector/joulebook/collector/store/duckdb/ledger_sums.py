@@ -6,6 +6,8 @@ roll-ups.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.store.protocol import AccountRow
 
@@ -14,7 +16,8 @@ ENERGIES = [f"{name}_active_uj" for name in CLASSES] + [f"{name}_idle_uj" for na
 SUMS = [*ENERGIES, "modelled_uj", "systematic_uj", "variance_uj2", "duration_us"]
 ENERGY_UJ = "(" + " + ".join(f"{name}::HUGEINT" for name in ENERGIES) + ")"
 
-# Of rows of the ledger, and of rows that are sums already.
+# Of a row of the ledger as it is; of some added up, and of rows that are sums already.
+EACH = ", ".join(SUMS) + (", end_unix_us - duration_us AS first_unix_us, end_unix_us AS last_unix_us")
 OF_ROWS = ", ".join(f"sum({name})::HUGEINT AS {name}" for name in SUMS) + (
     ", min(end_unix_us - duration_us) AS first_unix_us, max(end_unix_us) AS last_unix_us"
 )
@@ -28,6 +31,7 @@ OF_GAPS = ", ".join(
     else f"0::HUGEINT AS {name}"
     for name in SUMS
 ) + (", min(end_unix_us - duration_us) AS first_unix_us, max(end_unix_us) AS last_unix_us")
+GAP_UJ = "(" + " + ".join(f"{name}::HUGEINT" for name in ENERGIES[: len(CLASSES)]) + ")"
 GAP_HAS_ENERGY = " + ".join(ENERGIES[: len(CLASSES)]) + " > 0"
 NAMES = ", ".join([*SUMS, "first_unix_us", "last_unix_us"])
 
@@ -54,3 +58,9 @@ def account_row(account: str, node: str, sums: tuple[int, ...]) -> AccountRow:
     """Make an AccountRow of a row of NAMES."""
     n = len(CLASSES)
     return AccountRow(account, node, sums[:n], sums[n : 2 * n], *sums[2 * n :])
+
+
+def added(some: tuple[int, ...], others: Sequence[int]) -> tuple[int, ...]:
+    """Add two rows of NAMES up; the last two say since when and until when."""
+    sums = (a + b for a, b in zip(some[:-2], others[:-2], strict=True))
+    return (*sums, min(some[-2], others[-2]), max(some[-1], others[-1]))

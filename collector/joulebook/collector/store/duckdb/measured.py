@@ -45,9 +45,9 @@ class MeasuredReads(RawReads):
                 parameters,
             )
             rows += self._in_blocks(blocks, selected)
+            rows += self._unrolled(where, parameters)
             for node, uj in rows:
                 found[node] += uj
-            self._add_unrolled(found, where, parameters)
         return Measured(found, gone, all(block.has_raw for block in blocks))
 
     def _blocks_about(self, selected: Range) -> list[_Block]:
@@ -64,32 +64,56 @@ class MeasuredReads(RawReads):
         )
         return [_Block(*row) for row in rows]
 
-    def _add_unrolled(self, found: dict[str, int], where: str, parameters: list[Any]) -> None:
-        """Add what is not rolled up yet."""
-        gaps = []
-        for number, layout_id, is_gap, report in self._rows(
+    def _unrolled(self, where: str, parameters: list[Any]) -> list[tuple[str, int]]:
+        """Return the energy of what is not rolled up yet by node: as was read off each Report when it came.
+
+        A roll-up reads all of it again, from what is stored.
+        """
+        unrolled = f"""
+            SELECT node, i.interval_id, is_gap FROM intervals AS i
+            JOIN rolled AS r ON node_id % 16 = part AND i.interval_id > r.interval_id
+            JOIN nodes USING (node_id) WHERE {where}"""
+        noted = "FROM watched_reports WHERE interval_id > (SELECT min(interval_id) FROM rolled)"
+        rows = self._rows(
             f"""
-            SELECT i.interval_id, layout_id, is_gap, report FROM intervals AS i
-            JOIN rolled AS r ON node_id % 16 = part JOIN nodes USING (node_id)
-            WHERE i.interval_id > r.interval_id AND {where}
+            SELECT node, sum(measured_uj)::HUGEINT FROM ({unrolled} AND NOT is_gap) JOIN ({noted})
+            USING (interval_id) WHERE measured_uj IS NOT NULL GROUP BY node
             """,
             parameters,
-        ):
-            if is_gap:
-                gaps.append(number)
-                continue
-            layout = self._layout(layout_id)
-            found[layout.node] += int(drawn_uj(layout, energy_of(layout, report)[:, 1:]).sum())
-        for *_, (before, after) in self.gap_edges(gaps):
+        )
+        others = self._rows(
+            f"""
+            SELECT interval_id, is_gap FROM ({unrolled}) ANTI JOIN ({noted} AND measured_uj IS NOT NULL)
+            USING (interval_id)
+            """,
+            parameters,
+        )
+        for *_, (before, after) in self.gap_edges([number for number, is_gap in others if is_gap]):
             if (gap := gap_between(before, after)) is not None:
-                found[after.layout.node] += int(gap.by_class_uj.sum())
+                rows.append((after.layout.node, int(gap.by_class_uj.sum())))
+        return rows + self._not_noted([number for number, is_gap in others if not is_gap])
+
+    def _not_noted(self, intervals: list[int]) -> list[tuple[str, int]]:
+        """Return the energy of Reports that came before it was noted, read off them now."""
+        if not intervals:
+            return []
+        found = []
+        for layout_id, report in self._rows(
+            "SELECT layout_id, report FROM intervals SEMI JOIN (SELECT unnest($1::BIGINT[]) AS interval_id) "
+            "USING (interval_id)",
+            [intervals],
+        ):
+            layout = self._layout(layout_id)
+            found.append((layout.node, int(drawn_uj(layout, energy_of(layout, report)[:, 1:]).sum())))
+        return found
 
     def _in_blocks(self, blocks: Sequence[_Block], selected: Range) -> list[tuple[str, int]]:
         """Return the energy of blocks by node: of whole hours, and of parts whose readings are there."""
         rows = self._rows(
             """
-            SELECT node, sum(measured_uj)::HUGEINT FROM measured_blocks JOIN nodes USING (node_id)
-            WHERE list_contains($1::INTEGER[], block_id) AND ($2 IS NULL OR node = $2) GROUP BY node
+            SELECT node, sum(measured_uj)::HUGEINT FROM measured_blocks
+            SEMI JOIN (SELECT unnest($1::INTEGER[]) AS block_id) USING (block_id) JOIN nodes USING (node_id)
+            WHERE $2 IS NULL OR node = $2 GROUP BY node
             """,
             [[block.number for block in blocks if block.whole], selected.node],
         )

@@ -8,43 +8,74 @@ when it was rolled up; where steps are whole cells, these answer, and rows only 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from joulebook.collector.store.duckdb.ledger_sums import ENERGIES, ENERGY_UJ
+from joulebook.collector.store.duckdb.ledger_sums import ENERGY_UJ, GAP_UJ
 from joulebook.collector.store.duckdb.rolls import CELL_US, HOUR_US, LONG_US, MINUTE_US, NODE_CELL_US
 from joulebook.collector.store.ladder import Piece, pieces
 
-_GAP_UJ = "(" + " + ".join(f"{name}::HUGEINT" for name in ENERGIES[: len(ENERGIES) // 2]) + ")"
 _ROW = "end_unix_us - duration_us AS began, end_unix_us AS ended"
 
 
-def over_time(
-    from_us: int, to_us: int, step_us: int, origin_us: int, node_id: int | None, marks: tuple[int, int] | None
-) -> str:
-    """Return SQL for (account, step, µJ); steps count from origin_us.
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What is rolled up by minute and by hour, and from when on the narrowest cells are kept."""
 
-    marks say what is rolled up, by minute and by hour; None: all rows are read.
-    """
-    minute_id, hour_id = marks or (0, 0)
+    minute_id: int
+    hour_id: int
+    narrow_us: int
+
+
+def over_time(
+    from_us: int, to_us: int, step_us: int, origin_us: int, node_id: int | None, ready: Ready | None
+) -> str:
+    """Return SQL for (account, step, µJ); steps count from origin_us. ready None: all rows are read."""
+    minute_id, hour_id = (ready.minute_id, ready.hour_id) if ready else (0, 0)
     of_node = "" if node_id is None else f" AND node_id = {node_id}"
     # Rows below it are in cells.
     mark = minute_id if node_id is None else hour_id
     widths = (HOUR_US, MINUTE_US, CELL_US) if node_id is None else (HOUR_US, NODE_CELL_US)
-    fitting = [] if marks is None else [w for w in widths if step_us % w == 0 and origin_us % w == 0]
+    fitting = [] if ready is None else [w for w in widths if step_us % w == 0 and origin_us % w == 0]
     steps = _Steps(origin_us, step_us)
-    parts: list[str] = []
-    for piece in pieces(from_us, to_us, fitting):
-        parts += _rolled(piece, steps, mark, hour_id, of_node)
-    # Late rows may be of any time.
-    rest = f"FROM ledger WHERE interval_id >= {mark} AND duration_us <= {LONG_US}"
-    parts += steps.spread(f"SELECT account_id, {ENERGY_UJ} AS uj, {_ROW} {rest}{of_node}", from_us, to_us)
-    long = f"SELECT account_id, energy_uj AS uj, {_ROW} FROM long_ledger WHERE true{of_node}"
-    parts += steps.spread(long, from_us, to_us)
+    cells: list[str] = []
+    # Rows to be spread, each source with the stretch of time that is asked of it.
+    whole = f"{from_us} AS since, {to_us} AS until"
+    long = f"SELECT account_id, energy_uj AS uj, {_ROW}, {whole} FROM long_ledger WHERE true{of_node}"
     unattributed = "(SELECT account_id FROM accounts WHERE account = 'unattributed')"
-    gaps = f"SELECT {unattributed} AS account_id, {_GAP_UJ} AS uj, {_ROW} FROM gap_ledger WHERE true{of_node}"
-    parts += steps.spread(gaps, from_us, to_us)
+    rows = [
+        # Late ones may be of any time.
+        f"SELECT account_id, {ENERGY_UJ} AS uj, {_ROW}, {whole} FROM ledger "
+        f"WHERE interval_id >= {mark} AND duration_us <= {LONG_US}{of_node}",
+        long,
+        f"SELECT {unattributed} AS account_id, {GAP_UJ} AS uj, {_ROW}, {whole} "
+        f"FROM gap_ledger WHERE true{of_node}",
+    ]
+    for piece in _kept(pieces(from_us, to_us, fitting), ready.narrow_us if ready else 0):
+        if piece.width_us:
+            cells += _rolled(piece, steps, hour_id, of_node)
+        else:
+            # What reaches in ended within it, or no longer after than what is not long can last.
+            rows.append(
+                f"SELECT account_id, {ENERGY_UJ} AS uj, {_ROW}, {piece.from_us} AS since, "
+                f"{piece.to_us} AS until FROM ledger WHERE interval_id < {mark} AND duration_us <= {LONG_US} "
+                f"AND end_unix_us > {piece.from_us} AND end_unix_us < {piece.to_us + LONG_US}{of_node}"
+            )
     return f"""
-        SELECT account, step::BIGINT, sum(uj)::HUGEINT AS uj FROM ({" UNION ALL ".join(parts)})
+        WITH booked AS MATERIALIZED ({steps.placed(rows)})
+        SELECT account, step::BIGINT, sum(uj)::HUGEINT AS uj FROM (
+            {" UNION ALL ".join([*cells, *steps.spread("booked")])})
         JOIN accounts USING (account_id) GROUP BY account, step HAVING sum(uj) > 0"""
+
+
+def _kept(cut: Sequence[Piece], narrow_us: int) -> Iterator[Piece]:
+    """Give pieces as they are, but rows' ones for what the narrowest cells are forgotten of."""
+    for piece in cut:
+        if piece.width_us != CELL_US or piece.from_us >= narrow_us:
+            yield piece
+            continue
+        yield Piece(0, piece.from_us, min(piece.to_us, narrow_us))
+        if piece.to_us > narrow_us:
+            yield Piece(CELL_US, narrow_us, piece.to_us)
 
 
 class _Steps:
@@ -53,21 +84,25 @@ class _Steps:
     def __init__(self, origin_us: int, step_us: int) -> None:
         self._origin_us, self._step_us = origin_us, step_us
 
-    def spread(self, rows: str, from_us: int, to_us: int) -> Iterator[str]:
-        """Give SQL that spreads rows (account_id, uj, began, ended) over the steps within a range."""
+    def placed(self, rows: Sequence[str]) -> str:
+        """Return SQL for rows (account_id, uj, began, ended, since, until) and the steps that they reach."""
         o, s = self._origin_us, self._step_us
-        booked = f"""
-            (SELECT *, (greatest(began, {from_us}) - {o}) // {s} AS first_step,
-                (least(ended, {to_us}) - 1 - {o}) // {s} AS last_step
-             FROM ({rows}) WHERE ended > {from_us} AND began < {to_us} AND uj > 0)"""
-        whole = f"first_step = last_step AND began >= {from_us} AND ended <= {to_us}"
+        return f"""
+            SELECT *, (greatest(began, since) - {o}) // {s} AS first_step,
+                (least(ended, until) - 1 - {o}) // {s} AS last_step
+            FROM ({" UNION ALL ".join(rows)}) WHERE ended > since AND began < until AND uj > 0"""
+
+    def spread(self, placed: str) -> Iterator[str]:
+        """Give SQL that spreads placed rows over the steps, each within the stretch that is asked of it."""
+        o, s = self._origin_us, self._step_us
+        whole = "first_step = last_step AND began >= since AND ended <= until"
         # Most lie within one step.
-        yield f"SELECT account_id, last_step AS step, sum(uj) AS uj FROM {booked} WHERE {whole} GROUP BY ALL"
+        yield f"SELECT account_id, last_step AS step, sum(uj) AS uj FROM {placed} WHERE {whole} GROUP BY ALL"
         yield f"""
             SELECT account_id, step, sum(
-                uj * (least({o} + (step + 1) * {s}, {to_us}, ended) - began) // (ended - began)
-                - uj * (greatest({o} + step * {s}, {from_us}, began) - began) // (ended - began)) AS uj
-            FROM (SELECT *, unnest(range(first_step, last_step + 1)) AS step FROM {booked}
+                uj * (least({o} + (step + 1) * {s}, until, ended) - began) // (ended - began)
+                - uj * (greatest({o} + step * {s}, since, began) - began) // (ended - began)) AS uj
+            FROM (SELECT *, unnest(range(first_step, last_step + 1)) AS step FROM {placed}
                   WHERE NOT ({whole})) GROUP BY ALL"""
 
     def of_cells(self, table: str, piece: Piece, condition: str) -> str:
@@ -78,15 +113,8 @@ class _Steps:
             WHERE cell_us >= {piece.from_us} AND cell_us < {piece.to_us}{condition} GROUP BY ALL"""
 
 
-def _rolled(piece: Piece, steps: _Steps, mark: int, hour_id: int, of_node: str) -> Sequence[str]:
-    """Return SQL for what rows below the mark give to a piece."""
-    if not piece.width_us:
-        # What reaches in ended within it, or no longer after than what is not long can last.
-        rows = f"""
-            SELECT account_id, {ENERGY_UJ} AS uj, {_ROW} FROM ledger
-            WHERE interval_id < {mark} AND duration_us <= {LONG_US} AND end_unix_us > {piece.from_us}
-                AND end_unix_us < {piece.to_us + LONG_US}{of_node}"""
-        return list(steps.spread(rows, piece.from_us, piece.to_us))
+def _rolled(piece: Piece, steps: _Steps, hour_id: int, of_node: str) -> Sequence[str]:
+    """Return SQL for what cells give to a piece."""
     if of_node:
         table = "node_cell_hours" if piece.width_us == HOUR_US else "node_cells"
         return [steps.of_cells(table, piece, of_node)]

@@ -24,7 +24,7 @@ class Reads(BookReads, JobReads, SumReads):
         with self._reading(), self._cursor() as cursor:
             cursor.execute("BEGIN TRANSACTION")
             frozen = _Frozen(cursor, self.files)
-            frozen._layouts = self._layouts
+            frozen._layouts, frozen._node_names = self._layouts, self._node_names
             try:
                 yield frozen
             finally:
@@ -32,8 +32,20 @@ class Reads(BookReads, JobReads, SumReads):
 
     def by_rows(self) -> Reads:
         """Return the same state, answering from rows alone and from nothing that was added up."""
+        found = self._again()
+        found._added_up = False
+        return found
+
+    def by_buckets(self, widest_us: int) -> Reads:
+        """Return the same state, answering from no wider buckets than these."""
+        found = self._again()
+        found._widest_us = widest_us
+        return found
+
+    def _again(self) -> Reads:
         found = _Frozen(self._connection, self.files)
-        found._layouts, found._added_up = self._layouts, False
+        found._layouts, found._node_names = self._layouts, self._node_names
+        found._added_up, found._widest_us = self._added_up, self._widest_us
         return found
 
     def places(self, nodes: Collection[str], jobs: Collection[str], everywhere: Collection[str]) -> Places:

@@ -23,7 +23,7 @@ from joulebook.collector.store.duckdb.ledger_sums import (
     floor,
 )
 
-MINUTE_US, HOUR_US = 60_000_000, 3_600_000_000
+MINUTE_US, HOUR_US, DAY_US = 60_000_000, 3_600_000_000, 86_400_000_000
 CELL_US, NODE_CELL_US = 5_000_000, 600_000_000
 # What is longer is kept apart: spread over cells it would be as many rows.
 LONG_US = 600_000_000
@@ -43,9 +43,9 @@ class Rolls:
         self._read_marks()
 
     def _read_marks(self) -> None:
-        row = self._connection.execute("SELECT total_id, minute_id, hour_id FROM added_up").fetchone()
+        row = self._connection.execute("SELECT total_id, minute_id, hour_id, day_id FROM added_up").fetchone()
         assert row is not None
-        self._total_id, self._minute_id, self._hour_id = row
+        self._total_id, self._minute_id, self._hour_id, self._day_id = row
         self._known = True
 
     def forget(self) -> None:
@@ -55,7 +55,7 @@ class Rolls:
         """
         self._known = False
         # Where most nodes' clocks stood when each was rolled up last; unknown, so all is due.
-        self._totalled_us, self._minute, self._hour = 0, 0, 0
+        self._totalled_us, self._minute, self._hour, self._day = 0, 0, 0, 0
         self._totals_every_us = _TOTALS_EVERY_US
 
     def roll(self, ends_unix_us: Sequence[int], next_id: int) -> None:
@@ -73,6 +73,9 @@ class Rolls:
         if hour > self._hour:
             self._roll_minutes(next_id)
             self._roll_hours()
+            if (day := settled_us // DAY_US) > self._day:
+                self._roll_days()
+                self._day = day
             self._minute, self._hour = minute, hour
         elif minute > self._minute:
             self._roll_minutes(next_id)
@@ -87,12 +90,13 @@ class Rolls:
         self._roll_totals(next_id)
         self._roll_minutes(next_id)
         self._roll_hours()
+        self._roll_days()
         self._keep_marks()
 
     def _keep_marks(self) -> None:
         self._connection.execute(
-            "UPDATE added_up SET total_id = ?, minute_id = ?, hour_id = ?",
-            [self._total_id, self._minute_id, self._hour_id],
+            "UPDATE added_up SET total_id = ?, minute_id = ?, hour_id = ?, day_id = ?",
+            [self._total_id, self._minute_id, self._hour_id, self._day_id],
         )
 
     def _roll_totals(self, next_id: int) -> None:
@@ -161,13 +165,14 @@ class Rolls:
         newer = f"from_id >= {self._hour_id}"
         for statement in (
             f"""
-            INSERT INTO node_hours (bucket_us, node_id, account_id, {NAMES})
-            SELECT {ceiling("end_unix_us", HOUR_US)} AS bucket_us, node_id, account_id, {OF_ROWS} FROM ledger
-            WHERE {new} GROUP BY ALL
+            INSERT INTO node_hours (from_id, bucket_us, node_id, account_id, {NAMES})
+            SELECT {self._hour_id}, {ceiling("end_unix_us", HOUR_US)} AS bucket_us, node_id, account_id,
+                {OF_ROWS}
+            FROM ledger WHERE {new} GROUP BY ALL
             """,
             f"""
-            INSERT INTO fleet_hours (bucket_us, account_id, {NAMES})
-            SELECT {ceiling("bucket_us", HOUR_US)} AS hour_us, account_id, {OF_SUMS}
+            INSERT INTO fleet_hours (from_id, bucket_us, account_id, {NAMES})
+            SELECT {self._hour_id}, {ceiling("bucket_us", HOUR_US)} AS hour_us, account_id, {OF_SUMS}
             FROM fleet_minutes WHERE {newer} GROUP BY ALL
             """,
             f"""
@@ -196,13 +201,28 @@ class Rolls:
             self._connection.execute(statement)
         self._hour_id = self._minute_id
 
+    def _roll_days(self) -> None:
+        """Roll up what is rolled up by hour; a day's rows in order of their nodes, as they are asked for."""
+        day = ceiling("bucket_us", DAY_US)
+        for owner, keys in (("node", "node_id, account_id"), ("fleet", "account_id")):
+            self._connection.execute(
+                f"""
+                INSERT INTO {owner}_days (bucket_us, {keys}, {NAMES})
+                SELECT {day} AS day_us, {keys}, {OF_SUMS} FROM {owner}_hours
+                WHERE from_id >= {self._day_id} GROUP BY ALL ORDER BY day_us, {keys}
+                """
+            )
+        self._day_id = self._hour_id
+
 
 # What is made by rolling up, and can be made anew.
 TABLES = (
     "totals",
     "fleet_minutes",
     "fleet_hours",
+    "fleet_days",
     "node_hours",
+    "node_days",
     "watched_minutes",
     "watched_hours",
     "fleet_cells",
@@ -218,7 +238,16 @@ def forget_sums(connection: duckdb.DuckDBPyConnection) -> None:
     """Empty what was rolled up, in the caller's transaction; a commit makes it anew."""
     for table in TABLES:
         connection.execute(f"DELETE FROM {table}")
-    connection.execute("UPDATE added_up SET total_id = 0, minute_id = 0, hour_id = 0")
+    connection.execute("UPDATE added_up SET total_id = 0, minute_id = 0, hour_id = 0, day_id = 0")
+    connection.execute("UPDATE forgotten_cells SET narrow_unix_us = 0")
+
+
+def forget_narrow_cells(connection: duckdb.DuckDBPyConnection, before_us: int) -> None:
+    """Forget the narrowest cells of what is rolled up wider, in the caller's transaction."""
+    connection.execute(
+        "DELETE FROM fleet_cells WHERE cell_us < $1 AND from_id < (SELECT hour_id FROM added_up)", [before_us]
+    )
+    connection.execute("UPDATE forgotten_cells SET narrow_unix_us = $1", [before_us])
 
 
 def _spread(keys: str, width_us: int, new: str) -> str:

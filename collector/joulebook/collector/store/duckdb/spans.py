@@ -65,10 +65,12 @@ class SpanReads(BlockReads):
             """
             SELECT node, boot, layout_id, start_us, end_us, end_unix_us, report
             FROM intervals JOIN nodes USING (node_id)
-            JOIN boots USING (boot_id) WHERE list_contains($1, interval_id) ORDER BY start_us
+            JOIN boots USING (boot_id)
+            SEMI JOIN (SELECT unnest($1::BIGINT[]) AS interval_id) USING (interval_id) ORDER BY start_us
             """,
             [intervals],
         )
+        self._learn_layouts(row[2] for row in rows)
         result = []
         for node, boot, layout_id, start_us, end_us, end_unix_us, report in rows:
             layout = self._layout(layout_id)

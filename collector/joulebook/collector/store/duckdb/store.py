@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.sequence import Span
+from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.store.duckdb.copy import copy_store
 from joulebook.collector.store.duckdb.file import connect
@@ -117,7 +118,7 @@ class DuckDBStore(Reads):
                 intervals = first + np.arange(len(commit.reports), dtype=np.int64)
                 reports = self._report_intervals(commit, intervals)
                 insert(self._connection, "intervals", pa.table(reports))
-                insert(self._connection, "watched_reports", pa.table(_watched(reports)))
+                insert(self._connection, "watched_reports", pa.table(_watched(reports, commit.books)))
                 ledger = self._ledger(commit, intervals)
                 insert(self._connection, "ledger", pa.table(ledger))
                 insert(self._connection, "long_ledger", pa.table(_long(ledger)))
@@ -241,28 +242,45 @@ class DuckDBStore(Reads):
                     self._ids.job(node, w.id, w.source, w.name, w.user, w.start_unix_us or began_us)
 
     def _insert_ends(self, reports: Sequence[Decoded]) -> None:
-        for decoded in reports:
-            node = self._ids.node(decoded.node)
-            for end in decoded.ended:
-                self._connection.execute(
-                    "INSERT INTO job_ends VALUES (?, ?, ?, ?)",
-                    [end.workload_id, node, end.end_unix_us, end.exit_status],
-                )
-            for source in decoded.sources:
-                self._connection.execute(
-                    "DELETE FROM source_states WHERE node_id = ? AND name = ?", [node, source.name]
-                )
-                self._connection.execute(
-                    "INSERT INTO source_states VALUES (?, ?, ?, ?, ?, ?)",
-                    [node, source.name, source.state, source.reason, source.fix, decoded.end_us],
-                )
+        ends = [
+            (end.workload_id, self._ids.node(d.node), end.end_unix_us, end.exit_status)
+            for d in reports
+            for end in d.ended
+        ]
+        # Of several Reports of a node the last one says how its sources are.
+        states = {
+            (self._ids.node(d.node), source.name): (source.state, source.reason, source.fix, d.end_us)
+            for d in reports
+            for source in d.sources
+        }
+        columns = ("job", "node_id", "end_unix_us", "exit_status")
+        insert(self._connection, "job_ends", _rows_of(columns, ends))
+        if states:
+            told = _rows_of(_STATES, [(*key, *state) for key, state in states.items()])
+            self._connection.register("told", told)
+            self._connection.execute(
+                "DELETE FROM source_states USING told "
+                "WHERE source_states.node_id = told.node_id AND source_states.name = told.name"
+            )
+            self._connection.unregister("told")
+            insert(self._connection, "source_states", told)
 
 
-def _watched(reports: dict[str, Any]) -> dict[str, Any]:
-    """Return how Reports were watched, of their rows of intervals."""
+_STATES = ("node_id", "name", "state", "reason", "fix", "unix_us")
+
+
+def _rows_of(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    return (
+        pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))) if rows else pa.table({})
+    )
+
+
+def _watched(reports: dict[str, Any], books: Books) -> dict[str, Any]:
+    """Return how Reports were watched, of their rows of intervals, and what their meters delivered."""
     names = ("interval_id", "node_id", "end_unix_us", "unread_us", "raised_uj")
     length_us = np.array(reports["end_us"], dtype=np.int64) - np.array(reports["start_us"], dtype=np.int64)
-    return {name: reports[name] for name in names} | {"reported_us": length_us}
+    own = {name: reports[name] for name in names}
+    return own | {"reported_us": length_us, "measured_uj": books.measured_uj}
 
 
 def _long(ledger: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store import samples as readings
 from joulebook.collector.store import summed as sums
+from joulebook.collector.store.picked import PickedReads
 from joulebook.collector.store.presence import places
 from joulebook.collector.store.protocol import (
     AccountRow,
@@ -53,7 +54,7 @@ class _Seen:
     kept: dict[Name, bytes]
 
 
-class Reads:
+class Reads(PickedReads):
     """The reading half. Only Reports that have their mark are seen, whatever else was written."""
 
     def __init__(self, server: VictoriaServer, facts: Facts) -> None:

@@ -1,0 +1,53 @@
+"""Questions about some jobs and nodes, for a store that can only tell them all."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from joulebook.collector.store.jobs_asked import JobsAsked
+from joulebook.collector.store.protocol import AccountRow, JobRow, NodeRow, Range
+
+
+class PickedReads:
+    """Picks out of all."""
+
+    if TYPE_CHECKING:
+
+        def jobs(self, named: Collection[str] | None = None) -> list[JobRow]: ...
+
+        def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]: ...
+
+        def accounts(self, selected: Range) -> list[AccountRow]: ...
+
+    def booked_uj(self, selected: Range) -> dict[str, int]:
+        """Return what all accounts of each node received together."""
+        booked: dict[str, int] = defaultdict(int)
+        for row in self.accounts(selected):
+            booked[row.node] += sum(row.active_uj) + sum(row.idle_uj)
+        return booked
+
+    def node_names(self) -> list[str]:
+        """Return the name of every node."""
+        return [row.node for row in self.nodes()]
+
+    def open_jobs(self) -> list[tuple[str, str]]:
+        """Return (node, job) of whose end nothing was told."""
+        return [(row.node, row.job) for row in self.jobs() if row.end_unix_us is None]
+
+    def newest_jobs(self, asked: JobsAsked) -> list[JobRow]:
+        """Return some jobs on all of their nodes, in order of the jobs; a job began where it did first."""
+        by_job: dict[str, list[JobRow]] = defaultdict(list)
+        for row in self.jobs():
+            by_job[row.job].append(row)
+        places = sorted(
+            (-min(row.start_unix_us for row in rows), job)
+            for job, rows in by_job.items()
+            if (asked.node is None or any(row.node == asked.node for row in rows))
+            and (asked.user is None or any(row.user == asked.user for row in rows))
+            and (asked.among is None or job in asked.among)
+            and job not in asked.but
+        )
+        taken = [place for place in places if asked.after is None or place > asked.after][: asked.most]
+        return [row for _, job in taken for row in by_job[job]]
