@@ -17,6 +17,7 @@ PARTS = {
     "rate": "rate_cost",
     "disk": "disk_cost",
     "influx": "influx_cost",
+    "queries": "query_cost",
 }
 
 
