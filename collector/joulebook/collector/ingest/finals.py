@@ -17,6 +17,9 @@ from joulebook.collector.ledger.layout import FIXED_ACCOUNTS, NodeLayout
 from joulebook.collector.store.presence import is_running, present
 from joulebook.collector.store.protocol import NodeRow, Store
 
+# After every end.
+_NEVER_US = 1 << 62
+
 
 @dataclass(slots=True)
 class Judgement:
@@ -95,13 +98,27 @@ class Finals:
             of_asked = np.flatnonzero(np.isin(books.report, asked))
             rows = zip(books.report[of_asked].tolist(), (books.account[i] for i in of_asked), strict=True)
             accounts = {f"job:{job}" for job in final}
-            found.late = [(report, account) for report, account in rows if account in accounts]
+            # What began after its end is another life under the same name (who logs in again, a job that is
+            # queued again): nothing that was final changes.
+            ended_us = {
+                (r.node, f"job:{r.job}"): r.end_unix_us for r in places.jobs if r.end_unix_us is not None
+            }
+            found.late = [
+                (report, account)
+                for report, account in rows
+                if account in accounts
+                and _begin_unix_us(reports[report]) < ended_us.get((reports[report].node, account), _NEVER_US)
+            ]
         # A job that comes only now may have been told to have ended: that is seen when it is asked for again.
         going_on = {(row.node, row.job) for row in places.jobs if row.end_unix_us is None}
         going_on -= {(decoded.node, end.workload_id) for decoded in reports for end in decoded.ended}
         for node, layout in _newest(own, places.nodes, reports).items():
             if going_on.issuperset((node, job) for job in layout.jobs):
                 found.running[node] = layout
+
+
+def _begin_unix_us(decoded: Decoded) -> int:
+    return decoded.start_us + decoded.realtime_offset_us
 
 
 def _newest(own: set[str], nodes: Sequence[NodeRow], reports: Sequence[Decoded]) -> dict[str, NodeLayout]:
