@@ -34,7 +34,7 @@ class SqliteAlerts:
         try:
             rows = self._connection.execute("SELECT alert FROM alerts ORDER BY since_us DESC, id").fetchall()
             return [msgspec.json.decode(row, type=Alert) for (row,) in rows]
-        except (sqlite3.Error, msgspec.MsgspecError) as error:
+        except (sqlite3.Error, msgspec.MsgspecError, ValueError, TypeError) as error:
             raise AlertStoreError(f"alerts {self._path}: cannot be read ({error})") from error
 
     def save(self, changed: Sequence[Alert], ended: Collection[str], forget_before_us: int) -> None:

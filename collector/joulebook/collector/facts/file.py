@@ -25,7 +25,8 @@ def open_file(path: str, *, kind: int, version: int, tables: str, surely: bool) 
         raise FileError(f"cannot be opened ({error})") from error
     try:
         _prepare(connection, kind, version, tables, surely)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:
+        # What is damaged may be reported in bytes that are no text.
         connection.close()
         other = "; is another collector using it?" if "locked" in str(error) else ""
         raise FileError(f"cannot be opened ({error}){other}") from error

@@ -9,12 +9,14 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ingest.decode import MAX_INTERVALS, MAX_SERIES, Decoded
 from joulebook.collector.ingest.sequence import Span, span_of
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout
 
+# Of a Report: intervals, or energies of domains.
+_MOST = max(MAX_INTERVALS, MAX_SERIES)
 Ints = npt.NDArray[np.int64]
 # A Report's name: node, boot, and its start on the boot clock.
 Name = tuple[str, bytes, int]
@@ -95,7 +97,10 @@ def run_lengths(values: Sequence[int]) -> str:
 
 
 def numbers(runs: str) -> Ints:
-    """Read what run_lengths() wrote."""
+    """Read what run_lengths() wrote. Raises ValueError."""
     pairs = [run.partition("*") for run in runs.split(",")] if runs else []
     values = np.array([int(value) for value, _, _ in pairs], dtype=np.int64)
-    return np.repeat(values, [int(times or 1) for _, _, times in pairs])
+    times = [int(times or 1) for _, _, times in pairs]
+    if sum(times) > _MOST:
+        raise ValueError(f"{runs[:100]!r}: expected at most {_MOST} numbers")
+    return np.repeat(values, times)

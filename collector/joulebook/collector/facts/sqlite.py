@@ -15,6 +15,7 @@ from joulebook.collector.facts.mark import Mark, Name
 from joulebook.collector.facts.protocol import Place, Told
 from joulebook.collector.facts.sqlite_told import ToldReads, one_of, tell
 from joulebook.collector.ingest.decode import MAX_INTERVAL_US
+from joulebook.collector.store.garbled import read_from, reading
 from joulebook.collector.store.protocol import StoreError
 
 # "jbfa", so that no other file of ours is taken for one of these.
@@ -29,6 +30,7 @@ _MARK = (
     "node, boot, clock, end_unix_us, start_us, end_us, start_unix_us, ledger_rows, unread_us, raised_uj, "
     "layout, interval_us, first_uj, last_uj"
 )
+_KINDS = (str, bytes, str, *[int] * 7, bytes, str, str, str)
 _PLACED = (
     "boot_id, settled, clock, end_unix_us, start_us, end_us, start_unix_us, ledger_rows, unread_us, "
     "raised_uj, layout, interval_us, first_uj, last_uj, first_slot, last_slot, digest"
@@ -54,10 +56,19 @@ class SqliteFacts(ToldReads):
         self.books: str = rows[0][0]
         # No Report of a node was given a later slot than this: what begins after it cannot collide.
         self._last_slot: dict[str, int] = {}
+        with read_from(self.place):
+            self._read_last_slots()
+
+    def _read_last_slots(self) -> None:
         newest = "SELECT max(end_unix_us) FROM marks WHERE boot_id = boots.boot_id"
         for node, end_unix_us in self._rows(f"SELECT node, ({newest}) FROM boots"):
             last_slot = ((end_unix_us or 0) + _LATEST_SLOT_US) // _SLOT_US
             self._last_slot[node] = max(self._last_slot.get(node, 0), last_slot)
+
+    @property
+    def place(self) -> str:
+        """Return what it is, for people."""
+        return f"facts {self._path}"
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -85,11 +96,13 @@ class SqliteFacts(ToldReads):
         query = f"SELECT {_MARK} FROM marks JOIN boots USING (boot_id) WHERE settled AND {condition}"
         return [_mark(row) for row in self._rows(query, parameters)]
 
+    @reading
     def tails(self) -> list[Mark]:
         """Return the Report of every boot that ends last on its boot clock."""
         own = "SELECT mark FROM marks WHERE settled AND boot_id = b.boot_id ORDER BY start_us DESC LIMIT 1"
         return self._marks(f"mark IN (SELECT ({own}) FROM boots AS b)", ())
 
+    @reading
     def nodes(self, named: Collection[str] | None) -> list[Mark]:
         """Return the newest Report by wall clock of every node, or of those that are named, by node."""
         among, parameters = one_of("node", named)
@@ -102,12 +115,14 @@ class SqliteFacts(ToldReads):
         )
         return [_mark(row) for row in self._rows(query, parameters)]
 
+    @reading
     def ended(self, from_us: int, to_us: int, node: str | None) -> list[Mark]:
         """Return the Reports that ended in a range of wall clock, by node and end."""
         own, parameters = _of(node)
         condition = f"{own} AND end_unix_us > ? AND end_unix_us <= ? ORDER BY node, end_unix_us, end_us"
         return self._marks(condition, [*parameters, from_us, to_us])
 
+    @reading
     def parted(self, from_us: int, to_us: int, node: str | None) -> list[tuple[Mark, Mark]]:
         """Return each Report that began in a range of wall clock apart from the one before it, with that."""
         own, parameters = _of(node)
@@ -137,6 +152,7 @@ class SqliteFacts(ToldReads):
             found |= {row[0]: _mark(row[1:]) for row in self._rows(query, part)}
         return found
 
+    @reading
     def around(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Mark]:
         """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
         own = "settled AND boot_id = (SELECT boot_id FROM boots WHERE node = ?1 AND boot = ?2)"
@@ -207,6 +223,7 @@ class SqliteFacts(ToldReads):
             raise StoreError(f"facts {self._path}: Report {name[2]} of {name[0]} has no place of its own")
         self._connection.execute("INSERT INTO kept VALUES (?, ?)", (found[0][0], content))
 
+    @reading
     def kept(self, from_us: int, to_us: int, node: str | None) -> dict[Name, bytes]:
         """Return what is kept of the Reports that ended in a range of wall clock."""
         own, parameters = _of(node)
@@ -218,6 +235,7 @@ class SqliteFacts(ToldReads):
         )
         return {row[:3]: row[3] for row in rows}
 
+    @reading
     def kept_marks(self) -> list[Mark]:
         """Return the Reports of which something is kept, oldest first."""
         return self._marks("mark IN (SELECT mark FROM kept) ORDER BY mark", ())
@@ -252,5 +270,7 @@ def _of(node: str | None) -> tuple[str, list[Any]]:
 
 def _mark(row: Sequence[Any]) -> Mark:
     columns = list(row)
+    if not all(isinstance(value, kind) for value, kind in zip(columns, _KINDS, strict=True)):
+        raise ValueError(f"a mark {columns!r}: expected {', '.join(kind.__name__ for kind in _KINDS)}")
     columns[10] = int.from_bytes(columns[10], "big")
     return Mark(*columns)

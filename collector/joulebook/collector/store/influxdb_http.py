@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 import urllib3
 from influxdb_client.rest import ApiException
 
+from joulebook.collector.store.garbled import read_from
 from joulebook.collector.store.influxdb_address import InfluxAddress
 from joulebook.collector.store.influxdb_refusal import refusal
 from joulebook.collector.store.line_writer import LineWriter, reason
@@ -30,6 +31,31 @@ class Series:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Return each row by column."""
         return (dict(zip(self.columns, row, strict=True)) for row in self.values)
+
+
+V = TypeVar("V")
+
+
+class _Part(msgspec.Struct, Generic[V]):
+    columns: list[str]
+    tags: dict[str, str] = {}
+    values: list[list[V]] = []
+
+
+class _Result(msgspec.Struct, Generic[V]):
+    statement_id: Annotated[int, msgspec.Meta(ge=0)] = 0
+    series: list[_Part[V]] = []
+    error: str = ""
+
+
+class _Said(msgspec.Struct, Generic[V]):
+    results: list[_Result[V]] = []
+    error: str = ""
+
+
+# Nothing that is written here is a fraction or a truth value, nor is the sum of it.
+_said = msgspec.json.Decoder(_Said[int | str | None]).decode
+_shown = msgspec.json.Decoder(_Said[Any]).decode
 
 
 def name(identifier: str) -> str:
@@ -60,6 +86,11 @@ class InfluxServer:
             address.url, self._headers, compress=compress, timeout_s=timeout_s, org=address.org
         )
         self._pool = urllib3.PoolManager(maxsize=8, retries=urllib3.Retry(1, redirect=0))
+
+    @property
+    def place(self) -> str:
+        """Return what it is, for people."""
+        return f"store {self.address.url}"
 
     def version(self) -> str:
         """Return what the server says of its version; '' where it does not. Raises StoreError."""
@@ -102,7 +133,8 @@ class InfluxServer:
             raise self._error(
                 answer.status, answer.data.decode(errors="replace"), f"{self.address.database} ({path})"
             )
-        return msgspec.json.decode(answer.data) if answer.data else None
+        with read_from(self.place):
+            return msgspec.json.decode(answer.data) if answer.data else None
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -143,16 +175,18 @@ class InfluxServer:
             raise self._dead(error) from error
         if answer.status != 200:
             raise self._error(answer.status, answer.data.decode(errors="replace"), self.address.database)
+        decode = _shown if statements[0].startswith("SHOW ") else _said
         found: list[list[Series]] = [[] for _ in statements]
         for chunk in answer.data.splitlines():
-            said = msgspec.json.decode(chunk)
-            for result in said["results"]:
-                if "error" in result:
-                    raise self._error(answer.status, result["error"], self.address.database)
-                for series in result.get("series", ()):
-                    _add(found[result["statement_id"]], series)
-            if "error" in said:
-                raise self._error(answer.status, said["error"], self.address.database)
+            with read_from(self.place):
+                said = decode(chunk)
+                for result in said.results:
+                    if not result.error:
+                        for part in result.series:
+                            _add(found[result.statement_id], part)
+            for refused in (said, *said.results):
+                if refused.error:
+                    raise self._error(answer.status, refused.error, self.address.database)
         return found
 
     def _dead(self, error: Exception) -> StoreError:
@@ -162,9 +196,10 @@ class InfluxServer:
         return refusal(f"store {self.address.url}, database {bucket!r}", status, said)
 
 
-def _add(found: list[Series], series: dict[str, Any]) -> None:
-    tags = series.get("tags") or {}
-    if found and found[-1].tags == tags and found[-1].columns == series["columns"]:
-        found[-1].values.extend(series.get("values") or [])
+def _add(found: list[Series], part: _Part[Any]) -> None:
+    if any(len(row) != len(part.columns) for row in part.values):
+        raise ValueError(f"rows of another length than their columns {part.columns}")
+    if found and found[-1].tags == part.tags and found[-1].columns == part.columns:
+        found[-1].values.extend(part.values)
     else:
-        found.append(Series(tags, series["columns"], series.get("values") or []))
+        found.append(Series(part.tags, part.columns, part.values))

@@ -70,7 +70,8 @@ def packed(serialized: bytes) -> dict[str, int | str]:
 def unpacked(fields: Mapping[str, object]) -> bytes:
     """Return the bytes that packed() was given."""
     count = fields["parts"]
-    assert isinstance(count, int)
+    if not isinstance(count, int):
+        raise TypeError(f"parts {count!r}: expected a number")
     return zlib.decompress(base64.b85decode("".join(str(fields[f"part_{i}"]) for i in range(count))))
 
 

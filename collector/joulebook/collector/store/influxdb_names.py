@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from joulebook.collector.facts.mark import Name
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store.garbled import reading
 from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, Series, literal
 from joulebook.collector.store.influxdb_lines import line, tagged, untag
 from joulebook.collector.store.influxdb_marks import FIELDS, marks_in
@@ -25,6 +26,9 @@ class NameReads:
 
     if TYPE_CHECKING:
         _server: InfluxServer
+
+        @property
+        def place(self) -> str: ...
 
         def _known_layout(self, node: str, hash_: int) -> NodeLayout: ...
 
@@ -48,6 +52,7 @@ class NameReads:
         view: StoreView = self  # type: ignore[assignment]  # it is a part of one
         return places(view, nodes, jobs, everywhere)
 
+    @reading
     def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
         """Return every node, or those that are named, by name."""
         last, sources = self._asked(
@@ -78,6 +83,7 @@ class NameReads:
             for node, ((end_unix_us, _), layout, boot) in sorted(found.items())
         ]
 
+    @reading
     def jobs(self, named: Collection[str] | None = None, on: Collection[str] | None = None) -> list[JobRow]:
         """Return every job on every node, or those that are named and on named nodes, by job and node."""
         what, of = '"source", "name", "user", "start_unix_us"', 'GROUP BY "job", "node"'
@@ -102,6 +108,7 @@ class NameReads:
         rows = rows if on is None else [row for row in rows if row.node in on]
         return sorted(rows, key=lambda row: (row.job, row.node))
 
+    @reading
     def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
         """Return the revision of those of some jobs that have another than the first.
 

@@ -15,6 +15,7 @@ from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store import samples
 from joulebook.collector.store import summed as sums
+from joulebook.collector.store.garbled import reading
 from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, literal
 from joulebook.collector.store.influxdb_ledger import EACH, GAP, SUMMED, UNATTRIBUTED, Sums
 from joulebook.collector.store.influxdb_lines import tagged, unpacked, untag
@@ -63,6 +64,11 @@ class Reads(NameReads, PickedReads):
         self._server = server
         self._layouts: dict[tuple[str, int], NodeLayout] = {}
 
+    @property
+    def place(self) -> str:
+        """Return what it is, for people."""
+        return self._server.place
+
     @contextmanager
     def snapshot(self) -> Iterator[Reads]:
         """Give one set of Reports to several questions about the same range."""
@@ -79,6 +85,7 @@ class Reads(NameReads, PickedReads):
             self._server, Range(selected.from_us, selected.to_us, selected.node), self._known_layout
         )
 
+    @reading
     def layout(self, node: str, hash_: int) -> NodeLayout | None:
         """Return a layout that a stored Report was sent with."""
         found = self._layouts.get((node, hash_))
@@ -105,11 +112,13 @@ class Reads(NameReads, PickedReads):
     def _span(self, mark: Mark) -> Span:
         return mark.span(self._known_layout(mark.node, mark.layout))
 
+    @reading
     def tails(self) -> dict[tuple[str, bytes], Span]:
         """Return the last Report's span of every boot of every node."""
         (found,) = self._server.query(newest())
         return {(mark.node, mark.boot): self._span(mark) for mark in marks_in(found)}
 
+    @reading
     def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
         """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
         touching = f'{of_boot(node, boot)} AND "end_us" >= {start_us} AND "start_us" <= {end_us}'
@@ -121,6 +130,7 @@ class Reads(NameReads, PickedReads):
         marks = [mark for found in answers for mark in marks_in(found)]
         return [self._span(mark) for mark in sorted(marks, key=lambda m: m.start_us)]
 
+    @reading
     def accounts(self, selected: Range) -> list[AccountRow]:
         """Return what each account received on each node, from the ledger.
 
@@ -173,6 +183,7 @@ class Reads(NameReads, PickedReads):
         """Return what each account received on all nodes of a range, and how they were watched."""
         return sums.summed(self, selected, most_jobs)
 
+    @reading
     def energy_over_time(
         self, from_us: int, to_us: int, step_us: int, node: str | None, origin_us: int | None = None
     ) -> list[tuple[str, int, int]]:
@@ -196,10 +207,12 @@ class Reads(NameReads, PickedReads):
         rows = chain(rows_around(self._server, selected, window.marks), gaps)
         return spread(rows, from_us, to_us, step_us, origin_us)
 
+    @reading
     def watched(self, selected: Range) -> list[TimeRow]:
         """Return how each node was watched."""
         return self._window(selected).watched()
 
+    @reading
     def raw_energy(self, selected: Range) -> list[RawEnergy]:
         """Return raw readings of energy, for the check of the books."""
         marks = self._window(selected).marks
@@ -212,10 +225,12 @@ class Reads(NameReads, PickedReads):
     def measured(self, selected: Range) -> None:
         """Add nothing up."""
 
+    @reading
     def raw_gaps(self, selected: Range) -> list[tuple[Edge, Edge]]:
         """Return the raw readings on both sides of every gap, for the check of the books."""
         return [(one.before, one.after) for one in self._window(selected).gaps]
 
+    @reading
     def points(self, selected: Range, metric: int, subject: str | None) -> list[Points]:
         """Return the series of a metric, of one subject where it is named."""
         entry = catalogue()[metric]

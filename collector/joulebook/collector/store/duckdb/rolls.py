@@ -143,20 +143,7 @@ class Rolls:
         self._connection.execute(
             f"INSERT INTO fleet_cells SELECT {mark}, {_spread('account_id', CELL_US, new)}"
         )
-        self._connection.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE newer AS
-            SELECT node_id, unnest(arg_max(
-                struct_pack(layout_id, boot_id, end_unix_us, end_us), (end_unix_us, end_us)))
-            FROM (SELECT node_id, layout_id, boot_id, end_unix_us, end_us FROM intervals
-                  WHERE NOT is_gap AND {new} UNION ALL FROM newest_reports) GROUP BY node_id
-            """
-        )
-        self._connection.execute("DELETE FROM newest_reports")
-        self._connection.execute(
-            "INSERT INTO newest_reports SELECT node_id, layout_id, boot_id, end_unix_us, end_us FROM newer"
-        )
-        self._connection.execute("DROP TABLE newer")
+        keep_newest(self._connection, new)
         self._minute_id = next_id
 
     def _roll_hours(self) -> None:
@@ -213,6 +200,24 @@ class Rolls:
                 """
             )
         self._day_id = self._hour_id
+
+
+def keep_newest(connection: duckdb.DuckDBPyConnection, which: str) -> None:
+    """Keep each node's newest Report of those that there are and some more, in the caller's transaction."""
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE newer AS
+        SELECT node_id, unnest(arg_max(
+            struct_pack(layout_id, boot_id, end_unix_us, end_us), (end_unix_us, end_us)))
+        FROM (SELECT node_id, layout_id, boot_id, end_unix_us, end_us FROM intervals
+              WHERE NOT is_gap AND {which} UNION ALL FROM newest_reports) GROUP BY node_id
+        """
+    )
+    connection.execute("DELETE FROM newest_reports")
+    connection.execute(
+        "INSERT INTO newest_reports SELECT node_id, layout_id, boot_id, end_unix_us, end_us FROM newer"
+    )
+    connection.execute("DROP TABLE newer")
 
 
 # What is made by rolling up, and can be made anew.

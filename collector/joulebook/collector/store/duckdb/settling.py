@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from joulebook.collector.store.duckdb import block, rollup
 from joulebook.collector.store.duckdb.files import HOUR_US, MINUTES, READINGS, REPORTS, Files, sync
 from joulebook.collector.store.duckdb.marks import merged
+from joulebook.collector.store.duckdb.rolls import keep_newest
 from joulebook.collector.store.duckdb.series import SeriesNumbers
 from joulebook.collector.store.duckdb.staging import insert
 from joulebook.collector.store.duckdb.store import DuckDBStore
@@ -217,6 +218,8 @@ class Settling:
             )
             connection.execute("DELETE FROM minutes WHERE minute // 60 = $1", [self._hour])
             connection.register("moved", pa.table({"interval_id": moved}))
+            # Rolling up may not have come so far: a clock that is set back lets it wait.
+            keep_newest(connection, "interval_id IN (SELECT interval_id FROM moved)")
             for table in ("intervals", "measured"):
                 connection.execute(
                     f"DELETE FROM {table} WHERE interval_id IN (SELECT interval_id FROM moved)"

@@ -17,6 +17,7 @@ from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store import samples as readings
 from joulebook.collector.store import summed as sums
+from joulebook.collector.store.garbled import reading
 from joulebook.collector.store.picked import PickedReads
 from joulebook.collector.store.presence import places
 from joulebook.collector.store.protocol import (
@@ -62,6 +63,11 @@ class Reads(PickedReads):
         self._facts = facts
         self._layouts: dict[tuple[str, int], NodeLayout] = {}
 
+    @property
+    def place(self) -> str:
+        """Return what it is, for people."""
+        return f"{self._server.place} and its facts"
+
     @contextmanager
     def snapshot(self) -> Iterator[Reads]:
         """Give one set of Reports to several questions about the same range."""
@@ -76,6 +82,7 @@ class Reads(PickedReads):
         # After the marks: what is not kept any more is with the server for good.
         return _Seen(window, self._facts.kept(*asked))
 
+    @reading
     def layout(self, node: str, hash_: int) -> NodeLayout | None:
         """Return a layout that a stored Report was sent with."""
         found = self._layouts.get((node, hash_))
@@ -95,10 +102,12 @@ class Reads(PickedReads):
     def _span(self, mark: Mark) -> Span:
         return mark.span(self._known_layout(mark.node, mark.layout))
 
+    @reading
     def tails(self) -> dict[tuple[str, bytes], Span]:
         """Return the last Report's span of every boot of every node."""
         return {(mark.node, mark.boot): self._span(mark) for mark in self._facts.tails()}
 
+    @reading
     def spans(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Span]:
         """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""
         return [self._span(mark) for mark in self._facts.around(node, boot, start_us, end_us)]
@@ -144,6 +153,7 @@ class Reads(PickedReads):
             parts.insert(0, found)
         return whole(joined(parts))
 
+    @reading
     def accounts(self, selected: Range) -> list[AccountRow]:
         """Return what each account received on each node, from the ledger."""
         seen, account = self._seen(selected), selected.account
@@ -164,6 +174,7 @@ class Reads(PickedReads):
         """Return what each account received on all nodes of a range, and how they were watched."""
         return sums.summed(self, selected, most_jobs)
 
+    @reading
     def energy_over_time(
         self, from_us: int, to_us: int, step_us: int, node: str | None, origin_us: int | None = None
     ) -> list[tuple[str, int, int]]:
@@ -172,10 +183,12 @@ class Reads(PickedReads):
         rows = booked(self._samples(seen, [WHOLE], node), Vouched(seen.window.marks), seen.window.gaps)
         return spread(rows, from_us, to_us, step_us, origin_us)
 
+    @reading
     def watched(self, selected: Range) -> list[TimeRow]:
         """Return how each node was watched."""
         return self._seen(selected).window.watched()
 
+    @reading
     def raw_energy(self, selected: Range) -> list[RawEnergy]:
         """Return raw readings of energy, for the check of the books."""
         seen = self._seen(selected)
@@ -188,10 +201,12 @@ class Reads(PickedReads):
     def measured(self, selected: Range) -> None:
         """Add nothing up."""
 
+    @reading
     def raw_gaps(self, selected: Range) -> list[tuple[Edge, Edge]]:
         """Return the raw readings on both sides of every gap, for the check of the books."""
         return [(one.before, one.after) for one in self._seen(selected).window.gaps]
 
+    @reading
     def points(self, selected: Range, metric: int, subject: str | None) -> list[Points]:
         """Return the series of a metric, of one subject where it is named."""
         entry = catalogue()[metric]

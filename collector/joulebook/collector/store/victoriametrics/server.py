@@ -12,6 +12,7 @@ import urllib3
 from influxdb_client.rest import ApiException
 
 from joulebook.collector.facts.mark import Ints
+from joulebook.collector.store.garbled import read_from
 from joulebook.collector.store.line_writer import LineWriter, reason
 from joulebook.collector.store.protocol import StoreError
 from joulebook.collector.store.victoriametrics.address import VictoriaAddress
@@ -29,6 +30,11 @@ _MUST_BE = {
     "influxSkipSingleField": ("false",),
     "influxTrimTimestamp": ("1ms",),
 }
+
+
+# Where none of these is, numpy reads a list of digits and commas to its end, up to the largest number.
+_HOLES = (b"[,", b",,", b",]")
+_MOST = np.iinfo(np.int64).max
 
 
 class _Exported(msgspec.Struct):
@@ -59,6 +65,11 @@ class VictoriaServer:
         self._writer = LineWriter(address.url, self._headers, compress=compress, timeout_s=timeout_s)
         self._pool = urllib3.PoolManager(maxsize=8, retries=urllib3.Retry(1, redirect=0))
 
+    @property
+    def place(self) -> str:
+        """Return what it is, for people."""
+        return f"store {self.address.url}"
+
     def close(self) -> None:
         """Let go of the connections."""
         self._writer.close()
@@ -79,8 +90,12 @@ class VictoriaServer:
         """Return the series of a selector: labels, and times and values of whatever is there, as it is."""
         fields = {"match[]": selector, "start": _seconds(first_ms), "end": _seconds(last_ms)}
         for one in self._ask("/api/v1/export", fields).splitlines():
-            series = msgspec.json.decode(one, type=_Exported)
-            yield series.metric, _numbers(series.timestamps), _numbers(series.values)
+            with read_from(self.place):
+                series = msgspec.json.decode(one, type=_Exported)
+                times, values = numbers(series.timestamps), numbers(series.values)
+                if len(times) != len(values):
+                    raise ValueError(f"{len(values)} values at {len(times)} times")
+            yield series.metric, times, values
 
     def flags(self) -> dict[str, str]:
         """Return the flags that the server was started with; none where it is not the server that answers."""
@@ -150,5 +165,12 @@ def _seconds(unix_ms: int) -> str:
     return f"{unix_ms // 1000}.{unix_ms % 1000:03}"
 
 
-def _numbers(raw: msgspec.Raw) -> Ints:
-    return np.fromstring(bytes(raw)[1:-1].decode(), dtype=np.int64, sep=",")
+def numbers(raw: bytes | msgspec.Raw) -> Ints:
+    """Read a list of whole numbers. Raises ValueError, OverflowError or msgspec.MsgspecError."""
+    text = bytes(raw)
+    plain = text[:1] + text[-1:] == b"[]" and not text[1:-1].translate(None, b"0123456789,")
+    if plain and not any(hole in text for hole in _HOLES):
+        found = np.fromstring(text[1:-1].decode(), dtype=np.int64, sep=",")
+        if not (found == _MOST).any():
+            return found
+    return np.array(msgspec.json.decode(text, type=list[int]), dtype=np.int64)
