@@ -96,7 +96,12 @@ def test_a_damaged_file_is_told(damage: bytes, place: int) -> None:
             file.write_bytes(data)
         with suppress(StoreError):
             facts = SqliteFacts(str(path))
-            for ask in (facts.tails, facts.kept_marks, lambda: facts.jobs(None), lambda: facts.sources(None)):
+            for ask in (
+                facts.tails,
+                facts.kept_marks,
+                lambda: facts.jobs(None, None),
+                lambda: facts.sources(None),
+            ):
                 with suppress(StoreError):
                     ask()
             facts.close()

@@ -32,9 +32,9 @@ def test_a_collector_dies_between_any_two_statements() -> None:
         assert simulate(seed).problems == [], f"make simulate SEED={seed}"
 
 
-@pytest.mark.parametrize("seed", [1003, 7345, 1202])
+@pytest.mark.parametrize("seed", [1003, 7345, 1202, 1605])
 def test_a_seed_that_once_failed(seed: int) -> None:
-    """A spool of less than no length; an agent stopped while it stopped; a wait too short for a clock."""
+    """A spool of less than no length; an agent stopped twice; a wait too short; a newest Report forgotten."""
     assert simulate(seed).problems == [], f"make simulate SEED={seed}"
 
 

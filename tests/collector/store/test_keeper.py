@@ -23,8 +23,8 @@ from joulebook.collector.store.protocol import Range
 from joulebook.v1.catalogue import by_name
 from tests.collector.store.histories import history
 from tests.collector.store.told import METRICS, RANGES, READS, tails
-from tests.simulated.delivery import EVER, NOW_US, books_of, deliver, total_uj
-from tests.simulated.node import WALL_US, SimulatedNode
+from tests.simulated.delivery import EVER, NOW_US, books_of, decoded, deliver, total_uj
+from tests.simulated.node import WALL_US, Load, SimulatedNode
 
 HOUR_US = 3_600_000_000
 # A whole hour.
@@ -237,4 +237,20 @@ def test_minutes_and_hours_are_the_readings_added_up(path: Path) -> None:
     assert len(expected[60_000_000]) > 20
     _tend(store, Retention(raw_days=1, minutes_days=1), NOW_US)
     assert _sums(store, HOUR_US) == expected[HOUR_US]
+    store.close()
+
+
+def test_a_newest_report_that_is_moved_stays_the_newest(path: Path) -> None:
+    """Whose wall clock was set back is seen by its newest Report, wherever that is kept."""
+    store = DuckDBStore(path)
+    node = SimulatedNode()
+    for number, step_us in enumerate((0, 0, 2 * HOUR_US, 0)):
+        node.begin([Load(f"slurm.{number}", cpu_us=1)])
+        node.wall_us -= step_us
+        node.tick()
+        deliver(store, [decoded(node, [node.report()])])
+    before = [(n.last_unix_us, n.layout.hash) for n in store.nodes()]
+    assert before[0][0] == WALL_US + 2_000_000
+    assert "moved" in list(Keeper(store, settle_us=0).steps(NOW_US))
+    assert [(n.last_unix_us, n.layout.hash) for n in store.nodes()] == before
     store.close()
