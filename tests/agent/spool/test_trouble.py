@@ -45,6 +45,19 @@ class _Disk(Files):
         self._fail("remove")
         super().remove(path)
 
+    def write(self, fd: int, data: bytes) -> int:
+        if os.readlink(f"/proc/self/fd/{fd}").endswith(".new"):  # noqa: PTH115  a descriptor's name, not a path
+            self._fail("write anew")
+        return super().write(fd, data)
+
+    def sync(self, fd: int) -> None:
+        self._fail("sync")
+        super().sync(fd)
+
+    def rename(self, path: Path, to: Path) -> None:
+        self._fail("rename")
+        super().rename(path, to)
+
 
 class _Clock:
     def __init__(self) -> None:
@@ -184,3 +197,25 @@ def test_what_goes_beyond_the_bound_while_it_is_on_its_way_is_counted_once(sourc
     spool.remove(entries[0].key)
     assert len(spool) == 2
     assert [entry.key for entry in _all(spool)] == [entry.key for entry in entries[2:]]
+
+
+@pytest.mark.parametrize("broken", ["create", "write anew", "sync", "rename"])
+def test_what_cannot_be_written_anew_holds_nothing(tmp_path: Path, source: Source, broken: str) -> None:
+    """However often thinning fails, and wherever, nothing of it stays: no descriptor, no file."""
+    disk = _Disk()
+    spool = _spool(tmp_path, disk, _Clock())
+    while spool.size_bytes() < 8 * 3000 - 2000:
+        spool.put(source.entry())
+    disk.broken = {broken}
+    held = []
+    for _ in range(5):
+        spool.put(source.entry())
+        spool.keeper.keep_bounds()
+        held.append(len(_fds()))
+    assert max(held) <= held[0] + 1
+    assert not list(tmp_path.glob("*.new"))
+    spool.close()
+
+
+def _fds() -> list[str]:
+    return os.listdir("/proc/self/fd")  # noqa: PTH208  names are all that is asked for

@@ -188,11 +188,10 @@ class Keeper:
         assert isinstance(body, File)
         path = body.path.with_suffix(".segment.new")
         files = self._shelf.files
-        new = None
+        file = new = None
         try:
-            new = self._written(old, File.create(path, files), level)
-            file = new.body
-            assert isinstance(file, File)
+            file = File.create(path, files)
+            new = self._written(old, file, level)
             fd = file.duplicate_fd()
             try:
                 files.sync(fd)
@@ -202,8 +201,8 @@ class Keeper:
             file.path, file.synced = body.path, True
             file.close()
         except OSError as error:
-            with suppress(OSError):
-                files.remove(path)
+            if file is not None:
+                file.remove()
             _log.warning("spool %s: cannot be thinned: %s", body.path, error.strerror or error)
             new = None
         with self._lock:
