@@ -32,6 +32,7 @@ class Load:
     gpus_held: tuple[str, ...] = ()
     # What part of each, in ppm; empty: all whole.
     gpu_shares_ppm: tuple[int, ...] = ()
+    start_unix_us: int = 0
     # GPUs that its processes are on, with their utilisation as the driver tells it.
     gpu_ppm: dict[str, int] = field(default_factory=dict)
 
@@ -119,6 +120,7 @@ class SimulatedNode:
                 reserved_millicpus=load.reserved_millicpus,
                 gpu=[domain_places[gpu] for gpu in load.gpus_held if gpu in domain_places],
                 gpu_share_ppm=load.gpu_shares_ppm,
+                start_unix_us=load.start_unix_us,
             )
         keys: list[tuple[int, int, int, int]] = [
             (m.METRIC_NODE_CPU_BUSY, 0, 0, 0),

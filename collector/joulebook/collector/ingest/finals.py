@@ -17,9 +17,6 @@ from joulebook.collector.ledger.layout import FIXED_ACCOUNTS, NodeLayout
 from joulebook.collector.store.presence import is_running, present
 from joulebook.collector.store.protocol import NodeRow, Store
 
-# After every end.
-_NEVER_US = 1 << 62
-
 
 @dataclass(slots=True)
 class Judgement:
@@ -98,16 +95,14 @@ class Finals:
             of_asked = np.flatnonzero(np.isin(books.report, asked))
             rows = zip(books.report[of_asked].tolist(), (books.account[i] for i in of_asked), strict=True)
             accounts = {f"job:{job}" for job in final}
-            # What began after its end is another life under the same name (who logs in again, a job that is
-            # queued again): nothing that was final changes.
-            ended_us = {
+            late = [(report, account) for report, account in rows if account in accounts]
+            ended = {
                 (r.node, f"job:{r.job}"): r.end_unix_us for r in places.jobs if r.end_unix_us is not None
             }
             found.late = [
                 (report, account)
-                for report, account in rows
-                if account in accounts
-                and _begin_unix_us(reports[report]) < ended_us.get((reports[report].node, account), _NEVER_US)
+                for report, account in late
+                if not _is_another_life(reports[report], account, ended.get((reports[report].node, account)))
             ]
         # A job that comes only now may have been told to have ended: that is seen when it is asked for again.
         going_on = {(row.node, row.job) for row in places.jobs if row.end_unix_us is None}
@@ -117,8 +112,15 @@ class Finals:
                 found.running[node] = layout
 
 
-def _begin_unix_us(decoded: Decoded) -> int:
-    return decoded.start_us + decoded.realtime_offset_us
+def _is_another_life(decoded: Decoded, account: str, end_unix_us: int | None) -> bool:
+    """Say whether a job that ended on a node has begun there again: who logs in again, what is requeued.
+
+    Nothing that was final changes then. A start of 0 is not known.
+    """
+    if end_unix_us is None:
+        return False
+    workloads = decoded.readings.layout.message.workloads
+    return any(f"job:{w.id}" == account and w.start_unix_us >= max(end_unix_us, 1) for w in workloads)
 
 
 def _newest(own: set[str], nodes: Sequence[NodeRow], reports: Sequence[Decoded]) -> dict[str, NodeLayout]:
