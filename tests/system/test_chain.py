@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, expect
 from tests.deploy.grafana.site import NAMES, chosen_job, panels_of
 from tests.fixtures.nvml.standin import Standin
 from tests.servers.alertmanager import Receiver, RunningAlertmanager, alertmanager, receiver
-from tests.servers.grafana import Chosen, Shown
+from tests.servers.grafana import Chosen, Shown, ask
 from tests.servers.influxdb import RunningInflux, influxdb
 from tests.servers.programs import free_port
 from tests.simulated.counter import Counter
@@ -256,7 +256,7 @@ def _answered_in_grafana(chain: Chain, holding: str) -> dict[str, int]:
         for panel in panels_of(name):
             values: list[Any] = []
             for target in panel["targets"]:
-                (found,) = server.query(shown.question(target["query"], panel.get("interval", "1s")))
+                found = ask(server, shown.question(target["query"], panel.get("interval", "1s")))
                 values += [v for series in found for row in series.values for v in row[1:] if v is not None]
                 if (name, panel["title"]) in _TOTALS:
                     totals |= {s.tags["account"]: row["energy"] for s in found for row in s.rows()}

@@ -12,7 +12,7 @@ from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.store.influxdb import InfluxStore
 from joulebook.collector.store.influxdb_http import InfluxServer, Series
 from joulebook.collector.store.protocol import AccountRow, Range
-from tests.servers.grafana import Chosen, Shown
+from tests.servers.grafana import Chosen, Shown, ask
 from tests.simulated.node import WALL_US
 from tests.simulated.rack import AWKWARD_JOB, END_US, JOB, SECOND_JOB, Rack
 
@@ -55,8 +55,7 @@ class Site:
 
     def ask(self, panel: Mapping[str, Any], target: Mapping[str, Any], shown: Shown) -> list[Series]:
         """Ask a panel's question as Grafana does."""
-        (found,) = self.server.query(shown.question(target["query"], panel.get("interval", "1s")))
-        return found
+        return ask(self.server, shown.question(target["query"], panel.get("interval", "1s")))
 
     def rows(self, dashboard: str, title: str, shown: Shown, target: int = 0) -> list[Row]:
         """Return what a panel's question finds, by column and tag."""

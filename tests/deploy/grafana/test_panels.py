@@ -16,7 +16,7 @@ from tests.deploy.grafana.site import (
     panels_of,
     read,
 )
-from tests.servers.grafana import Chosen, Shown, interval_ms, options
+from tests.servers.grafana import Chosen, Shown, ask, interval_ms, options
 from tests.simulated.rack import AWKWARD_JOB, GPUS, JOB, NODES
 
 # What may be chosen so that every panel has something to show.
@@ -75,7 +75,7 @@ def test_power_over_time_adds_up_to_the_books(site: Site, minutes: int) -> None:
     for node in NODES:
         shown = Shown(*HOUR, {"node": Chosen((node,))})
         query = panel["targets"][0]["query"].replace("$__interval_ms", str(minutes * 60_000))
-        (found,) = site.server.query(shown.question(query.replace("$__interval", f"{minutes}m")))
+        found = ask(site.server, shown.question(query.replace("$__interval", f"{minutes}m")))
         joules = {s.tags["account"]: sum(value for _, value in s.values) * minutes * 60 for s in found}
         if node == "n1":
             accounts[node]["unattributed"] -= site.rack.lost_uj
