@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -30,13 +29,11 @@ def rows(scenario: Scenario, scores: list[Score]) -> list[Row]:
     """Return a scenario's figures: ours, settled and live, beside the best peer, then beside every peer."""
     found = []
 
-    def errors(of: Callable[[Score], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        return 100 * np.concatenate([of(s) for s in scores]).astype(float)
-
+    books = ([s.settled for s in scores], [s.live for s in scores])
     for meaning in MEANINGS:
-        settled, live = errors(lambda s: s.settled[meaning]), errors(lambda s: s.live[meaning])  # noqa: B023
+        settled, live = (_percent([of[meaning] for of in mixes]) for mixes in books)
         peers = {
-            name: float(errors(lambda s: s.peers[name]).mean())  # noqa: B023
+            name: float(_percent([s.peers[name] for s in scores]).mean())
             for name, (_, m) in FORMULAS.items()
             if m == meaning
         }
@@ -70,12 +67,17 @@ def rows(scenario: Scenario, scores: list[Score]) -> list[Row]:
             row(f"{scenario.name}: {meaning}", "% mean", float(settled.mean()), peer=name, peer_value=value)
             for name, value in peers.items()
         ]
-    for name, of in (("settled", lambda s: s.settled_within), ("live", lambda s: s.live_within)):
+    both = ([s.settled_within for s in scores], [s.live_within for s in scores])
+    for name, within in zip(("settled", "live"), both, strict=True):
         target = 93.0 if name == "settled" else None
         title = f"{scenario.name}: jobs whose truth lies within ±, {name}"
-        found.append(row(title, "%", float(errors(of).mean()), target=target, at_least=True))
+        found.append(row(title, "%", float(_percent(within).mean()), target=target, at_least=True))
     found.append(row(f"{scenario.name}: residual", "µJ", sum(s.residual_uj for s in scores), target=0))
     return found
+
+
+def _percent(of_mixes: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    return 100 * np.concatenate(of_mixes).astype(float)
 
 
 def main() -> int:

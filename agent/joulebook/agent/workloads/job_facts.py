@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from joulebook.agent.source import Roots
 from joulebook.agent.workloads import flux, pbs, slurm
-from joulebook.agent.workloads.hierarchy import Hierarchies
+from joulebook.agent.workloads.hierarchy import Controller, Hierarchies
 from joulebook.agent.workloads.workload import Workload
 
 
@@ -73,7 +73,7 @@ class JobFacts:
             name=process.name,
             user=workload.user or self._lookup_user(process.uid),
             reserved_millicpus=millicpus,
-            reserved_memory_bytes=self._memory_limit_bytes(path),
+            reserved_memory_bytes=memory_limit_bytes(self._memory, path),
         )
 
     def _process(self, path: str, job: str, tells: _Tells) -> _Process | None:
@@ -118,15 +118,6 @@ class JobFacts:
         except (OSError, ValueError):
             return 0
 
-    def _memory_limit_bytes(self, path: str) -> int:
-        if self._memory is None:
-            return 0
-        name = "memory.limit_in_bytes" if self._memory.key else "memory.max"
-        try:
-            return parse_limit_bytes((self._memory.directory(path) / name).read_bytes())
-        except (OSError, ValueError):
-            return 0
-
 
 def _number(job_id: str) -> str:
     """Return a job's id as its path has it: without PBS's server, and with an f for Flux's ƒ."""
@@ -156,6 +147,17 @@ def parse_cpu_list(raw: bytes) -> int:
         first, _, last = part.partition(b"-")
         count += (int(last or first) - int(first) + 1) if part else 0
     return count
+
+
+def memory_limit_bytes(memory: Controller | None, path: str) -> int:
+    """Return the memory limit of the group with this path; 0 where there is none, or it cannot be read."""
+    if memory is None:
+        return 0
+    name = "memory.limit_in_bytes" if memory.key else "memory.max"
+    try:
+        return parse_limit_bytes((memory.directory(path) / name).read_bytes())
+    except (OSError, ValueError):
+        return 0
 
 
 def parse_limit_bytes(raw: bytes) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from joulebook.agent.source import Roots
 from joulebook.agent.workloads.hierarchy import Hierarchies
-from joulebook.agent.workloads.job_facts import parse_limit_bytes
+from joulebook.agent.workloads.job_facts import memory_limit_bytes
 from joulebook.agent.workloads.workload import Workload
 
 # cpu.weight is 1 + (shares − 2) · 9999 / 262142, and 1024 shares are a CPU (the kubelet's conversion).
@@ -36,7 +36,7 @@ class PodFacts:
             workload,
             name=name,
             reserved_millicpus=self._requested_millicpus(path),
-            reserved_memory_bytes=self._limit_bytes(path),
+            reserved_memory_bytes=memory_limit_bytes(self._memory, path),
         )
 
     def _name(self, uid: str) -> str:
@@ -62,12 +62,3 @@ class PodFacts:
         shares = (value - 1) * _SHARES_A_WEIGHT + _LEAST_SHARES if v2 else value
         # The least there is stands for no request.
         return 0 if shares <= _LEAST_SHARES else round(shares * 1000 / _SHARES_A_CPU)
-
-    def _limit_bytes(self, path: str) -> int:
-        if self._memory is None:
-            return 0
-        name = "memory.limit_in_bytes" if self._memory.key else "memory.max"
-        try:
-            return parse_limit_bytes((self._memory.directory(path) / name).read_bytes())
-        except (OSError, ValueError):
-            return 0
