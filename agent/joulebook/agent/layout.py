@@ -8,6 +8,7 @@ from joulebook.agent.workloads.workload import Workload
 from joulebook.v1 import report_pb2
 
 _VERSION = version("joulebook")
+_MOST_FACT = 255
 
 
 def build_layout(
@@ -40,6 +41,9 @@ def build_layout(
             tier=device.tier,
             size_bytes=device.size_bytes,
             power_limit_mw=device.power_limit_mw,
+            uuid=_fact(device.uuid),
+            model=_fact(device.model),
+            part_of=device.part_of,
         )
     workload_place = {workload.id: i for i, workload in enumerate(workloads, start=1)}
     domain_place = {domain.name: i for i, (domain, _) in enumerate(domains, start=1)}
@@ -73,3 +77,8 @@ def build_layout(
         message.series_device.append(device_place[one.device] if one.device else 0)
         message.series_workload.append(workload_place[one.workload] if one.workload else 0)
     return message.SerializeToString()
+
+
+def _fact(text: str) -> str:
+    """Return what firmware or a driver calls something, as collectors take it."""
+    return "".join(character for character in text if character.isprintable())[:_MOST_FACT]

@@ -73,9 +73,14 @@ def reading(
             if d.kind == report_pb2.DEVICE_KIND_NETWORK
         ],
         "gpus": [
-            {"device": d.name, "size_bytes": d.size_bytes, **subjects["device"][d.name]}
+            {"device": d.name, **_gpu_facts(d), **subjects["device"][d.name]}
             for d in layout.devices
             if d.kind == report_pb2.DEVICE_KIND_GPU
+        ],
+        "gpu_instances": [
+            {"device": d.name, "part_of": d.part_of, **_gpu_facts(d), **subjects["device"][d.name]}
+            for d in layout.devices
+            if d.kind == report_pb2.DEVICE_KIND_GPU_INSTANCE
         ],
         **{
             title: [
@@ -106,6 +111,10 @@ def _statuses(report: report_pb2.Report, sampler: Sampler) -> list[Finding]:
     sent = [Finding(s.name, s.state, s.reason, s.fix) for s in report.sources]
     later = sampler.findings()
     return [f for f in sent if f.name not in {x.name for x in later}] + later
+
+
+def _gpu_facts(device: report_pb2.Device) -> dict[str, Any]:
+    return {"uuid": device.uuid, "model": device.model, "size_bytes": device.size_bytes}
 
 
 def _domain(domain: report_pb2.Domain, values: dict[str, int], interval_us: int) -> dict[str, Any]:

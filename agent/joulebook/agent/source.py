@@ -62,13 +62,19 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a node has or uses: DeviceKind in the contract; a GPU or package is called as its domain."""
+    """What a node has or uses: DeviceKind in the contract; a GPU or package is called as its domain.
+
+    part_of names the device that it is a part of. What is not known is empty or 0.
+    """
 
     name: str
     kind: report_pb2.DeviceKind.ValueType
     tier: report_pb2.DiskTier.ValueType = report_pb2.DISK_TIER_UNSPECIFIED
     size_bytes: int = 0
     power_limit_mw: int = 0
+    uuid: str = ""
+    model: str = ""
+    part_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ class _DeviceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceKind
     """A daemon on this node that serves storage: ceph.osd.3."""
     DEVICE_KIND_RDMA: _DeviceKind.ValueType  # 8
     """An InfiniBand or RoCE port: mlx5_0/1. What it carries is not in its interface's counters, or not only."""
+    DEVICE_KIND_GPU_INSTANCE: _DeviceKind.ValueType  # 9
+    """Part of a divided GPU (MIG): gpu.N.mig.G.C, by its GPU instance and compute instance. Its energy is in gpu.N's."""
 
 class DeviceKind(_DeviceKind, metaclass=_DeviceKindEnumTypeWrapper): ...
 
@@ -88,6 +90,8 @@ DEVICE_KIND_STORAGE_DAEMON: DeviceKind.ValueType  # 7
 """A daemon on this node that serves storage: ceph.osd.3."""
 DEVICE_KIND_RDMA: DeviceKind.ValueType  # 8
 """An InfiniBand or RoCE port: mlx5_0/1. What it carries is not in its interface's counters, or not only."""
+DEVICE_KIND_GPU_INSTANCE: DeviceKind.ValueType  # 9
+"""Part of a divided GPU (MIG): gpu.N.mig.G.C, by its GPU instance and compute instance. Its energy is in gpu.N's."""
 Global___DeviceKind: _TypeAlias = DeviceKind  # noqa: Y015
 
 class _DiskTier:
@@ -224,12 +228,21 @@ class Device(_message.Message):
     TIER_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     POWER_LIMIT_MW_FIELD_NUMBER: _builtins.int
+    UUID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PART_OF_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     kind: Global___DeviceKind.ValueType
     tier: Global___DiskTier.ValueType
     size_bytes: _builtins.int
     power_limit_mw: _builtins.int
     """The power limit that the device may be set to at most; 0: none, or not known."""
+    uuid: _builtins.str
+    """What tells it from all others, as its driver names it: GPU-…, MIG-…; empty: not known."""
+    model: _builtins.str
+    """A GPU's model, the profile of a part of one (1g.10gb); empty: not known."""
+    part_of: _builtins.str
+    """The device that it is a part of; empty: none."""
     def __init__(
         self,
         *,
@@ -238,10 +251,13 @@ class Device(_message.Message):
         tier: Global___DiskTier.ValueType = ...,
         size_bytes: _builtins.int = ...,
         power_limit_mw: _builtins.int = ...,
+        uuid: _builtins.str = ...,
+        model: _builtins.str = ...,
+        part_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "power_limit_mw", b"power_limit_mw", "size_bytes", b"size_bytes", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "model", b"model", "name", b"name", "part_of", b"part_of", "power_limit_mw", b"power_limit_mw", "size_bytes", b"size_bytes", "tier", b"tier", "uuid", b"uuid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,9 +26,10 @@ FUNCTIONS = sorted(
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Return a node with a GPU that has everything, and one that has little."""
+    """Return a node with a GPU that has everything, an instance too, and one that has little."""
     machine = Machine(tmp_path, monkeypatch)
     machine.standin.full(0)
+    machine.standin.divide(0, 0, gpu_instance=1, slices=3)
     return machine
 
 

@@ -58,6 +58,8 @@ def _name_energy_twice(y: report_pb2.Layout) -> None:
         (lambda y: setattr(y.domains[0], "kind", 0), "no kind of source"),
         (lambda y: setattr(y.domains[0], "range_uj", 1 << 63), "absurd"),
         (lambda y: setattr(y.workloads[0], "id", "slurm.2"), "named twice"),
+        (lambda y: y.devices.add(name="gpu.0", uuid="x" * 256), "at most 255 printable"),
+        (lambda y: y.devices.add(name="gpu.0", model="a\nb"), "at most 255 printable"),
         (lambda y: setattr(y.workloads[0], "id", "\0"), "printable"),
         (lambda y: setattr(y.workloads[0], "kind", 9), "kind 9 is not known"),
         (lambda y: setattr(y.workloads[0], "parent", 7), "parent 7 does not exist"),

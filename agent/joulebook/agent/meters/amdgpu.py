@@ -202,6 +202,8 @@ class AmdGpuMeter:
                     report_pb2.DEVICE_KIND_GPU,
                     size_bytes=meter.gpu.size_bytes,
                     power_limit_mw=meter.gpu.limit_mw,
+                    uuid=meter.gpu.uuid,
+                    model=meter.gpu.model,
                 )
                 for meter in self._meters
             ),

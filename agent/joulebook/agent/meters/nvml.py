@@ -31,7 +31,7 @@ FACTS = SourceFacts(
     what=(
         "energy of NVIDIA's GPUs (`gpu.N`); as devices of the same name power, limits, utilisation, "
         "profiling ratios, clocks, throttling, memory, temperatures, PCIe, NVLink, ECC and XID errors "
-        "([gpus.md](gpus.md))"
+        "([gpus.md](gpus.md)); memory and profiling ratios of MIG instances (`gpu.N.mig.G.C`)"
     ),
     where="NVIDIA's driver through `nvidia-ml-py`",
     unit="mJ counter, else mW",
@@ -85,7 +85,7 @@ class NvmlMeter:
         return Probe(findings=(Finding(self.name, UNREADABLE, str(error), error.fix),))
 
     def read(self, now_us: int) -> Sequence[int]:
-        """Return energy_uj and unread_us of each GPU and module, then the gauges of each GPU.
+        """Return energy_uj and unread_us of each GPU and module, then the gauges of GPUs and MIG instances.
 
         One that does not answer in time misses this reading.
         """
@@ -110,11 +110,14 @@ class NvmlMeter:
         if self._is_stale(found, now_us):
             found.rows.follow(found.renewal())
         found.rows.follow(lambda meter: meter.gauges.read(now_us))
-        return values + gauges
+        return values + gauges + found.instances_last()
 
     def changed(self) -> Probe | None:
-        """Return what there is now, where GPUs came."""
+        """Return what there is now, where GPUs came, or MIG instances came or went."""
         probe = self._take_look()
+        if probe is None and self._found is not None and self._found.is_divided_anew:
+            probe = self._found.probe()
+            self._said = probe.findings
         return probe if probe is not None and (probe.domains or probe.findings != self._said) else None
 
     def findings(self) -> tuple[Finding, ...]:

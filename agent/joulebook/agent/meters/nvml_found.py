@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from joulebook.agent.meters.nvml_codes import NvmlError
 from joulebook.agent.meters.nvml_events import Xids
 from joulebook.agent.meters.nvml_gauges import Gauges
 from joulebook.agent.meters.nvml_gpu import Library, NvmlGpu
+from joulebook.agent.meters.nvml_instances import Instance
 from joulebook.agent.meters.nvml_looks import Looks
 from joulebook.agent.meters.nvml_metered import Counter, Metered, MeteredGpu, tells_module
 from joulebook.agent.meters.row import Rows
@@ -67,8 +68,19 @@ class Found:
             (meter.gpu.uuid, each.domain.name): each.counter for meter in self.meters for each in meter.all()
         }
 
+    @property
+    def is_divided_anew(self) -> bool:
+        """Say whether GPUs have other MIG instances than were told of."""
+        return any(meter.gauges.instances.changed for meter in self.meters)
+
+    def instances_last(self) -> list[int]:
+        """Return the last values of all MIG instances, in the order of probe()."""
+        return [value for one in self._instances for value in one.last]
+
     def probe(self) -> Probe:
         """Return what there is, as a source tells it."""
+        for meter in self.meters:
+            meter.gauges.instances.take()
         findings = list(self._findings)
         if self.meters:
             findings.insert(0, Finding(_NAME, WORKING))
@@ -80,6 +92,9 @@ class Found:
                 Series(metric, device=meter.domain.name)
                 for meter in self.meters
                 for metric in meter.gauges.metrics
+            )
+            + tuple(
+                Series(metric, device=one.device.name) for one in self._instances for metric in one.metrics
             ),
             domains=tuple(each.domain for each in self.metered),
             devices=tuple(
@@ -88,9 +103,12 @@ class Found:
                     report_pb2.DEVICE_KIND_GPU,
                     size_bytes=meter.gpu.size_bytes,
                     power_limit_mw=meter.gpu.limit_mw,
+                    uuid=meter.gpu.uuid,
+                    model=meter.gpu.model,
                 )
                 for meter in self.meters
-            ),
+            )
+            + tuple(one.device for one in self._instances),
             findings=tuple(findings),
         )
 
@@ -126,6 +144,10 @@ class Found:
             self.xids.close()
             with contextlib.suppress(NvmlError):
                 self._library.close()
+
+    @property
+    def _instances(self) -> Iterator[Instance]:
+        return (one for meter in self.meters for one in meter.gauges.instances.each)
 
     def _find(self) -> list[NvmlGpu]:
         gpus = []

@@ -13,6 +13,7 @@ from joulebook.agent.meters.nvml_events import Xids
 from joulebook.agent.meters.nvml_fields import POWER, REST, Field, Fields
 from joulebook.agent.meters.nvml_gpm import Gpm
 from joulebook.agent.meters.nvml_gpu import NvmlGpu
+from joulebook.agent.meters.nvml_instances import Instances
 from joulebook.agent.source import Metric
 from joulebook.v1 import metrics_pb2 as metrics
 
@@ -72,6 +73,8 @@ class Gauges:
         self._due: dict[int, list[_Turn]] = {}
         self._round = gpu.index
         self._gpm: Gpm | None = None
+        # The parts of a divided GPU; they are read with it.
+        self.instances = Instances(gpu)
         self._add_momentary()
         self._add_slow()
         if has_xids and xids is not None:
@@ -93,15 +96,18 @@ class Gauges:
                 continue
             last[turn.place : turn.place + len(values)] = values
         self.last = last
+        self.instances.read(now_us)
 
     def close(self) -> None:
         """Give the driver's memory back."""
+        self.instances.close()
         if self._gpm is not None:
             with contextlib.suppress(NvmlError):
                 self._gpm.close()
 
     def renew(self) -> None:
         """Go on after NVML was begun again."""
+        self.instances.renew()
         if self._gpm is not None:
             with contextlib.suppress(NvmlError):
                 self._gpm.renew(self._gpu.handle)

@@ -6,22 +6,19 @@ All vendor codes become errors here that say what is wrong and what mends it.
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 from joulebook.agent.meters.nvml_codes import NvmlError, UnsupportedError, translated
-from joulebook.agent.meters.nvml_mig import Mig
+from joulebook.agent.meters.nvml_mig import Mig, MigInstance
+from joulebook.agent.meters.nvml_processes import Place, Processes
 
 # A value that is not there: all bits of its width, or all but the sign.
 _SENTINELS = frozenset((2**32 - 1, 2**31 - 1, 2**64 - 1, 2**63 - 1))
 _WHOLE_PERCENT = 100
 _PPM_A_PERCENT = 10_000
-_SAMPLE_KEPT_US = 3_000_000
-_FUNCTION_NOT_FOUND = 13
 # Looks for processes between two looks at how the GPU is divided.
 _PARTS_EVERY = 10
-_GRAPHICS_EVERY = 5
 # nvmlClockType_t.
 _SM_CLOCK, _MEMORY_CLOCK = 1, 2
 # nvmlPcieUtilCounter_t, in KB a second.
@@ -73,8 +70,6 @@ class NvmlGpu:
     look asks the driver for processes in a thread that may hang; who owns the thread puts it there.
     """
 
-    _last_sample = 0
-
     @translated
     def __init__(self, nvml: Any, index: int) -> None:
         self.nvml = nvml
@@ -86,14 +81,15 @@ class NvmlGpu:
         self.minor = self._or_default(self._minor, index)
         self.size_bytes = self._or_default(self._size_bytes, 0)
         self.limit_mw = self._or_default(self._limit_mw, 0)
-        # What it is divided into, by the two names that a part has; looked at anew now and then.
+        # What it is divided into, and by the two names that a part has; looked at anew now and then.
+        self.instances: tuple[MigInstance, ...] = ()
         self.parts: dict[str, int] = {}
+        # Of each part that tells it, by GPU instance and compute instance, the share that was active.
+        self.active_ppm: dict[Place, int] = {}
         self._looks = 0
-        self._drawing: frozenset[int] = frozenset()
-        self._find_parts()
+        self._processes = Processes(nvml)
+        self.find_parts()
         self.look: Callable[[int], dict[int, int]] = self.running
-        self._sampled_us = 0
-        self._sampled_ppm: dict[int, int] = {}
 
     @translated
     def renew(self) -> None:
@@ -202,68 +198,17 @@ class NvmlGpu:
         """Return the same, in this thread."""
         self._looks += 1
         if self._looks % _PARTS_EVERY == 0:
-            self._find_parts()
-        pids = self._compute_pids()
-        # Those that draw and compute nothing are rare beside those that compute.
-        if self._looks % _GRAPHICS_EVERY == 1:
-            self._drawing = frozenset()
-            with contextlib.suppress(UnsupportedError):
-                self._drawing = self._graphics_pids()
-        pids |= self._drawing
-        if not pids:
-            return {}
-        sampled_ppm = self._process_ppm(now_us)
-        return {pid: sampled_ppm.get(pid, 0) for pid in pids}
+            self.find_parts()
+        return self._processes.running(self.handle, self.instances, self.active_ppm, now_us)
 
-    def _find_parts(self) -> None:
+    def find_parts(self) -> None:
+        """Look how the GPU is divided now."""
+        self.instances = Mig(self.nvml, self.handle).instances()
         parts = {}
-        for one in Mig(self.nvml, self.handle).instances():
+        for one in self.instances:
             parts[one.uuid] = one.share_ppm
             parts[f"MIG-{self.uuid}/{one.gpu_instance}/{one.compute_instance}"] = one.share_ppm
         self.parts = parts
-
-    def _process_ppm(self, now_us: int) -> dict[int, int]:
-        """Return the last samples: the driver samples at its own pace, so they stand for a while."""
-        samples: dict[int, int] = {}
-        with contextlib.suppress(UnsupportedError):
-            samples = self._samples()
-        if samples:
-            self._sampled_us, self._sampled_ppm = now_us, samples
-        elif now_us - self._sampled_us > _SAMPLE_KEPT_US:
-            self._sampled_ppm = {}
-        return self._sampled_ppm
-
-    @translated
-    def _compute_pids(self) -> frozenset[int]:
-        return frozenset(int(p.pid) for p in self._versioned("nvmlDeviceGetComputeRunningProcesses"))
-
-    @translated
-    def _graphics_pids(self) -> frozenset[int]:
-        return frozenset(int(p.pid) for p in self._versioned("nvmlDeviceGetGraphicsRunningProcesses"))
-
-    def _versioned(self, name: str) -> Any:
-        """Ask in the newest form that bindings and driver both know."""
-        for version in ("_v3", "_v2"):
-            ask = getattr(self.nvml, name + version, None)
-            if ask is None:
-                continue
-            try:
-                return ask(self.handle)
-            except self.nvml.NVMLError as error:
-                if error.value != _FUNCTION_NOT_FOUND:
-                    raise
-        raise UnsupportedError("the driver knows another form of this question")
-
-    @translated
-    def _samples(self) -> dict[int, int]:
-        shares: defaultdict[int, list[int]] = defaultdict(list)
-        last = self._last_sample
-        for sample in self.nvml.nvmlDeviceGetProcessUtilization(self.handle, last):
-            # Some drivers fill the list up with what they showed before, or with nothing.
-            if sample.pid and sample.timeStamp > last and sample.smUtil <= _WHOLE_PERCENT:
-                shares[int(sample.pid)].append(int(sample.smUtil))
-                self._last_sample = max(self._last_sample, int(sample.timeStamp))
-        return {pid: sum(each) * _PPM_A_PERCENT // len(each) for pid, each in shares.items()}
 
     @translated
     def _minor(self) -> int:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, field
 from typing import Any
 
 from joulebook.agent.meters.nvml_codes import NvmlError, translated
 
 _WHOLE_PPM = 1_000_000
+# The name of an instance ends in its profile: NVIDIA H100 80GB HBM3 MIG 1g.10gb.
+_PROFILE = " MIG "
 
 
 @dataclass(frozen=True, slots=True)
 class MigInstance:
-    """A slice of a GPU as programs are given it, and its part of the GPU's compute slices."""
+    """A slice of a GPU as programs are given it, and its part of the GPU's compute slices.
+
+    handle is what NVML knows it by; it is good until NVML is begun again.
+    """
 
     uuid: str
     gpu_instance: int
     compute_instance: int
     share_ppm: int
+    profile: str
+    size_bytes: int
+    handle: Any = field(default=None, compare=False, repr=False)
 
 
 class Mig:
@@ -57,10 +66,21 @@ class Mig:
     def _instance(self, index: int, slices: int) -> MigInstance:
         nvml = self.nvml
         handle = nvml.nvmlDeviceGetMigDeviceHandleByIndex(self._handle, index)
-        held = int(nvml.nvmlDeviceGetAttributes_v2(handle).computeInstanceSliceCount)
+        has = nvml.nvmlDeviceGetAttributes_v2(handle)
+        held = int(has.computeInstanceSliceCount)
         return MigInstance(
             uuid=str(nvml.nvmlDeviceGetUUID(handle)),
             gpu_instance=int(nvml.nvmlDeviceGetGpuInstanceId(handle)),
             compute_instance=int(nvml.nvmlDeviceGetComputeInstanceId(handle)),
             share_ppm=min(held, slices) * _WHOLE_PPM // slices,
+            profile=self._profile(handle) or f"{held}c.{int(has.gpuInstanceSliceCount)}g",
+            size_bytes=int(has.memorySizeMB) << 20,
+            handle=handle,
         )
+
+    def _profile(self, handle: Any) -> str:
+        name = ""
+        # Old drivers do not name instances.
+        with contextlib.suppress(self.nvml.NVMLError):
+            name = str(self.nvml.nvmlDeviceGetName(handle))
+        return name.rpartition(_PROFILE)[2] if _PROFILE in name else ""

@@ -22,6 +22,8 @@ from joulebook.v1.naming import layout_hash
 Ints = npt.NDArray[np.int64]
 
 _NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+# Of what a driver calls a device.
+_MOST_FACT = 255
 _SUBJECT = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 BOOT_BYTES = 16
 MAX_LAYOUT_BYTES = 1 << 20
@@ -103,6 +105,7 @@ def _check_subjects(message: report_pb2.Layout) -> None:
             twice = next(n for n in names if names.count(n) > 1)
             raise invalid(f"{kind} {twice!r}: named twice; it would be counted twice")
     _check_domains(message)
+    _check_devices(message)
     _check_workloads(message)
     if not 0 < message.host.logical_cpus <= 1 << 20:
         raise invalid(f"host.logical_cpus {message.host.logical_cpus}: expected 1 to {1 << 20}")
@@ -122,6 +125,15 @@ def _check_domains(message: report_pb2.Layout) -> None:
             raise invalid(f"domain {domain.name!r}: resolution, range or limit is absurd")
         if abs(domain.offset_uj) > _MAX_OFFSET_UJ:
             raise invalid(f"domain {domain.name!r}: offset is absurd")
+
+
+def _check_devices(message: report_pb2.Layout) -> None:
+    for device in message.devices:
+        for fact in (device.uuid, device.model, device.part_of):
+            if len(fact) > _MOST_FACT or not fact.isprintable():
+                raise invalid(
+                    f"device {device.name!r}: {fact[:80]!r}: expected at most {_MOST_FACT} printable signs"
+                )
 
 
 def _check_workloads(message: report_pb2.Layout) -> None:
