@@ -67,6 +67,7 @@ def test_each_kind_of_node(tmp_path: Path, kind: str, domains: str) -> None:
     for source in found["sources"]:
         assert source["state"] in ("absent", "unreadable", "working", "suspect")
         assert source["state"] in ("working", "absent") or source["reason"]
+        assert source["asked"] is None or source["asked"]["refused"] <= source["asked"]["count"]
         assert source["read_us"] is None or source["read_us"] > 0
         if source["gives"]:
             assert source["read_us"] is not None

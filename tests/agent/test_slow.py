@@ -20,6 +20,9 @@ class Thing:
         self.now_us = 100 * S
         self.value: Any = 1
         self.asked = 0
+        # An answer of one less than the whole lacks a part, for this reason.
+        self.whole = 100
+        self.missing: Exception = OSError("refused")
         self.begun = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
@@ -28,6 +31,7 @@ class Thing:
             self._ask,
             period_us=2 * S,
             timeout_us=5 * S,
+            missing=lambda value: self.missing if value == self.whole - 1 else None,
             clock=lambda: self.now_us,
             wall_s=lambda: 1_790_000_000 + self.now_us / 1e6,
         )
@@ -126,3 +130,43 @@ def test_a_fault_between_answers_is_no_news(thing: Thing) -> None:
     newest = thing.slow.newest
     assert newest is not None
     assert newest.value == 1
+
+
+def test_each_question_in_vain_counts_once_by_its_kind(thing: Thing) -> None:
+    """Refusals, silence and answers in part are told apart; those in order count as asked alone."""
+    counts = thing.slow.asked
+
+    def seen() -> tuple[int, int, int]:
+        return counts.count, counts.refused, counts.timed_out
+
+    thing.tick()
+    thing.tick()
+    assert seen() == (1, 0, 0)
+    for value, missing, expected in (
+        (OSError("no"), None, (2, 1, 0)),
+        (TimeoutError("late"), None, (3, 1, 1)),
+        (99, OSError("a part"), (4, 2, 1)),
+        (99, TimeoutError("a part"), (5, 2, 2)),
+        (1, None, (6, 2, 2)),
+    ):
+        thing.value, thing.missing = value, missing or thing.missing
+        asked = thing.asked
+        while thing.asked == asked:
+            thing.tick()
+        # Taken with the next tick, which asks again only where that is due.
+        thing.now_us += S // 2
+        thing.slow.poll(thing.now_us)
+        assert seen() == expected
+
+
+def test_a_hang_counts_once_however_it_ends(thing: Thing) -> None:
+    """It is counted when its time is over; that it then fails, or answers, adds nothing."""
+    thing.gate.clear()
+    thing.value = TimeoutError("late")
+    for _ in range(20):
+        thing.tick(answered=False)
+    assert (thing.slow.asked.count, thing.slow.asked.timed_out) == (1, 1)
+    thing.gate.set()
+    thing.slow.wait(LONG_S)
+    thing.slow.poll(thing.now_us)
+    assert (thing.slow.asked.refused, thing.slow.asked.timed_out) == (0, 1)

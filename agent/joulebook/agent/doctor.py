@@ -5,11 +5,12 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from statistics import median
 from typing import Any
 
+from joulebook.agent.asked import Asked, Asking
 from joulebook.agent.clock import boot_us
 from joulebook.agent.meters.offers import is_model
 from joulebook.agent.reader import Reader
@@ -69,6 +70,9 @@ def examine(sources: Sources, others: Iterable[Finding], host: report_pb2.Host, 
             reason = f"no answer yet after {_PATIENCE_S:g} s"
             findings[source.name] = Finding(source.name, UNREADABLE, reason)
     shows = {source.name: source.shows() for source, _ in sources.each if isinstance(source, Showing)}
+    asked = dict(
+        told for source, _ in sources.each if isinstance(source, Asking) and (told := source.asked())
+    )
     costs = {source.name: Cost(sources.probe_us[source.name], _read_us(source)) for source, _ in sources.each}
     findings |= {finding.name: finding for finding in others}
     booked = [domain for reader in readers for domain in reader.probe.domains]
@@ -86,7 +90,7 @@ def examine(sources: Sources, others: Iterable[Finding], host: report_pb2.Host, 
             "virtualization": host.virtualization,
             "time_unix_s": int(time.time()),
         },
-        "sources": _source_rows(findings.values(), costs, shows, booked),
+        "sources": _source_rows(findings.values(), costs, shows, asked, booked),
         "domains": [_domain_row(domain, sources.offered()) for domain in booked],
         "modelled": [
             {"domain": domain.name, "reason": _why_modelled(domain, findings.values(), host)}
@@ -130,7 +134,11 @@ def _read_us(source: Source) -> float | None:
 
 
 def _source_rows(
-    findings: Iterable[Finding], costs: dict[str, Cost], shows: dict[str, str], booked: Sequence[Domain]
+    findings: Iterable[Finding],
+    costs: dict[str, Cost],
+    shows: dict[str, str],
+    asked: dict[str, Asked],
+    booked: Sequence[Domain],
 ) -> list[dict[str, Any]]:
     rows = []
     for finding in findings:
@@ -147,6 +155,7 @@ def _source_rows(
                 "duration_us": cost.look_us if cost else None,
                 "read_us": cost.read_us if cost else None,
                 "shows": shows.get(finding.name, ""),
+                "asked": asdict(asked[finding.name]) if finding.name in asked else None,
                 "gives": [domain.name for domain in booked if domain.source == finding.name],
             }
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from joulebook.agent.aside import Aside, BlockedError, Pending
+from joulebook.agent.asked import Asked, is_timeout
 from joulebook.agent.clock import boot_us
 from joulebook.agent.source import UNREADABLE, WORKING, Finding
 
@@ -36,6 +37,7 @@ class Slow(Generic[T]):
     ask runs in the thread and has to keep to a time-out of its own (of its socket or process). Whatever it
     raises is the reason told; an attribute `fix` of the error is told as what mends it. Longer than
     timeout_us without coming back is a hang: that is told of, and nothing more is asked until it comes back.
+    missing says why parts of an answer are not there, so that the question counts as one in vain.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Slow(Generic[T]):
         period_us: int,
         timeout_us: int,
         stale_periods: int = 3,
+        missing: Callable[[T], Exception | None] = lambda _: None,
         clock: Callable[[], int] = boot_us,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
@@ -58,12 +61,17 @@ class Slow(Generic[T]):
         self.took_us = 0
         # When it was asked last.
         self.asked_us = 0
+        # How often that was, and how often in vain.
+        self.asked = Asked()
         # The last answer, however old.
         self.newest: Answer[T] | None = None
         self._ask, self._clock, self._wall_s = ask, clock, wall_s
+        self._missing = missing
         self._aside = Aside(name)
         self._pending: Pending[tuple[T, int, int]] | None = None
         self._due_us = -1
+        # The question that is out, or whose answer was taken last, is counted as one in vain already.
+        self._is_noted = False
         self._failures = 0
         self._error = ""
         self._stale_since = ""
@@ -76,8 +84,12 @@ class Slow(Generic[T]):
         if pending is not None and pending.done:
             self._pending = None
             fresh = self._take(pending)
+        elif pending is not None and now_us - self.asked_us > self.timeout_us:
+            self._note(timed_out=True)
         if self._pending is None and now_us >= self._due_us:
             self.asked_us = now_us
+            self.asked.count += 1
+            self._is_noted = False
             self._due_us = now_us + self.period_us
             self._pending = self._aside.begin(self._timed)
         return fresh
@@ -138,6 +150,16 @@ class Slow(Generic[T]):
     def _hangs(self) -> bool:
         return self._clock() - self.asked_us > self.timeout_us
 
+    def _note(self, *, timed_out: bool) -> None:
+        """Count the last question as refused or timed out, once."""
+        if self._is_noted:
+            return
+        self._is_noted = True
+        if timed_out:
+            self.asked.timed_out += 1
+        else:
+            self.asked.refused += 1
+
     def _timed(self) -> tuple[T, int, int]:
         began_us = self._clock()
         value = self._ask()
@@ -148,11 +170,14 @@ class Slow(Generic[T]):
             value, began_us, ended_us = pending.result(0)
         except Exception as error:  # whatever a library raises is this source's reason, and no one else's
             self._failures += 1
+            self._note(timed_out=is_timeout(error))
             self._error = str(error) or repr(error)
             self.fix = BlockedError.fix if isinstance(error, BlockedError) else getattr(error, "fix", "")
             doubled_us = self.period_us << min(self._failures - 1, _MOST_DOUBLINGS)
             self._due_us = self.asked_us + max(self.period_us, min(doubled_us, _LONGEST_WAIT_US))
             return None
+        if (missing := self._missing(value)) is not None:
+            self._note(timed_out=is_timeout(missing))
         self._failures, self._error, self.fix = 0, "", ""
         self.took_us = ended_us - began_us
         self.newest = Answer(value, (began_us + ended_us) // 2)

@@ -15,6 +15,7 @@ from joulebook.agent.meters import (
 )
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage import (
+    asks,
     ceph,
     cephfs,
     cpu,
@@ -63,4 +64,5 @@ USAGE: tuple[SourceFacts, ...] = (
     cephfs.FACTS,
     ceph.FACTS,
     hdfs.FACTS,
+    asks.FACTS,
 )

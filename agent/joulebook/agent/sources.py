@@ -16,6 +16,7 @@ from joulebook.agent.meters.rapl import RaplMeter
 from joulebook.agent.meters.tpu import TpuMeter
 from joulebook.agent.settings import SourceSettings
 from joulebook.agent.source import Domain, Meter, Probe, Roots, Source
+from joulebook.agent.usage.asks import AskUsage
 from joulebook.agent.usage.beside import Asker, Beside
 from joulebook.agent.usage.ceph import CephDaemons
 from joulebook.agent.usage.cephfs import CephfsMounts
@@ -143,6 +144,8 @@ def probe_sources(
             ModelMeter(roots, cpu, memory, disks),
         )
     )
+    # Last, so that it finds all that is asked.
+    sources.add(AskUsage([source for source, _ in sources.each]))
     # Both count from 0, and of both at once only the better one's are booked.
     sources.gpus = lambda: nvml.gpus or amdgpu.gpus
     return sources

@@ -148,6 +148,9 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     METRIC_DEVICE_SERVED_COPIED: _Metric.ValueType  # 164
     METRIC_DEVICE_CAPACITY: _Metric.ValueType  # 165
     METRIC_DEVICE_CAPACITY_USED: _Metric.ValueType  # 166
+    METRIC_DEVICE_ASKS: _Metric.ValueType  # 180
+    METRIC_DEVICE_ASKS_REFUSED: _Metric.ValueType  # 181
+    METRIC_DEVICE_ASKS_TIMED_OUT: _Metric.ValueType  # 182
     METRIC_DEVICE_GPU_POWER_INSTANT: _Metric.ValueType  # 220
     METRIC_DEVICE_GPU_POWER_LIMIT: _Metric.ValueType  # 221
     METRIC_DEVICE_GPU_POWER_LIMIT_DEFAULT: _Metric.ValueType  # 222
@@ -252,6 +255,9 @@ METRIC_DEVICE_SERVED_WAIT: Metric.ValueType  # 163
 METRIC_DEVICE_SERVED_COPIED: Metric.ValueType  # 164
 METRIC_DEVICE_CAPACITY: Metric.ValueType  # 165
 METRIC_DEVICE_CAPACITY_USED: Metric.ValueType  # 166
+METRIC_DEVICE_ASKS: Metric.ValueType  # 180
+METRIC_DEVICE_ASKS_REFUSED: Metric.ValueType  # 181
+METRIC_DEVICE_ASKS_TIMED_OUT: Metric.ValueType  # 182
 METRIC_DEVICE_GPU_POWER_INSTANT: Metric.ValueType  # 220
 METRIC_DEVICE_GPU_POWER_LIMIT: Metric.ValueType  # 221
 METRIC_DEVICE_GPU_POWER_LIMIT_DEFAULT: Metric.ValueType  # 222

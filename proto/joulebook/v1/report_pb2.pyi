@@ -72,6 +72,8 @@ class _DeviceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceKind
     """An InfiniBand or RoCE port: mlx5_0/1. What it carries is not in its interface's counters, or not only."""
     DEVICE_KIND_GPU_INSTANCE: _DeviceKind.ValueType  # 9
     """Part of a divided GPU (MIG): gpu.N.mig.G.C, by its GPU instance and compute instance. Its energy is in gpu.N's."""
+    DEVICE_KIND_SOURCE: _DeviceKind.ValueType  # 10
+    """What the agent asks beside its tick, named as the source that asks: source.ipmi, source.ceph."""
 
 class DeviceKind(_DeviceKind, metaclass=_DeviceKindEnumTypeWrapper): ...
 
@@ -92,6 +94,8 @@ DEVICE_KIND_RDMA: DeviceKind.ValueType  # 8
 """An InfiniBand or RoCE port: mlx5_0/1. What it carries is not in its interface's counters, or not only."""
 DEVICE_KIND_GPU_INSTANCE: DeviceKind.ValueType  # 9
 """Part of a divided GPU (MIG): gpu.N.mig.G.C, by its GPU instance and compute instance. Its energy is in gpu.N's."""
+DEVICE_KIND_SOURCE: DeviceKind.ValueType  # 10
+"""What the agent asks beside its tick, named as the source that asks: source.ipmi, source.ceph."""
 Global___DeviceKind: _TypeAlias = DeviceKind  # noqa: Y015
 
 class _DiskTier:

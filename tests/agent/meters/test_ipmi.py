@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from joulebook.agent.asked import is_timeout
 from joulebook.agent.meters.bmc import AskError
 from joulebook.agent.meters.ipmi import FIX_PROGRAMS, Ipmi
 from tests.servers.ipmi_sim import Bmc, ipmi_sim
@@ -74,6 +75,7 @@ def test_a_hung_bmc_is_left_after_a_while_and_found_again(bmc: Bmc) -> None:
         with pytest.raises(AskError, match=r"ipmi-raw: (connection|session) timeout") as caught:
             impatient.read()
         assert "agent.ipmi.address" in caught.value.fix
+        assert is_timeout(caught.value)
     finally:
         bmc.go_on()
     impatient.close()

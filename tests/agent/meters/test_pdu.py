@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from joulebook.agent.asked import is_timeout
 from joulebook.agent.meters.bmc import AskError
 from joulebook.agent.meters.pdu import Pdu
 from joulebook.agent.meters.pdu_outlets import parse_outlet
@@ -108,8 +109,9 @@ def test_a_hung_pdu_is_left_in_time_and_found_again(server: Server, pdus: list[P
     impatient = _pdu(server, pdus, "apc/3", timeout_s=0.5)
     server.hang()
     try:
-        with pytest.raises(AskError, match="no SNMP response"):
+        with pytest.raises(AskError, match="no SNMP response") as caught:
             impatient.read()
+        assert is_timeout(caught.value)
     finally:
         server.go_on()
     pdu = _pdu(server, pdus, "apc/3")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from joulebook.agent.asked import is_timeout
 from joulebook.agent.meters.bmc import AskError
 from joulebook.agent.meters.redfish import Redfish, read_identity
 from joulebook.agent.meters.redfish_documents import HostIdentity
@@ -220,8 +221,9 @@ def test_a_bmc_that_hangs_is_left_in_time(rack: Service) -> None:
     ask.close()
     slow = _ask(rack, timeout_s=_SHORT_S)
     rack.hang(_POWER)
-    with pytest.raises(AskError, match=r"no answer within 0.5 s"):
+    with pytest.raises(AskError, match=r"no answer within 0.5 s") as caught:
         slow.read()
+    assert is_timeout(caught.value)
     slow.close()
     rack.faults.clear()
     again = _ask(rack)
@@ -264,6 +266,7 @@ def test_a_service_that_is_gone_is_told(tmp_path: Path) -> None:
     with pytest.raises(AskError, match=r"refused|closed|reset") as caught:
         ask.read()
     assert caught.value.fix
+    assert not is_timeout(caught.value)
     ask.close()
 
 

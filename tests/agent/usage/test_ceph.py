@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from joulebook.agent.asked import is_timeout
 from joulebook.agent.source import UNREADABLE
 from joulebook.agent.usage.beside import Answered, Beside, UnreadError
 from joulebook.agent.usage.ceph import CephConfig, CephDaemons, perf_dump, told_of
@@ -180,9 +181,10 @@ def test_a_daemon_that_answers_wrongly_is_named_and_leaves_the_others(
     ):
         answered = CephDaemons(CephConfig(sockets=str(directory), timeout_s=60)).ask()
     assert [told.device.name for told in answered.told] == ["ceph.osd.1"]
-    ((name, said, _),) = answered.unread
+    ((name, said, _, timed_out),) = answered.unread
     assert name == "osd.0"
     assert reason in said
+    assert not timed_out
 
 
 def test_a_daemon_that_hangs_costs_its_time_out_and_no_more(directory: Path) -> None:
@@ -194,9 +196,10 @@ def test_a_daemon_that_hangs_costs_its_time_out_and_no_more(directory: Path) -> 
 
     with admin_socket(directory / "ceph-osd.0.asok", hang):
         daemons = CephDaemons(CephConfig(sockets=str(directory), timeout_s=0.05))
-        with pytest.raises(OSError, match=r"osd\.0: no answer within 0\.05 s"):
+        with pytest.raises(OSError, match=r"osd\.0: no answer within 0\.05 s") as silent:
             daemons.ask()
         let.set()
+    assert is_timeout(silent.value)
 
 
 def test_a_socket_that_nobody_serves_is_a_daemon_that_ended(directory: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from joulebook.agent.asked import is_timeout
 from joulebook.agent.usage.hdfs import HdfsConfig, HdfsDaemons, told_of
 from joulebook.agent.usage.jmx import parse_beans
 from joulebook.v1 import metrics_pb2 as m
@@ -58,9 +59,10 @@ def test_an_answer_that_is_none_is_named_and_leaves_the_other(handle: Handle, re
     with serving(handle) as bad, serving(recorded("datanode")) as good:
         answered = HdfsDaemons(HdfsConfig(urls=[bad, good], timeout_s=60)).ask()
     assert len(answered.told) == 1
-    ((url, said, _),) = answered.unread
+    ((url, said, _, timed_out),) = answered.unread
     assert url == bad
     assert reason in said
+    assert not timed_out
 
 
 def test_one_that_hangs_is_given_up() -> None:
@@ -71,11 +73,12 @@ def test_one_that_hangs_is_given_up() -> None:
         let.wait(60)
 
     with serving(hang) as url:
-        with pytest.raises(OSError, match="no answer within"):
+        with pytest.raises(OSError, match="no answer within") as silent:
             HdfsDaemons(HdfsConfig(urls=[url], timeout_s=0.05)).ask()
         let.set()
-    with pytest.raises(OSError, match="refused"):
+    with pytest.raises(OSError, match="refused") as refused:
         HdfsDaemons(HdfsConfig(urls=[url], timeout_s=60)).ask()
+    assert [is_timeout(each.value) for each in (silent, refused)] == [True, False]
 
 
 def test_certificates_are_checked(tmp_path: Path) -> None:

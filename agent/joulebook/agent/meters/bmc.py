@@ -11,11 +11,12 @@ _MOST_BYTES = 16_384
 
 
 class AskError(OSError):
-    """A question that was not answered believably; fix says what mends it."""
+    """A question that was not answered believably; fix says what mends it, timed_out that nothing came."""
 
-    def __init__(self, reason: str, fix: str = "") -> None:
+    def __init__(self, reason: str, fix: str = "", *, timed_out: bool = False) -> None:
         super().__init__(reason)
         self.fix = fix
+        self.timed_out = timed_out
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class FreeIpmi:
             )
         except subprocess.TimeoutExpired as error:
             raise AskError(
-                f"{program} has not come back for {error.timeout:g} s", "restart the BMC"
+                f"{program} has not come back for {error.timeout:g} s", "restart the BMC", timed_out=True
             ) from error
         out, complaint = done.stdout[:_MOST_CHARACTERS], done.stderr[-2000:]
         if done.returncode or not out:

@@ -110,4 +110,4 @@ def fault(program: str, text: str) -> AskError:
     reason = _CALLED.sub("", reason)
     reason = reason if reason.startswith("Config") else f"{program}: {reason}"
     fix = next((fix for words, fix in _FIXES if words in reason), "run the same command by hand to see more")
-    return AskError(reason[:300], fix)
+    return AskError(reason[:300], fix, timed_out="timeout" in reason)

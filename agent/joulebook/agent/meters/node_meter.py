@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from joulebook.agent.asked import Asked
 from joulebook.agent.meters.bmc import MOST_MW, NodePower
 from joulebook.agent.meters.held import HeldPower
 from joulebook.agent.meters.held_counter import HeldCounter
@@ -66,6 +67,10 @@ class NodeMeter:
             return None
         is_new, self._told = self._told is None, self._domain
         return self._joined() if is_new else Probe(self._series(), self._domains())
+
+    def asked(self) -> tuple[str, Asked] | None:
+        """Return how often the way was asked; None where there is none."""
+        return None if self._asker.is_absent else (self._asker.way.name, self._asker.slow.asked)
 
     def is_waiting(self) -> bool:
         """Say whether the first answer is still to come."""

@@ -100,7 +100,8 @@ class _Manager:
         if trouble:
             reason = str(trouble)
             fix = "check agent.pdu.outlets and agent.pdu.credentials, and that the PDU lets this node ask"
-            raise AskError(f"{host}: {reason[:1].lower()}{reason[1:]}", fix)
+            timed_out = type(trouble).__name__ == "RequestTimedOut"
+            raise AskError(f"{host}: {reason[:1].lower()}{reason[1:]}", fix, timed_out=timed_out)
         if status:
             raise AskError(f"{host}: {oids[max(0, int(index) - 1)]}: {status.prettyPrint()}", _FIX_OUTLET)
         if len(objects) != len(oids):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from joulebook.agent.asked import Asked
 from joulebook.agent.clock import boot_us
 from joulebook.agent.meters.held import HeldPower
 from joulebook.agent.meters.series import energy_series
@@ -176,6 +177,10 @@ class TpuMeter:
             devices=devices,
             findings=tuple(findings),
         )
+
+    def asked(self) -> tuple[str, Asked] | None:
+        """Return how often the runtime was asked; None where there is no TPU."""
+        return (self.name, self._slow.asked) if self._slow is not None else None
 
     def read(self, now_us: int) -> Sequence[int]:
         """Return energy_uj and unread_us of each chip that is modelled, then use and memory of each."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from joulebook.agent.asked import Asked
 from joulebook.agent.clock import boot_us
 from joulebook.agent.counters import Counters, S, Trouble
 from joulebook.agent.slow import Answer, Slow
@@ -46,6 +47,7 @@ class Unread(NamedTuple):
     name: str
     reason: str
     fix: str = ""
+    timed_out: bool = False
 
 
 class UnreadError(OSError):
@@ -54,6 +56,7 @@ class UnreadError(OSError):
     def __init__(self, parts: Sequence[Unread]) -> None:
         super().__init__("; ".join(f"{part.name}: {part.reason}" for part in parts[:_MOST_TOLD]))
         self.fix = "; ".join(dict.fromkeys(part.fix for part in parts if part.fix))
+        self.timed_out = any(part.timed_out for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,12 @@ class Beside:
         self._asker = asker
         self._clock = clock
         self._slow: Slow[Answered] = Slow(
-            asker.name, asker.ask, period_us=period_us, timeout_us=timeout_us, clock=clock
+            asker.name,
+            asker.ask,
+            period_us=period_us,
+            timeout_us=timeout_us,
+            missing=lambda answer: UnreadError(answer.unread) if answer.unread else None,
+            clock=clock,
         )
         self._is_there = False
         self._look_us = 0
@@ -213,6 +221,10 @@ class Beside:
             told += [Finding(name, WORKING) for name in self._said if name not in self._unread]
             self._said = self._unread
         return tuple(told)
+
+    def asked(self) -> tuple[str, Asked] | None:
+        """Return how often it was asked; None where there is nothing to ask."""
+        return (self.name, self._slow.asked) if self._is_there or self._slow.asked.count else None
 
     def is_waiting(self) -> bool:
         """Say whether the first answer is still to come."""

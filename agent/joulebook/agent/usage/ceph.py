@@ -94,7 +94,9 @@ class CephDaemons:
             except PermissionError as error:
                 raise _UnreadableError(f"{path}: {error.strerror}") from None
             except TimeoutError:
-                unread.append(Unread(name, f"no answer within {self._timeout_s:g} s", _FIX_SILENT))
+                unread.append(
+                    Unread(name, f"no answer within {self._timeout_s:g} s", _FIX_SILENT, timed_out=True)
+                )
             except (OSError, ValueError) as error:
                 unread.append(Unread(name, str(error) or type(error).__name__, _FIX_SILENT))
         # Beside daemons that serve, one that ended is no trouble.

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from joulebook.agent.asked import is_timeout
 from joulebook.agent.source import Device, Metric
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage.beside import Answered, Told, Unread, answered, device_name
@@ -81,7 +82,8 @@ class HdfsDaemons:
             try:
                 told += told_of(url, fetch_beans(url, self._config.timeout_s, self._config.tls_ca))
             except (OSError, ValueError) as error:
-                unread.append(Unread(url, str(error), getattr(error, "fix", _FIX_ANSWER)))
+                fix = getattr(error, "fix", _FIX_ANSWER)
+                unread.append(Unread(url, str(error), fix, timed_out=is_timeout(error)))
         return answered(told, unread)
 
 
