@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -62,6 +63,19 @@ def test_a_job_whose_figure_changed(url: str) -> None:
     assert "revision" not in _shown(url, "job", ENDED_JOB).stdout
     head, *_ = job_tables(found | {"revision": 3, "revised": "2026-09-21T15:00:00Z"})
     assert str(head).endswith(": ended with 3; revision 3 since 2026-09-21T15:00:00Z")
+
+
+def test_what_a_scheduler_told_is_shown(url: str) -> None:
+    """Its name of the job, how it ended and what only it knows are there, and else nothing."""
+    found = json.loads(_shown(url, "job", ENDED_JOB, "--json").stdout)
+    assert "account" not in _shown(url, "jobs").stdout
+    told: dict[str, Any] = dict.fromkeys(("known_as", "user", "account", "partition", "state"), "")
+    told |= dict.fromkeys(("node_count", "cpus", "gpus", "memory_bytes", "submit", "start", "end"))
+    assert len(job_tables(found | {"scheduler": told})) == len(job_tables(found))
+    told |= {"known_as": "40_2", "account": "chem", "state": "FAILED", "cpus": 2, "memory_bytes": 3 << 29}
+    head, line, *_ = job_tables(found | {"scheduler": told | {"end": "2026-09-21T15:00:00Z"}})
+    assert str(head).startswith(f"{ENDED_JOB} (40_2)  sort  on n1: ended, FAILED with 3")
+    assert line == "account chem, 2 CPUs, 1.5 GiB, end 2026-09-21T15:00:00Z"
 
 
 def test_unknown_job(url: str) -> None:

@@ -22,9 +22,10 @@ from joulebook.collector.store.duckdb import DuckDBStore
 class LiveApi:
     """A collector that only answers: its alerts are the test's, and it takes no Reports."""
 
-    def __init__(self, path: Path | str, alerts: AlertBook) -> None:
+    def __init__(self, path: Path | str, alerts: AlertBook, jobs_authorization: str = "") -> None:
         self._path = path
         self._alerts = alerts
+        self._jobs_authorization = jobs_authorization
         self._ready = threading.Event()
         self._stop = asyncio.Event()
         self._loop = asyncio.new_event_loop()
@@ -49,7 +50,10 @@ class LiveApi:
         queries = QueryService(store, self._alerts)
         stats = IngestStats()
         committer = Committer(store, stats, policy=config.policy, commit_interval_s=1.0)
-        http = HttpServer(create_app(store, stats, self._alerts, self.delivery), config)
+        app = create_app(
+            store, stats, self._alerts, self.delivery, jobs_authorization=self._jobs_authorization
+        )
+        http = HttpServer(app, config)
         grpc = GrpcServer(IngestService(committer, stats, max_future_s=1.0), queries, config)
         try:
             await grpc.start()

@@ -8,7 +8,7 @@ import click
 
 from joulebook.cli.options import json_option, server_option
 from joulebook.cli.server import Server
-from joulebook.cli.tables import job_tables, show, table
+from joulebook.cli.tables import job_tables, show, shown_id, state_of, table
 from joulebook.collector.units import duration, energy, power
 
 
@@ -16,23 +16,33 @@ from joulebook.collector.units import duration, energy, power
 @server_option
 @click.option("--node", help="On this node only.")
 @click.option("--user", help="Of this user only.")
+@click.option("--account", help="Of this account only.")
 @click.option("--state", type=click.Choice(["running", "ended"]), help="In this state only.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Most jobs.")
 @json_option
 def jobs(
-    server: str, node: str | None, user: str | None, state: str | None, limit: int, as_json: bool
+    server: str,
+    node: str | None,
+    user: str | None,
+    account: str | None,
+    state: str | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """List jobs, the newest first."""
-    found = Server(server).every("jobs", limit, node=node, user=user, state=state)
+    found = Server(server).every("jobs", limit, node=node, user=user, account=account, state=state)
     if as_json:
         click.echo(json.dumps(found))
         return
+    # Who has no scheduler has no use for the column.
+    accounts = any(job["account"] for job in found)
     rows = [
         [
-            job["job"],
+            shown_id(job),
             job["name"],
             job["user"],
-            job["state"],
+            *([job["account"] or ""] if accounts else []),
+            state_of(job),
             ", ".join(job["nodes"]),
             job["start"],
             duration(job["duration_s"]),
@@ -41,7 +51,8 @@ def jobs(
         ]
         for job in found
     ]
-    columns = ["job", "name", "user", "state", "nodes", "start", "duration", "power", "energy"]
+    columns = ["job", "name", "user", *(["account"] if accounts else []), "state"]
+    columns += ["nodes", "start", "duration", "power", "energy"]
     show(table(columns, rows, right=("duration", "power", "energy")))
 
 

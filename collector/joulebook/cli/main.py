@@ -14,6 +14,7 @@ _COMMANDS = {
     "run": ("joulebook.cli.runner:run", "Run a command as a job and print its energy."),
     "jobs": ("joulebook.cli.jobs:jobs", "List jobs, the newest first."),
     "job": ("joulebook.cli.jobs:job", "Show a job's energy."),
+    "hook": ("joulebook.cli.hook:hook", "Tell a collector of a job, from a scheduler's prolog or epilog."),
     "nodes": ("joulebook.cli.nodes:nodes", "List nodes and where their power goes now."),
     "alerts": (
         "joulebook.cli.alerts:alerts",

@@ -23,11 +23,12 @@ class UnreachableError(ServerError):
 class Server:
     """A collector's HTTP API."""
 
-    def __init__(self, url: str, *, ca: str = "", timeout_s: float = 30.0) -> None:
+    def __init__(self, url: str, *, ca: str = "", timeout_s: float = 30.0, authorization: str = "") -> None:
         if not url.startswith(("http://", "https://")):
             raise ServerError(f"server {url!r}: expected a URL like http://127.0.0.1:8460")
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
+        self._authorization = authorization
         context = ssl.create_default_context(cafile=ca or None)
         # A collector is near; the way to it is not a proxy to the Internet.
         self._opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
@@ -42,6 +43,8 @@ class Server:
     def post(self, path: str, body: Any) -> Any:
         """Return the answer to what is sent to a path below /api/v1. Raises ServerError."""
         headers = {"Content-Type": "application/json"}
+        if self._authorization:
+            headers["Authorization"] = self._authorization
         return self._answer(Request(f"{self.url}/api/v1/{path}", json.dumps(body).encode(), headers))
 
     def _answer(self, request: Request) -> Any:

@@ -33,13 +33,39 @@ def show(*parts: Table | str, err: bool = False) -> None:
         console.print(Text(part) if isinstance(part, str) else part)
 
 
+def shown_id(job: dict[str, Any]) -> str:
+    """Return a job's id, and what its scheduler calls it where that is something else."""
+    told = job["scheduler"]
+    return f"{job['job']} ({told['known_as']})" if told and told["known_as"] else str(job["job"])
+
+
+def state_of(job: dict[str, Any]) -> str:
+    """Return whether a job runs, and how it ended for its scheduler."""
+    told = job["scheduler"]
+    return f"{job['state']}, {told['state']}" if told and told["state"] else str(job["state"])
+
+
+def _scheduler_line(job: dict[str, Any]) -> list[str]:
+    """Return a line of what only a job's scheduler knows, or none."""
+    if not (told := job["scheduler"]):
+        return []
+    said = [f"{name} {told[name]}" for name in ("user", "account", "partition") if told[name]]
+    counts = (("node_count", "nodes"), ("cpus", "CPUs"), ("gpus", "GPUs"))
+    said += [f"{told[name]} {what}" for name, what in counts if told[name] is not None]
+    if told["memory_bytes"]:
+        said.append(f"{told['memory_bytes'] / (1 << 30):.1f} GiB")
+    said += [f"{name} {told[name]}" for name in ("submit", "start", "end") if told[name]]
+    return [printable(", ".join(said))] if said else []
+
+
 def job_tables(job: dict[str, Any]) -> list[Table | str]:
     """Return what there is to say about a job: a head, energy by domain, and how well it is known."""
-    heads = f"{job['job']}  {printable(job['name'])}  on {', '.join(job['nodes'])}: {job['state']}"
+    heads = f"{shown_id(job)}  {printable(job['name'])}  on {', '.join(job['nodes'])}: {state_of(job)}"
     if job["exit_status"] is not None:
         heads += f" with {job['exit_status']}"
     if job["revision"] > 1:
         heads += f"; revision {job['revision']} since {job['revised']}"
+    told = _scheduler_line(job)
     rows = []
     for name, total_uj in job["by_domain"].items():
         active_uj = job["active_by_domain"][name]
@@ -51,6 +77,7 @@ def job_tables(job: dict[str, Any]) -> list[Table | str]:
     shares = ", ".join(f"{name} {percent(known[name])}" for name in ("measured", "modelled", "missing"))
     return [
         heads,
+        *told,
         table(["domain", "energy", "active", "idle"], rows, right=("energy", "active", "idle")),
         f"{power(job['average_power_mw'])} on average over {duration(job['duration_s'])}; {shares}",
     ]

@@ -44,6 +44,9 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     retention_raw_days: float = 0.0
     retention_minutes_days: float = 0.0
     retention_hours_days: float = 0.0
+    # A file that holds the token with which schedulers may tell of jobs (POST /api/v1/jobs); empty: nobody
+    # may.
+    jobs_token: str = ""
     # Reports that end later than this are refused: the node's clock is wrong.
     max_future_s: float = 300.0
 
@@ -64,6 +67,8 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         for name in ("tls_certificate", "tls_key"):
             if (path := getattr(self, name)) and not Path(path).is_file():
                 wrong.append(f"collector.{name} = {path!r}: no such file")
+        if self.jobs_token and not Path(self.jobs_token).is_file():
+            wrong.append(f"collector.jobs_token = {self.jobs_token!r}: no such file")
         wrong += self._store_errors()
         for name in ("retention_raw_days", "retention_minutes_days", "retention_hours_days"):
             days = getattr(self, name)

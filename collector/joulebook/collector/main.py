@@ -25,6 +25,7 @@ from joulebook.collector.api.service import QueryService
 from joulebook.collector.backup.files import beside
 from joulebook.collector.backup.take import take
 from joulebook.collector.config import CollectorConfig
+from joulebook.collector.credentials import CredentialsError, authorization
 from joulebook.collector.housekeeping import Housekeeping
 from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.service import IngestService
@@ -59,10 +60,14 @@ async def serve(
     ready: Callable[[Addresses], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Collect until stop is set. Raises StartError, StoreError or AlertStoreError if it cannot begin."""
+    """Collect until stop is set. Raises StartError, CredentialsError, StoreError or AlertStoreError.
+
+    It raises them if it cannot begin.
+    """
     stop = stop or asyncio.Event()
     alerts = alerts or AlertsConfig()
     path = store_path(config)
+    jobs = authorization(config.jobs_token, key="collector.jobs_token", token="Bearer")
     opened = await _opened(config, path, alerts_path(alerts, path), stop)
     if opened is None:
         return
@@ -87,7 +92,12 @@ async def serve(
         # Both are bound before either serves: a port that is taken is told before anything began.
         files = beside(alerts_path(alerts, path))
         app = create_app(
-            store, stats, evaluation, sent, backup=lambda to: take(store, to, files, wall_clock_us())
+            store,
+            stats,
+            evaluation,
+            sent,
+            backup=lambda to: take(store, to, files, wall_clock_us()),
+            jobs_authorization=jobs,
         )
         http = HttpServer(app, config)
         try:
@@ -257,7 +267,7 @@ def main(
     gc.set_threshold(50_000, 20, 50)
     try:
         asyncio.run(until_told())
-    except (StartError, StoreError, AlertStoreError, OSError) as error:
+    except (StartError, CredentialsError, StoreError, AlertStoreError, OSError) as error:
         print(f"joulebook collector: {error}", file=sys.stderr)
         return 2
     return 0

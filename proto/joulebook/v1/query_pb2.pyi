@@ -281,6 +281,7 @@ class Job(_message.Message):
     CO2_GRAMS_FIELD_NUMBER: _builtins.int
     ACTIVE_BY_DOMAIN_FIELD_NUMBER: _builtins.int
     REVISED_US_FIELD_NUMBER: _builtins.int
+    SCHEDULER_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     user: _builtins.str
     account: _builtins.str
@@ -315,6 +316,10 @@ class Job(_message.Message):
     def active_by_domain(self) -> Global___ByDomain:
         """The part of by_domain that would not have been drawn by an idle machine."""
 
+    @_builtins.property
+    def scheduler(self) -> Global___Scheduler:
+        """Unset where its scheduler told of nothing."""
+
     def __init__(
         self,
         *,
@@ -341,10 +346,11 @@ class Job(_message.Message):
         co2_grams: _builtins.float | None = ...,
         active_by_domain: Global___ByDomain | None = ...,
         revised_us: _builtins.int | None = ...,
+        scheduler: Global___Scheduler | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "end_us", b"end_us", "exit_status", b"exit_status", "revised_us", b"revised_us"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "end_us", b"end_us", "exit_status", b"exit_status", "revised_us", b"revised_us", "scheduler", b"scheduler"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "active_uj", b"active_uj", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "duration_us", b"duration_us", "end_us", b"end_us", "energy_uj", b"energy_uj", "exit_status", b"exit_status", "idle_uj", b"idle_uj", "job", b"job", "name", b"name", "nodes", b"nodes", "plus_minus_uj", b"plus_minus_uj", "revised_us", b"revised_us", "revision", b"revision", "source", b"source", "start_us", b"start_us", "state", b"state", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "active_uj", b"active_uj", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "duration_us", b"duration_us", "end_us", b"end_us", "energy_uj", b"energy_uj", "exit_status", b"exit_status", "idle_uj", b"idle_uj", "job", b"job", "name", b"name", "nodes", b"nodes", "plus_minus_uj", b"plus_minus_uj", "revised_us", b"revised_us", "revision", b"revision", "scheduler", b"scheduler", "source", b"source", "start_us", b"start_us", "state", b"state", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account: _TypeAlias = _typing.Literal["account"]  # noqa: Y015
     _WhichOneofArgType__account: _TypeAlias = _typing.Literal["_account", b"_account"]  # noqa: Y015
@@ -376,6 +382,102 @@ class Job(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__revised_us) -> _WhichOneofReturnType__revised_us | None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
+
+@_typing.final
+class Scheduler(_message.Message):
+    """What a job's scheduler told of it; what is empty or unset it did not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KNOWN_AS_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    PARTITION_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    NODE_COUNT_FIELD_NUMBER: _builtins.int
+    CPUS_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    SUBMIT_US_FIELD_NUMBER: _builtins.int
+    START_US_FIELD_NUMBER: _builtins.int
+    END_US_FIELD_NUMBER: _builtins.int
+    EXIT_STATUS_FIELD_NUMBER: _builtins.int
+    TOLD_US_FIELD_NUMBER: _builtins.int
+    known_as: _builtins.str
+    """Its own name of the job where that is another one: 1234_7, 1234+1."""
+    user: _builtins.str
+    account: _builtins.str
+    partition: _builtins.str
+    name: _builtins.str
+    state: _builtins.str
+    node_count: _builtins.int
+    cpus: _builtins.int
+    gpus: _builtins.int
+    memory_bytes: _builtins.int
+    submit_us: _builtins.int
+    start_us: _builtins.int
+    end_us: _builtins.int
+    exit_status: _builtins.int
+    told_us: _builtins.int
+    """When it was last heard of."""
+    def __init__(
+        self,
+        *,
+        known_as: _builtins.str = ...,
+        user: _builtins.str = ...,
+        account: _builtins.str = ...,
+        partition: _builtins.str = ...,
+        name: _builtins.str = ...,
+        state: _builtins.str = ...,
+        node_count: _builtins.int | None = ...,
+        cpus: _builtins.int | None = ...,
+        gpus: _builtins.int | None = ...,
+        memory_bytes: _builtins.int | None = ...,
+        submit_us: _builtins.int | None = ...,
+        start_us: _builtins.int | None = ...,
+        end_us: _builtins.int | None = ...,
+        exit_status: _builtins.int | None = ...,
+        told_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpus", b"_cpus", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_gpus", b"_gpus", "_memory_bytes", b"_memory_bytes", "_node_count", b"_node_count", "_start_us", b"_start_us", "_submit_us", b"_submit_us", "cpus", b"cpus", "end_us", b"end_us", "exit_status", b"exit_status", "gpus", b"gpus", "memory_bytes", b"memory_bytes", "node_count", b"node_count", "start_us", b"start_us", "submit_us", b"submit_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpus", b"_cpus", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_gpus", b"_gpus", "_memory_bytes", b"_memory_bytes", "_node_count", b"_node_count", "_start_us", b"_start_us", "_submit_us", b"_submit_us", "account", b"account", "cpus", b"cpus", "end_us", b"end_us", "exit_status", b"exit_status", "gpus", b"gpus", "known_as", b"known_as", "memory_bytes", b"memory_bytes", "name", b"name", "node_count", b"node_count", "partition", b"partition", "start_us", b"start_us", "state", b"state", "submit_us", b"submit_us", "told_us", b"told_us", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cpus: _TypeAlias = _typing.Literal["cpus"]  # noqa: Y015
+    _WhichOneofArgType__cpus: _TypeAlias = _typing.Literal["_cpus", b"_cpus"]  # noqa: Y015
+    _WhichOneofReturnType__end_us: _TypeAlias = _typing.Literal["end_us"]  # noqa: Y015
+    _WhichOneofArgType__end_us: _TypeAlias = _typing.Literal["_end_us", b"_end_us"]  # noqa: Y015
+    _WhichOneofReturnType__exit_status: _TypeAlias = _typing.Literal["exit_status"]  # noqa: Y015
+    _WhichOneofArgType__exit_status: _TypeAlias = _typing.Literal["_exit_status", b"_exit_status"]  # noqa: Y015
+    _WhichOneofReturnType__gpus: _TypeAlias = _typing.Literal["gpus"]  # noqa: Y015
+    _WhichOneofArgType__gpus: _TypeAlias = _typing.Literal["_gpus", b"_gpus"]  # noqa: Y015
+    _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__node_count: _TypeAlias = _typing.Literal["node_count"]  # noqa: Y015
+    _WhichOneofArgType__node_count: _TypeAlias = _typing.Literal["_node_count", b"_node_count"]  # noqa: Y015
+    _WhichOneofReturnType__start_us: _TypeAlias = _typing.Literal["start_us"]  # noqa: Y015
+    _WhichOneofArgType__start_us: _TypeAlias = _typing.Literal["_start_us", b"_start_us"]  # noqa: Y015
+    _WhichOneofReturnType__submit_us: _TypeAlias = _typing.Literal["submit_us"]  # noqa: Y015
+    _WhichOneofArgType__submit_us: _TypeAlias = _typing.Literal["_submit_us", b"_submit_us"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpus) -> _WhichOneofReturnType__cpus | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_us) -> _WhichOneofReturnType__end_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_status) -> _WhichOneofReturnType__exit_status | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gpus) -> _WhichOneofReturnType__gpus | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bytes) -> _WhichOneofReturnType__memory_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__node_count) -> _WhichOneofReturnType__node_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_us) -> _WhichOneofReturnType__start_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__submit_us) -> _WhichOneofReturnType__submit_us | None: ...
+
+Global___Scheduler: _TypeAlias = Scheduler  # noqa: Y015
 
 @_typing.final
 class SeriesValue(_message.Message):
@@ -565,12 +667,14 @@ class ListJobsRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     user: _builtins.str
     state: _builtins.str
     limit: _builtins.int
     """1 to 1000; 0: 100."""
     cursor: _builtins.str
+    account: _builtins.str
     def __init__(
         self,
         *,
@@ -579,17 +683,22 @@ class ListJobsRequest(_message.Message):
         state: _builtins.str | None = ...,
         limit: _builtins.int = ...,
         cursor: _builtins.str = ...,
+        account: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "_state", b"_state", "_user", b"_user", "node", b"node", "state", b"state", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_node", b"_node", "_state", b"_state", "_user", b"_user", "account", b"account", "node", b"node", "state", b"state", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "_state", b"_state", "_user", b"_user", "cursor", b"cursor", "limit", b"limit", "node", b"node", "state", b"state", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_node", b"_node", "_state", b"_state", "_user", b"_user", "account", b"account", "cursor", b"cursor", "limit", b"limit", "node", b"node", "state", b"state", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__account: _TypeAlias = _typing.Literal["account"]  # noqa: Y015
+    _WhichOneofArgType__account: _TypeAlias = _typing.Literal["_account", b"_account"]  # noqa: Y015
     _WhichOneofReturnType__node: _TypeAlias = _typing.Literal["node"]  # noqa: Y015
     _WhichOneofArgType__node: _TypeAlias = _typing.Literal["_node", b"_node"]  # noqa: Y015
     _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
     _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
     _WhichOneofReturnType__user: _TypeAlias = _typing.Literal["user"]  # noqa: Y015
     _WhichOneofArgType__user: _TypeAlias = _typing.Literal["_user", b"_user"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__account) -> _WhichOneofReturnType__account | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__node) -> _WhichOneofReturnType__node | None: ...
     @_typing.overload

@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.scheduled import Scheduled
 from tests.collector.store.jobs_asked import choices, picked_of
 
 
@@ -28,7 +29,13 @@ def test_pages_of_many_jobs(seed: int) -> None:
                 end = [job, node, start_us + rng.randrange(1_000_000), 0]
                 connection.execute("INSERT INTO job_ends VALUES (?, ?, ?, ?)", end)
     rows = store.jobs()
-    every = picked_of(rows)
+    store.schedule(
+        {
+            job: Scheduled(user=rng.choice(("", "ada", "bob")), account=rng.choice(("", "chem", "bio")))
+            for job in rng.sample(sorted({row.job for row in rows}), 12)
+        }
+    )
+    every = picked_of(rows, store.scheduled())
     assert sorted(store.open_jobs()) == sorted(every.open_jobs())
     for asked in choices(rng, rows, 60):
         assert store.newest_jobs(asked) == every.newest_jobs(asked), asked

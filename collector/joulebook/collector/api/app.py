@@ -14,6 +14,7 @@ from joulebook.collector.alerts.alert import AlertBook
 from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.api import exposition
 from joulebook.collector.api.backups import TakeBackup, backups
+from joulebook.collector.api.hooks import hooks
 from joulebook.collector.api.page import FILES_PATH, install_page
 from joulebook.collector.api.problems import documented, install, problem
 from joulebook.collector.api.routes import Clock, router, wall_clock_us
@@ -35,8 +36,12 @@ def create_app(
     delivery: DeliveryStats,
     clock: Clock = wall_clock_us,
     backup: TakeBackup | None = None,
+    jobs_authorization: str = "",
 ) -> FastAPI:
-    """Return the application. It has no page of documents: those would be fetched from elsewhere."""
+    """Return the application. It has no page of documents: those would be fetched from elsewhere.
+
+    jobs_authorization is the header of who may tell of jobs; "": nobody may.
+    """
     app = FastAPI(
         title="joulebook",
         version=version("joulebook"),
@@ -47,6 +52,7 @@ def create_app(
     )
     install(app)
     app.include_router(router(store, alerts, clock))
+    app.include_router(hooks(store, jobs_authorization, clock))
     if backup is not None:
         app.include_router(backups(backup))
 

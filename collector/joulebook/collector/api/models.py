@@ -106,8 +106,34 @@ class NodePage(_Answer):
     next_cursor: str | None
 
 
+class Scheduler(_Answer):
+    """What a job's scheduler told of it; "" and null: it did not. told is when it last did.
+
+    known_as is its own name of the job where that is another one: 1234_7, 1234+1.
+    """
+
+    known_as: str
+    user: str
+    account: str
+    partition: str
+    name: str
+    state: str
+    node_count: int | None
+    cpus: int | None
+    gpus: int | None
+    memory_bytes: int | None
+    submit: OptionalTime = _of("submit_us")
+    start: OptionalTime = _of("start_us")
+    end: OptionalTime = _of("end_us")
+    exit_status: int | None
+    told: Time = _of("told_us")
+
+
 class Job(_Answer):
     """A job over all of its nodes; cost and co2_grams are null until there are prices to go by.
+
+    user, account, name and exit_status are the scheduler's where it told of them; scheduler is null where it
+    told of nothing. start and end are those that the nodes' agents saw.
 
     revision counts from 1, and goes up with every Report that changes the energy of a job that had ended:
     where two answers say ended and the same revision, they say the same energy. revised is when it last
@@ -137,6 +163,7 @@ class Job(_Answer):
     revised: OptionalTime = _of("revised_us")
     cost: float | None
     co2_grams: float | None
+    scheduler: Scheduler | None
 
 
 class JobPage(_Answer):

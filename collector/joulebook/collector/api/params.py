@@ -40,6 +40,7 @@ MostJobs = Annotated[
 Cursor = Annotated[str | None, _text("next_cursor of the answer before.")]
 OfNode = Annotated[str | None, _text("Of this node only.")]
 OfUser = Annotated[str | None, _text("Of this user only.")]
+OfAccount = Annotated[str | None, _text("Of this account only.")]
 OfState = Annotated[str | None, _text("In this state only.", enum=[*STATES])]
 OfJob = Annotated[str | None, _text("Of this job only.")]
 OfRule = Annotated[str | None, _text("Of this rule only.")]
@@ -51,7 +52,7 @@ Step = Annotated[
     _text("Length of a bucket: 10s, 5m, 1h; one that suits by default.", pattern=STEP_PATTERN),
 ]
 NodeName = Annotated[str, Path(description="A node's name.")]
-JobId = Annotated[str, Path(description="A job's id: run.abc, slurm.42 …")]
+JobId = Annotated[str, Path(description="A job's id: run.abc, slurm.42 …, or its scheduler's: slurm.1234_7.")]
 
 
 def only_documented(request: Request) -> None:

@@ -50,12 +50,15 @@ def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
     def jobs(
         node: params.OfNode = None,
         user: params.OfUser = None,
+        account: params.OfAccount = None,
         state: params.OfState = None,
         limit: params.Limit = DEFAULT_LIMIT,
         cursor: params.Cursor = None,
     ) -> Any:
         """List the jobs, the newest first."""
-        return list_jobs(store, node=node, user=user, state=state, limit=limit, cursor=cursor)
+        return list_jobs(
+            store, node=node, user=user, account=account, state=state, limit=limit, cursor=cursor
+        )
 
     @routes.get("/jobs/{job:path}", response_model=models.Job, responses=_BAD_OR_UNKNOWN)
     def job(job: params.JobId) -> Any:

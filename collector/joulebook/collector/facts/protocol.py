@@ -8,6 +8,7 @@ from typing import Protocol
 
 from joulebook.collector.facts.mark import Mark, Name
 from joulebook.collector.store.protocol import JobRow, Revision
+from joulebook.collector.store.scheduled import ScheduledKeeper, ScheduledView
 
 # What a source said of itself: state, reason and fix.
 SourceState = tuple[int, str, str]
@@ -40,7 +41,7 @@ class Told:
     revisions: Sequence[tuple[str, Name, int]] = ()
 
 
-class Facts(Protocol):
+class Facts(ScheduledView, ScheduledKeeper, Protocol):
     """Keeps what is no time series beside a store of time series. Used from any thread. Raises StoreError.
 
     A Report's place is reserved before anything is written there, and settled when everything is: no place is

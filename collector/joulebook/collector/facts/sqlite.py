@@ -13,6 +13,7 @@ from typing import Any
 from joulebook.collector.facts.file import FileError, open_file
 from joulebook.collector.facts.mark import Mark, Name
 from joulebook.collector.facts.protocol import Place, Told
+from joulebook.collector.facts.sqlite_scheduled import TABLE, ScheduledFacts
 from joulebook.collector.facts.sqlite_told import ToldReads, one_of, tell
 from joulebook.collector.ingest.decode import MAX_INTERVAL_US
 from joulebook.collector.store.garbled import read_from, reading
@@ -20,8 +21,9 @@ from joulebook.collector.store.protocol import StoreError
 
 # "jbfa", so that no other file of ours is taken for one of these.
 _KIND = 0x6A626661
-# Goes up whenever tables.sql changes.
-_VERSION = 2
+# Goes up whenever the tables change, with what makes those of the version before the new ones.
+_VERSION = 3
+_STEPS = {2: TABLE}
 # Slots are ms, and lie up to one an interval behind the wall clock.
 _SLOT_US = 1000
 _LATEST_SLOT_US = 4_000_000
@@ -37,14 +39,16 @@ _PLACED = (
 )
 
 
-class SqliteFacts(ToldReads):
+class SqliteFacts(ToldReads, ScheduledFacts):
     """Facts in a file, or in memory for a path of ':memory:'. One collector has it open at a time."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        tables = resources.files("joulebook.collector.facts").joinpath("tables.sql").read_text()
+        tables = resources.files("joulebook.collector.facts").joinpath("tables.sql").read_text() + TABLE
         try:
-            self._connection = open_file(path, kind=_KIND, version=_VERSION, tables=tables, surely=True)
+            self._connection = open_file(
+                path, kind=_KIND, version=_VERSION, tables=tables, surely=True, steps=_STEPS
+            )
         except FileError as error:
             raise StoreError(f"facts {path}: {error}") from error
         self._using = threading.RLock()

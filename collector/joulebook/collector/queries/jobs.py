@@ -20,6 +20,7 @@ from joulebook.collector.store.protocol import (
     Store,
     StoreView,
 )
+from joulebook.collector.store.scheduled import Scheduled
 
 STATES = ("running", "ended")
 # A job's Reports lie around its own times: by a Report's length, and by what the wall clock was stepped.
@@ -30,6 +31,7 @@ _MARGIN_US = 86_400_000_000
 class Job:
     """A job over all of its nodes. cost and co2_grams are None until there are prices to go by.
 
+    What its scheduler told goes before what its tasks did; scheduler is None while nothing was told.
     revision counts from 1, and goes up with every Report that changes the energy of a job that had ended;
     revised_us is when it last did.
     """
@@ -57,6 +59,7 @@ class Job:
     revised_us: int | None
     cost: float | None = None
     co2_grams: float | None = None
+    scheduler: Scheduled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +76,16 @@ def list_jobs(
     *,
     node: str | None = None,
     user: str | None = None,
+    account: str | None = None,
     state: str | None = None,
     limit: int,
     cursor: str | None = None,
 ) -> Page[Job]:
-    """Return jobs, the newest first; those of a node, of a user or in a state where these are named."""
+    """Return jobs, the newest first; those of a node, a user, an account or a state where one is named."""
     if state is not None and state not in STATES:
         raise BadValueError("state", state, " or ".join(STATES))
     check_limit(limit)
-    asked = JobsAsked(most=limit + 1, node=node, user=user)
+    asked = JobsAsked(most=limit + 1, node=node, user=user, account=account)
     if cursor:
         start, name = place_of(cursor, like=(0, ""))
         asked = replace(asked, after=(int(start), str(name)))
@@ -93,20 +97,55 @@ def list_jobs(
         taken = first_page(list(places), lambda job: (-_start_us(places[job]), job), limit)
         rows = _rows(frozen, {job: places[job] for job in taken.items}) if taken.items else {}
         revisions = frozen.revisions(taken.items) if taken.items else {}
-    found = [_job(job, places[job], rows.get(job, {}), revisions.get(job)) for job in taken.items]
+        told = frozen.scheduled(taken.items) if taken.items else {}
+    found = [
+        _told(_job(job, places[job], rows.get(job, {}), revisions.get(job)), told.get(job))
+        for job in taken.items
+    ]
     return Page(found, taken.next_cursor)
 
 
 def get_job(store: Store, job: str) -> Job:
-    """Return a job. Raises UnknownNameError where there is none of that name."""
+    """Return a job, by its own name or its scheduler's. Raises UnknownNameError where there is none."""
     with store.snapshot() as frozen:
-        places = _places(frozen, frozen.jobs([job]))
-        if job not in places:
-            known = {row.job for row in frozen.jobs()}
-            raise UnknownNameError("job", job, expected_name("a job in the books", job, known))
+        places = _places(frozen, frozen.jobs([job])) or _known_as(frozen, job)
+        if not places:
+            raise UnknownNameError("job", job, _expected(frozen, job))
+        (found,) = places
         rows = _rows(frozen, places)
-        revision = frozen.revisions([job]).get(job)
-    return _job(job, places[job], rows.get(job, {}), revision)
+        revision = frozen.revisions([found]).get(found)
+        told = frozen.scheduled([found]).get(found)
+    return _told(_job(found, places[found], rows.get(found, {}), revision), told)
+
+
+def _known_as(store: StoreView, job: str) -> dict[str, list[_Place]]:
+    """Return where the job is that its scheduler calls so: slurm.1234_7 is task 7 of array 1234."""
+    scheduler, _, known_as = job.partition(".")
+    found = [one for one in store.jobs_known_as(known_as) if one.startswith(f"{scheduler}.")]
+    # Numbers are given anew when they run out: the last is meant.
+    places = _places(store, store.jobs(found)) if found else {}
+    newest = sorted(places, key=lambda one: _start_us(places[one]))[-1:]
+    return {one: places[one] for one in newest}
+
+
+def _expected(store: StoreView, job: str) -> str:
+    if store.scheduled([job]):
+        return "a job in the books; its scheduler told of it, and no agent has"
+    return expected_name("a job in the books", job, {row.job for row in store.jobs()})
+
+
+def _told(job: Job, told: Scheduled | None) -> Job:
+    """Return a job with what its scheduler told of it."""
+    if told is None:
+        return job
+    return replace(
+        job,
+        user=told.user or job.user,
+        account=told.account or None,
+        name=told.name or job.name,
+        exit_status=job.exit_status if told.exit_status is None else told.exit_status,
+        scheduler=told,
+    )
 
 
 def _running(store: StoreView) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from joulebook.collector.facts.mark import Mark, Name, marks_of
 from joulebook.collector.ingest.decode import Decoded
@@ -21,8 +21,10 @@ from joulebook.collector.store.influxdb_lines import SampleLines, line, packed, 
 from joulebook.collector.store.influxdb_marks import FIELDS, mark_line, marks_in
 from joulebook.collector.store.influxdb_names import revision_lines
 from joulebook.collector.store.influxdb_reads import Reads
+from joulebook.collector.store.influxdb_scheduled import scheduled_lines
 from joulebook.collector.store.influxdb_window import BY_MARK, where
 from joulebook.collector.store.protocol import Commit, StoreError
+from joulebook.collector.store.scheduled import Scheduled, news
 from joulebook.v1 import report_pb2
 
 _TEMPLATES = 100_000
@@ -70,6 +72,15 @@ class InfluxStore(Reads):
             for decoded in reports:
                 end_us = decoded.end_us + decoded.realtime_offset_us
                 self._newest_us[decoded.node] = max(self._newest_us.get(decoded.node, end_us), end_us)
+
+    def schedule(self, told: Mapping[str, Scheduled]) -> None:
+        """Merge what is told of jobs with what is known, durably. Raises StoreError.
+
+        Collectors that are told different things at the same moment each write what they know of a job.
+        """
+        with self._writing:
+            for body in requests(scheduled_lines(news(self.scheduled(told), told))):
+                self._server.write(body, NAMES)
 
     def _stored(self, commit: Commit) -> set[Name]:
         """Return which of the Reports that come late are here already, by way of another collector."""

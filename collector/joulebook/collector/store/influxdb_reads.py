@@ -23,6 +23,7 @@ from joulebook.collector.store.influxdb_marks import FIELDS, marks_in
 from joulebook.collector.store.influxdb_names import NameReads
 from joulebook.collector.store.influxdb_over_time import rows_around
 from joulebook.collector.store.influxdb_samples import read_samples
+from joulebook.collector.store.influxdb_scheduled import ScheduledReads
 from joulebook.collector.store.influxdb_window import (
     BY_MARK,
     nearest_after,
@@ -57,7 +58,7 @@ def _times_us(mark: Mark) -> Ints:
     return mark.ticks_us()[0]
 
 
-class Reads(NameReads, PickedReads):
+class Reads(NameReads, ScheduledReads, PickedReads):
     """The reading half. Only Reports that have their mark are seen, whatever else was written."""
 
     def __init__(self, server: InfluxServer) -> None:

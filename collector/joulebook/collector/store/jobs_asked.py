@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class JobsAsked:
-    """So many jobs, in order of (-start, name), after a place in it; those that all of the rest allows."""
+    """So many jobs, in order of (-start, name), after a place in it; those that all of the rest allows.
+
+    A job's user is who its scheduler says, and else who the agent does; its account is known of schedulers.
+    """
 
     most: int
     after: tuple[int, str] | None = None
     node: str | None = None
     user: str | None = None
+    account: str | None = None
     among: Collection[str] | None = None
     but: Collection[str] = ()

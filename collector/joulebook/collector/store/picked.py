@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.protocol import AccountRow, JobRow, NodeRow, Range
+from joulebook.collector.store.scheduled import Scheduled
 
 
 class PickedReads:
@@ -16,6 +17,8 @@ class PickedReads:
     if TYPE_CHECKING:
 
         def jobs(self, named: Collection[str] | None = None) -> list[JobRow]: ...
+
+        def scheduled(self, jobs: Collection[str] | None = None) -> dict[str, Scheduled]: ...
 
         def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]: ...
 
@@ -41,11 +44,17 @@ class PickedReads:
         by_job: dict[str, list[JobRow]] = defaultdict(list)
         for row in self.jobs():
             by_job[row.job].append(row)
+        told = self.scheduled() if (asked.user, asked.account) != (None, None) else {}
+        nothing = Scheduled()
         places = sorted(
             (-min(row.start_unix_us for row in rows), job)
             for job, rows in by_job.items()
             if (asked.node is None or any(row.node == asked.node for row in rows))
-            and (asked.user is None or any(row.user == asked.user for row in rows))
+            and (
+                asked.user is None
+                or asked.user in ({told.get(job, nothing).user} - {""} or {row.user for row in rows})
+            )
+            and (asked.account is None or told.get(job, nothing).account == asked.account)
             and (asked.among is None or job in asked.among)
             and job not in asked.but
         )

@@ -16,6 +16,7 @@ from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
 from joulebook.collector.store.jobs_asked import JobsAsked
+from joulebook.collector.store.scheduled import ScheduledKeeper, ScheduledView
 
 Ints = npt.NDArray[np.int64]
 
@@ -203,7 +204,7 @@ class Sums:
     weighted: npt.NDArray[np.float64]
 
 
-class StoreView(Protocol):
+class StoreView(ScheduledView, Protocol):
     """Answers from readings and books."""
 
     def tails(self) -> dict[tuple[str, bytes], Span]:
@@ -282,7 +283,7 @@ class StoreView(Protocol):
         """Return a metric's series over the steps of a range; None where the store has points only."""
 
 
-class Store(StoreView, Protocol):
+class Store(StoreView, ScheduledKeeper, Protocol):
     """Keeps readings and books. Reads may run beside each other and beside one commit."""
 
     # Whether other collectors may write to it.

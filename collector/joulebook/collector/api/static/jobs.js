@@ -21,10 +21,11 @@ function row(job, redraw) {
     if (open) opened.delete(job.job);
     else opened.add(job.job);
     redraw();
-  } }, `${open ? "▾" : "▸"} ${job.job}`);
+  } }, `${open ? "▾" : "▸"} ${job.job}${job.scheduler?.known_as ? ` (${job.scheduler.known_as})` : ""}`);
   const known = 1 - job.coverage.missing;
   const state = job.state === "running" ? "● running" : job.exit_status > 0 ? `○ ended, ${job.exit_status}` : "○ ended";
-  return el("tr", { "data-job": job.job }, el("td", {}, toggle), el("td", {}, job.name), el("td", {}, job.user), el("td", {}, state),
+  const user = job.account ? `${job.user} (${job.account})` : job.user;
+  return el("tr", { "data-job": job.job }, el("td", {}, toggle), el("td", {}, job.name), el("td", {}, user), el("td", {}, state),
     el("td", { className: "number", title: job.nodes.join(" ") }, String(job.nodes.length)),
     el("td", { title: job.start }, moment(job.start)),
     el("td", { className: "number" }, duration(job.duration_s)),
@@ -45,5 +46,13 @@ function detail(job) {
     el("dt", {}, "measured / modelled"), el("dd", {}, `${share(job.coverage.measured)} / ${share(job.coverage.modelled)}`),
     el("dt", {}, "revision"), el("dd", {}, job.revised ? `${job.revision} since ${moment(job.revised)}` : String(job.revision)),
     el("dt", {}, "nodes"), el("dd", {}, job.nodes.slice(0, 40).join(" ") + (job.nodes.length > 40 ? " …" : "")));
+  const told = job.scheduler;
+  if (told) {
+    const counts = [["node_count", "nodes"], ["cpus", "CPUs"], ["gpus", "GPUs"]].filter(([key]) => told[key] !== null);
+    const times = ["submit", "start", "end"].filter((key) => told[key]).map((key) => `${key} ${moment(told[key])}`);
+    const said = [told.state, told.partition && `partition ${told.partition}`,
+      ...counts.map(([key, what]) => `${told[key]} ${what}`), ...times].filter(Boolean);
+    if (said.length) list.append(el("dt", {}, "scheduler"), el("dd", {}, said.join(", ")));
+  }
   return el("tr", { className: "detail" }, el("td", { colSpan: COLUMNS.length }, list));
 }

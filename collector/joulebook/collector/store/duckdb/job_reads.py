@@ -66,8 +66,14 @@ class JobReads:
             where.append("job IN (SELECT job FROM jobs JOIN nodes USING (node_id) WHERE node = $node)")
             parameters["node"] = asked.node
         if asked.user is not None:
-            where.append("job IN (SELECT job FROM jobs WHERE user_name = $user)")
+            where.append(
+                "job IN (SELECT job FROM jobs ANTI JOIN (FROM scheduled WHERE user_name <> '') USING (job) "
+                "WHERE user_name = $user UNION ALL SELECT job FROM scheduled WHERE user_name = $user)"
+            )
             parameters["user"] = asked.user
+        if asked.account is not None:
+            where.append("job IN (SELECT job FROM scheduled WHERE account = $account)")
+            parameters["account"] = asked.account
         if asked.among is not None:
             where.append("job IN (SELECT unnest($among::VARCHAR[]))")
             parameters["among"] = sorted(asked.among)

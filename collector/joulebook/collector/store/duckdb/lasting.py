@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import duckdb
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.store.duckdb.store import DuckDBStore
 from joulebook.collector.store.protocol import Commit, Places, StoreError
+from joulebook.collector.store.scheduled import Scheduled
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,11 @@ class LastingStore(DuckDBStore):
         """Make it all durable in one transaction. Raises StoreError."""
         with self._lasting():
             super().commit(commit)
+
+    def schedule(self, told: Mapping[str, Scheduled]) -> None:
+        """Merge what is told of jobs with what is known, durably. Raises StoreError."""
+        with self._lasting():
+            super().schedule(told)
 
     @contextmanager
     def _lasting(self) -> Iterator[None]:

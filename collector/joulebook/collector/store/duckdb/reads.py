@@ -10,12 +10,13 @@ import duckdb
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.duckdb.book_reads import BookReads
 from joulebook.collector.store.duckdb.job_reads import JobReads
+from joulebook.collector.store.duckdb.scheduled import ScheduledReads
 from joulebook.collector.store.duckdb.sums import SumReads
 from joulebook.collector.store.presence import places
 from joulebook.collector.store.protocol import Places
 
 
-class Reads(BookReads, JobReads, SumReads):
+class Reads(BookReads, JobReads, ScheduledReads, SumReads):
     """The reading half of the embedded store."""
 
     @contextmanager

@@ -26,6 +26,7 @@ from joulebook.collector.store.duckdb.ledger_sums import ENERGIES
 from joulebook.collector.store.duckdb.migrations import migration
 from joulebook.collector.store.duckdb.reads import Reads
 from joulebook.collector.store.duckdb.rolls import LONG_US, Rolls
+from joulebook.collector.store.duckdb.scheduled import Scheduling
 from joulebook.collector.store.duckdb.staging import insert
 from joulebook.collector.store.protocol import BeyondRetentionError, Commit, Places, StoreError
 from joulebook.v1 import report_pb2
@@ -33,7 +34,7 @@ from joulebook.v1 import report_pb2
 Ints = npt.NDArray[np.int64]
 
 
-class DuckDBStore(Reads):
+class DuckDBStore(Scheduling, Reads):
     """A Store in a file, or in memory for a path of ':memory:'.
 
     files are those of who has the file open already, where it is opened again: some may be being written.

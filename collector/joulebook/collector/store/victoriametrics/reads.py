@@ -33,6 +33,7 @@ from joulebook.collector.store.protocol import (
     Summed,
     TimeRow,
 )
+from joulebook.collector.store.scheduled import Scheduled
 from joulebook.collector.store.spread import around, spread
 from joulebook.collector.store.victoriametrics.content import Content, Samples, joined, slots, whole
 from joulebook.collector.store.victoriametrics.exported import exported
@@ -133,6 +134,14 @@ class Reads(PickedReads):
     def jobs(self, named: Collection[str] | None = None, on: Collection[str] | None = None) -> list[JobRow]:
         """Return every job on every node, or those that are named and on named nodes, by job and node."""
         return self._facts.jobs(named, on)
+
+    def scheduled(self, jobs: Collection[str] | None = None) -> dict[str, Scheduled]:
+        """Return what was told of every job, or of those that are named and of which anything was."""
+        return self._facts.scheduled(jobs)
+
+    def jobs_known_as(self, known_as: str) -> list[str]:
+        """Return the jobs that their scheduler calls so, by name."""
+        return self._facts.jobs_known_as(known_as)
 
     def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
         """Return the revision of those of some jobs that have another than the first."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from joulebook.collector.facts.mark import Mark, marks_of
@@ -18,6 +18,7 @@ from joulebook.collector.facts.sqlite import SqliteFacts
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.store.credentials import authorization
 from joulebook.collector.store.protocol import BeyondRetentionError, Commit, JobRow, StoreError
+from joulebook.collector.store.scheduled import Scheduled
 from joulebook.collector.store.victoriametrics.address import VictoriaAddress
 from joulebook.collector.store.victoriametrics.content import contents_of, slots
 from joulebook.collector.store.victoriametrics.keeping import Keeping
@@ -90,6 +91,10 @@ class VictoriaStore(Reads):
             self._facts.settle(kept, digests, _told(commit, fresh))
             self._keeping.wrote(marks, self._clock_s())
             self._told |= {(layout.node, layout.hash) for layout in layouts}
+
+    def schedule(self, told: Mapping[str, Scheduled]) -> None:
+        """Merge what is told of jobs with what is known, durably. Raises StoreError with nothing done."""
+        self._facts.schedule(told)
 
     def _place(self, mark: Mark, digest: bytes) -> Place:
         times = slots(mark)
