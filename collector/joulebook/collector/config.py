@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from joulebook.collector.api.device_kinds import errors as metrics_errors
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.loopback import is_loopback
 from joulebook.collector.store.influxdb_address import InfluxAddress, is_influxdb, redacted
@@ -47,6 +48,12 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     # A file that holds the token with which schedulers may tell of jobs (POST /api/v1/jobs); empty: nobody
     # may.
     jobs_token: str = ""
+    # Kinds whose newest figures are at /metrics by node and device: gpu, gpu_instance, disk, network, rdma,
+    # package, numa, network_storage, storage_daemon, source; domain: the energy domains. By default none: a
+    # GPU alone has up to 38 series.
+    metrics_devices: list[str] = []
+    # At most so many such samples a scrape; nodes beyond that are left out whole, and counted.
+    metrics_device_samples: int = 100_000
     # Reports that end later than this are refused: the node's clock is wrong.
     max_future_s: float = 300.0
 
@@ -74,6 +81,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             days = getattr(self, name)
             if days and not 1 <= days <= 36_500:
                 wrong.append(f"collector.{name} = {days}: expected 1 to 36500, or 0 for ever")
+        wrong += metrics_errors(self.metrics_devices, self.metrics_device_samples)
         if not 0 <= self.commit_interval_s <= 60:
             wrong.append(f"collector.commit_interval_s = {self.commit_interval_s}: expected 0 to 60")
         if not 0 < self.max_future_s <= 86_400:

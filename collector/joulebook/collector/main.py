@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from joulebook.collector.alerts.sqlite import SqliteAlerts
 from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.alerts.store import AlertStore, AlertStoreError
 from joulebook.collector.api.app import create_app
+from joulebook.collector.api.devices import DeviceFigures
 from joulebook.collector.api.routes import wall_clock_us
 from joulebook.collector.api.service import QueryService
 from joulebook.collector.backup.files import beside
@@ -28,8 +29,10 @@ from joulebook.collector.config import CollectorConfig
 from joulebook.collector.credentials import CredentialsError, authorization
 from joulebook.collector.housekeeping import Housekeeping
 from joulebook.collector.ingest.committer import Committer
+from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.service import IngestService
 from joulebook.collector.ingest.stats import IngestStats
+from joulebook.collector.ledger.book import Books
 from joulebook.collector.listen import GrpcServer, HttpServer, StartError
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.keeper import Keeper, Retention
@@ -43,6 +46,8 @@ _log = logging.getLogger(__name__)
 
 # How soon a disk that was full is looked at again.
 _AGAIN_S = 5
+
+Booked = Callable[[Sequence[Decoded], Books], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +86,13 @@ async def serve(
         delivery = Delivery(alerts, sent)
         evaluation = Evaluation(store, kept, alerts, stats, wall_clock_us, changed=delivery.changed)
         queries = QueryService(store, evaluation)
+        devices = _device_figures(config)
         committer = Committer(
             store,
             stats,
             policy=config.policy,
             commit_interval_s=config.commit_interval_s,
-            booked=evaluation.booked,
+            booked=_both(evaluation.booked, devices),
         )
         ingest = IngestService(committer, stats, max_future_s=config.max_future_s)
         # Both are bound before either serves: a port that is taken is told before anything began.
@@ -98,6 +104,7 @@ async def serve(
             sent,
             backup=lambda to: take(store, to, files, wall_clock_us()),
             jobs_authorization=jobs,
+            devices=devices,
         )
         http = HttpServer(app, config)
         try:
@@ -195,6 +202,24 @@ async def _run(
                 house.cancel()
     finally:
         await grpc.stop(grace_s=0)
+
+
+def _device_figures(config: CollectorConfig) -> DeviceFigures | None:
+    """Return who keeps figures of devices for /metrics; None where none are wanted."""
+    if not config.metrics_devices:
+        return None
+    return DeviceFigures(config.metrics_devices, config.metrics_device_samples)
+
+
+def _both(judge: Booked, devices: DeviceFigures | None) -> Booked:
+    if devices is None:
+        return judge
+
+    def booked(reports: Sequence[Decoded], books: Books) -> None:
+        judge(reports, books)
+        devices.booked(reports)
+
+    return booked
 
 
 def _housekeeping(store: Store, config: CollectorConfig) -> Housekeeping | None:

@@ -16,6 +16,7 @@ def render() -> str:
         "",
         "Made from `proto/joulebook/v1/metrics.proto` by `make stubs`; change it there.",
         "Values travel and are stored as integers in the unit given; Prometheus names are in base units.",
+        "What of it is at the collector's `/metrics`: [prometheus.md](prometheus.md).",
     ]
     for subject in ("domain", "node", "device", "workload", "workload_domain"):
         lines += [

@@ -25,10 +25,16 @@ _UNITS = (
     "working",
     "alerts",
     "notifications",
+    "watts",
+    "hertz",
+    "celsius",
+    "ratio",
+    "bytes",
+    "nodes",
 )
 
 
-def _samples(text: str) -> dict[str, str]:
+def samples_of(text: str) -> dict[str, str]:
     """Return samples by name and labels, having checked that every line has its place."""
     found: dict[str, str] = {}
     family = kind = ""
@@ -65,7 +71,7 @@ def test_format_and_names(url: str) -> None:
     """A running collector's metrics have HELP and TYPE, base units and _total, and no sample twice."""
     with urlopen(f"{url}/metrics") as answer:
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-        samples = _samples(answer.read().decode())
+        samples = samples_of(answer.read().decode())
     assert samples["joulebook_ledger_residual_joules"] == "0.000000"
     assert samples['joulebook_source_working{node="n2",source="rapl"}'] == "0"
 
@@ -73,7 +79,7 @@ def test_format_and_names(url: str) -> None:
 def test_energy_of_accounts_is_exact() -> None:
     """Energy by class of accounts adds up to what the meters delivered, to the µJ."""
     books = cluster()
-    samples = _samples(_exposition(books))
+    samples = samples_of(_exposition(books))
     books.store.close()
     energy = {k: v for k, v in samples.items() if k.startswith("joulebook_account_energy_joules_total")}
     assert sum(int(value.replace(".", "")) for value in energy.values()) == books.measured_uj
@@ -88,7 +94,7 @@ def test_broken_books_show() -> None:
         "UPDATE ledger SET cpu_idle_uj = cpu_idle_uj + 1 WHERE rowid = "
         "(SELECT max(rowid) FROM ledger WHERE cpu_idle_uj > 0)"
     )
-    samples = _samples(_exposition(broken))
+    samples = samples_of(_exposition(broken))
     broken.store.close()
     assert samples["joulebook_ledger_residual_joules"] == "-0.000001"
 
@@ -97,7 +103,7 @@ def test_labels_are_escaped() -> None:
     """Text from elsewhere cannot end its label early."""
     books = cluster()
     books.store._connection.execute("""UPDATE source_states SET name = 'a"b\\c' || chr(10) || 'd'""")
-    samples = _samples(_exposition(books))
+    samples = samples_of(_exposition(books))
     books.store.close()
     assert 'joulebook_source_working{node="n2",source="a\\"b\\\\c\\nd"}' in samples
 
@@ -108,7 +114,7 @@ def test_alerts() -> None:
     one = {"node": "n1"}
     book = MadeUpBook([firing(one), firing({"node": "n2"}), pending(one, "cpu_held_idle")])
     book.held.append(resolved(firing(one, "old_rule", minutes=90), minutes_ago=60))
-    samples = _samples(_exposition(books, book))
+    samples = samples_of(_exposition(books, book))
     books.store.close()
     assert samples['joulebook_alerts{rule="gpu_held_idle",state="firing"}'] == "2"
     assert samples['joulebook_alerts{rule="cpu_held_idle",state="pending"}'] == "1"
@@ -123,7 +129,7 @@ def test_notifications() -> None:
     books = cluster()
     url = "http://127.0.0.1:9093"
     delivery = DeliveryStats({url: 7}, {url: 2})
-    samples = _samples(exposition(books.store, IngestStats(), MadeUpBook(), delivery, books.now_us))
+    samples = samples_of(exposition(books.store, IngestStats(), MadeUpBook(), delivery, books.now_us))
     books.store.close()
     assert samples[f'joulebook_alertmanager_sent_notifications_total{{alertmanager="{url}"}}'] == "7"
     assert samples[f'joulebook_alertmanager_failed_notifications_total{{alertmanager="{url}"}}'] == "2"

@@ -14,6 +14,7 @@ from joulebook.collector.alerts.alert import AlertBook
 from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.api import exposition
 from joulebook.collector.api.backups import TakeBackup, backups
+from joulebook.collector.api.devices import DeviceFigures
 from joulebook.collector.api.hooks import hooks
 from joulebook.collector.api.page import FILES_PATH, install_page
 from joulebook.collector.api.problems import documented, install, problem
@@ -37,6 +38,7 @@ def create_app(
     clock: Clock = wall_clock_us,
     backup: TakeBackup | None = None,
     jobs_authorization: str = "",
+    devices: DeviceFigures | None = None,
 ) -> FastAPI:
     """Return the application. It has no page of documents: those would be fetched from elsewhere.
 
@@ -69,6 +71,8 @@ def create_app(
     def metrics() -> Response:
         """Give what the collector counts, for Prometheus."""
         text = exposition.exposition(store, stats, alerts, delivery, clock())
+        if devices is not None:
+            text += devices.text(clock())
         return Response(text, media_type=exposition.MEDIA_TYPE)
 
     @app.get("/healthz", response_class=PlainTextResponse)
