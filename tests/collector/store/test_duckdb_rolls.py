@@ -86,6 +86,7 @@ def _asked(store: DuckDBStore, rng: Random) -> list[Any]:
         times = (selected.from_us, selected.to_us, step_us, node)
         told.append(sorted(store.energy_over_time(*times, origin_us)))
         told.append(sorted(store.energy_over_time(*times)))
+        told.append(sorted(store.energy_over_time(*times, None, rng.randrange(1, 4))))
     return told
 
 

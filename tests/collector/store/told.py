@@ -82,5 +82,8 @@ READS: dict[str, Callable[[Store, Range], Any]] = {
         s.energy_over_time(r.from_us, r.to_us, 7_000_003, r.node, r.from_us - 3_000_001)
     ),
     "over_time": lambda s, r: sorted(s.energy_over_time(r.from_us, r.to_us, 7_000_003, r.node)),
+    "over_time_of_one_job": lambda s, r: sorted(
+        s.energy_over_time(r.from_us, r.to_us, 7_000_003, r.node, None, 1)
+    ),
     "points": lambda s, r: [points(s, r, by_name()[name].number) for name in METRICS],
 }

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 
 from joulebook.collector.alerts.alert import AlertBook
 from joulebook.collector.api import models, params
+from joulebook.collector.api.encoded import answered
 from joulebook.collector.api.problems import documented
 from joulebook.collector.queries.alerts import list_alerts, list_rules
 from joulebook.collector.queries.jobs import get_job, list_jobs
@@ -37,14 +37,14 @@ def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
     routes = APIRouter(prefix="/api/v1", dependencies=[Depends(params.only_documented)])
 
     @routes.get("/nodes", response_model=models.NodePage, responses=_BAD)
-    def nodes(limit: params.Limit = DEFAULT_LIMIT, cursor: params.Cursor = None) -> Any:
+    def nodes(limit: params.Limit = DEFAULT_LIMIT, cursor: params.Cursor = None) -> Response:
         """List the nodes, by name."""
-        return list_nodes(store, limit=limit, cursor=cursor, now_us=clock())
+        return answered(models.NodePage, list_nodes(store, limit=limit, cursor=cursor, now_us=clock()))
 
     @routes.get("/nodes/{node}", response_model=models.Node, responses=_BAD_OR_UNKNOWN)
-    def node(node: params.NodeName) -> Any:
+    def node(node: params.NodeName) -> Response:
         """Tell about a node."""
-        return get_node(store, node, now_us=clock())
+        return answered(models.Node, get_node(store, node, now_us=clock()))
 
     @routes.get("/jobs", response_model=models.JobPage, responses=_BAD)
     def jobs(
@@ -54,16 +54,17 @@ def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
         state: params.OfState = None,
         limit: params.Limit = DEFAULT_LIMIT,
         cursor: params.Cursor = None,
-    ) -> Any:
+    ) -> Response:
         """List the jobs, the newest first."""
-        return list_jobs(
+        found = list_jobs(
             store, node=node, user=user, account=account, state=state, limit=limit, cursor=cursor
         )
+        return answered(models.JobPage, found)
 
     @routes.get("/jobs/{job:path}", response_model=models.Job, responses=_BAD_OR_UNKNOWN)
-    def job(job: params.JobId) -> Any:
+    def job(job: params.JobId) -> Response:
         """Tell about a job."""
-        return get_job(store, job)
+        return answered(models.Job, get_job(store, job))
 
     @routes.get("/series", response_model=models.SeriesSet, responses=_BAD_OR_UNKNOWN)
     def series(
@@ -75,10 +76,10 @@ def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
         step: params.Step = None,
         limit: params.Limit = DEFAULT_LIMIT,
         cursor: params.Cursor = None,
-    ) -> Any:
+    ) -> Response:
         """Give a metric's series in buckets: sums of counters' increments, means of gauges."""
         from_us, to_us = parse_range(from_, to, clock())
-        return get_series(
+        found = get_series(
             store,
             metric=metric,
             node=node,
@@ -89,6 +90,7 @@ def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
             limit=limit,
             cursor=cursor,
         )
+        return answered(models.SeriesSet, found)
 
     @routes.get("/power", response_model=models.Power, responses=_BAD_OR_UNKNOWN)
     def power(
@@ -97,11 +99,12 @@ def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
         to: params.To = "now",
         step: params.Step = None,
         limit: params.MostJobs = DEFAULT_LIMIT,
-    ) -> Any:
+    ) -> Response:
         """Give what each account received over time, in buckets that add up to the µJ."""
         from_us, to_us = parse_range(from_, to, clock())
         step_us = None if step is None else parse_step(step)
-        return get_power(store, node=node, from_us=from_us, to_us=to_us, step_us=step_us, limit=limit)
+        found = get_power(store, node=node, from_us=from_us, to_us=to_us, step_us=step_us, limit=limit)
+        return answered(models.Power, found)
 
     @routes.get("/ledger", response_model=models.Ledger, responses=_BAD_OR_UNKNOWN)
     def ledger(
@@ -109,10 +112,11 @@ def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
         from_: params.From = "-1h",
         to: params.To = "now",
         limit: params.MostJobs = MAX_LIMIT,
-    ) -> Any:
+    ) -> Response:
         """Give the books of a range, and whether they balance."""
         from_us, to_us = parse_range(from_, to, clock())
-        return get_ledger(store, node=node, from_us=from_us, to_us=to_us, limit=limit)
+        found = get_ledger(store, node=node, from_us=from_us, to_us=to_us, limit=limit)
+        return answered(models.Ledger, found)
 
     @routes.get("/alerts", response_model=models.AlertPage, responses=_BAD_OR_UNKNOWN)
     def alerts_(
@@ -122,13 +126,14 @@ def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
         job: params.OfJob = None,
         limit: params.Limit = DEFAULT_LIMIT,
         cursor: params.Cursor = None,
-    ) -> Any:
+    ) -> Response:
         """List the alerts, the newest first."""
-        return list_alerts(alerts, state=state, rule=rule, node=node, job=job, limit=limit, cursor=cursor)
+        found = list_alerts(alerts, state=state, rule=rule, node=node, job=job, limit=limit, cursor=cursor)
+        return answered(models.AlertPage, found)
 
     @routes.get("/rules", response_model=models.RulePage, responses=_BAD)
-    def rules(limit: params.Limit = DEFAULT_LIMIT, cursor: params.Cursor = None) -> Any:
+    def rules(limit: params.Limit = DEFAULT_LIMIT, cursor: params.Cursor = None) -> Response:
         """List the rules in force, by name."""
-        return list_rules(alerts, limit=limit, cursor=cursor)
+        return answered(models.RulePage, list_rules(alerts, limit=limit, cursor=cursor))
 
     return routes

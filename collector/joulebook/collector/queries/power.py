@@ -9,6 +9,7 @@ from joulebook.collector.queries.buckets import aligned
 from joulebook.collector.queries.errors import UnknownNameError, expected_name
 from joulebook.collector.queries.pages import check_limit
 from joulebook.collector.store.protocol import Store
+from joulebook.collector.store.summed import REST
 
 _SUITING_BUCKETS = 180
 
@@ -53,23 +54,18 @@ def get_power(
             known = frozen.node_names()
             if node not in known:
                 raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
-        rows = frozen.energy_over_time(from_us, to_us, buckets.step_us, node, buckets.origin_us)
-    total_uj: dict[str, int] = defaultdict(int)
-    for account, _, energy_uj in rows:
-        total_uj[account] += energy_uj
-    ordered = sorted(total_uj, key=lambda account: (-total_uj[account], account))
-    unnamed = {account for account in ordered if account.startswith("job:")}
-    unnamed.difference_update([account for account in ordered if account in unnamed][:limit])
-    rest_uj = [0] * buckets.count
-    by_account = {account: [0] * buckets.count for account in ordered if account not in unnamed}
+        rows = frozen.energy_over_time(from_us, to_us, buckets.step_us, node, buckets.origin_us, limit)
+    by_account: dict[str, list[int]] = defaultdict(lambda: [0] * buckets.count)
     for account, bucket, energy_uj in rows:
-        by_account.get(account, rest_uj)[bucket] += energy_uj
+        by_account[account][bucket] += energy_uj
+    rest_uj = by_account.pop(REST, [0] * buckets.count)
+    ordered = sorted(by_account.items(), key=lambda item: (-sum(item[1]), item[0]))
     return Power(
         from_us=from_us,
         to_us=to_us,
         step_us=buckets.step_us,
         node=node,
         times_s=buckets.ends_s,
-        accounts=[AccountEnergy(account, each_uj) for account, each_uj in by_account.items()],
+        accounts=[AccountEnergy(account, each_uj) for account, each_uj in ordered],
         rest_uj=rest_uj,
     )

@@ -43,7 +43,7 @@ from joulebook.collector.store.protocol import (
     Summed,
     TimeRow,
 )
-from joulebook.collector.store.spread import around, spread
+from joulebook.collector.store.spread import around, limited, spread
 from joulebook.collector.store.window import GapBetween, Window
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
@@ -186,7 +186,13 @@ class Reads(NameReads, ScheduledReads, PickedReads):
 
     @reading
     def energy_over_time(
-        self, from_us: int, to_us: int, step_us: int, node: str | None, origin_us: int | None = None
+        self,
+        from_us: int,
+        to_us: int,
+        step_us: int,
+        node: str | None,
+        origin_us: int | None = None,
+        most_jobs: int | None = None,
     ) -> list[tuple[str, int, int]]:
         """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0."""
         selected = around(from_us, to_us, node)
@@ -206,7 +212,7 @@ class Reads(NameReads, ScheduledReads, PickedReads):
             for gap in window.gaps
         )
         rows = chain(rows_around(self._server, selected, window.marks), gaps)
-        return spread(rows, from_us, to_us, step_us, origin_us)
+        return limited(spread(rows, from_us, to_us, step_us, origin_us), most_jobs)
 
     @reading
     def watched(self, selected: Range) -> list[TimeRow]:

@@ -256,12 +256,19 @@ class StoreView(ScheduledView, Protocol):
         """
 
     def energy_over_time(
-        self, from_us: int, to_us: int, step_us: int, node: str | None, origin_us: int | None = None
+        self,
+        from_us: int,
+        to_us: int,
+        step_us: int,
+        node: str | None,
+        origin_us: int | None = None,
+        most_jobs: int | None = None,
     ) -> list[tuple[str, int, int]]:
         """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0.
 
         Steps are counted from origin_us, at or before from_us, which it is if it is None. What was booked for
-        an interval is spread evenly over its time, in whole µJ.
+        an interval is spread evenly over its time, in whole µJ. Jobs beyond the most are summed in an account
+        without a name.
         """
 
     def watched(self, selected: Range) -> list[TimeRow]:

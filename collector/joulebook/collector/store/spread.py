@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from joulebook.collector.ingest.decode import MAX_INTERVAL_US
 from joulebook.collector.store.protocol import Range
+from joulebook.collector.store.summed import REST
 
 # (account, energy µJ, start and end of its interval)
 Booked = tuple[str, int, int, int]
@@ -38,3 +39,18 @@ def spread(
             sums[account, step] += upto - energy_uj * (at_us - began_us) // length_us
             at_us = next_us
     return [(account, step, uj) for (account, step), uj in sums.items() if uj]
+
+
+def limited(rows: list[tuple[str, int, int]], most_jobs: int | None) -> list[tuple[str, int, int]]:
+    """Sum jobs beyond the largest in an account without a name; None: there are never too many."""
+    total_uj: dict[str, int] = defaultdict(int)
+    for account, _, uj in rows:
+        if account.startswith("job:"):
+            total_uj[account] += uj
+    if most_jobs is None or len(total_uj) <= most_jobs:
+        return rows
+    beyond = {*sorted(total_uj, key=lambda account: (-total_uj[account], account))[most_jobs:]}
+    sums: dict[tuple[str, int], int] = defaultdict(int)
+    for account, step, uj in rows:
+        sums[REST if account in beyond else account, step] += uj
+    return [(account, step, uj) for (account, step), uj in sums.items()]

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.duckdb.book_parts import (
     ENERGY,
@@ -27,6 +29,7 @@ from joulebook.collector.store.duckdb.ledger_sums import (
     account_row,
     added,
 )
+from joulebook.collector.store.duckdb.named_sums import accounts_of, steps_of
 from joulebook.collector.store.duckdb.over_time import Ready, over_time
 from joulebook.collector.store.duckdb.rolls import DAY_US, HOUR_US, MINUTE_US
 from joulebook.collector.store.ladder import Piece, pieces
@@ -56,6 +59,10 @@ class BookReads:
         def _sums(self, query: str) -> list[tuple[Any, ...]]: ...
 
         def _node_name(self, node_id: int) -> str: ...
+
+        def _accounts_named(self, account_ids: Iterable[int]) -> dict[int, str]: ...
+
+        def _table(self, query: str, parameters: list[Any]) -> pa.Table: ...
 
         def _layout(self, layout_id: int) -> NodeLayout: ...
 
@@ -143,8 +150,13 @@ class BookReads:
     def summed(self, selected: Range, most_jobs: int) -> Summed:
         """Return what each account received on all nodes of a range, and how they were watched."""
         parts = self._parts(selected, ["account_id"], EVERYTHING)
-        rows = self._sums(_largest(parts, most_jobs)) if parts else []
-        accounts = [account_row(row[0], "", row[1:]) for row in rows]
+        accounts = []
+        if parts:
+            sums = self._table(
+                f"SELECT account_id, {OF_SUMS} FROM ({' UNION ALL '.join(parts)}) GROUP BY account_id", []
+            )
+            names = self._accounts_named(sums["account_id"].to_pylist())
+            accounts = accounts_of(sums, names, most_jobs)
         watched = self._watched(selected, by_node=False)
         return Summed(accounts, watched[0] if watched else TimeRow("", 0, 0, 0, 0, 0))
 
@@ -153,7 +165,13 @@ class BookReads:
         return self._watched(selected, by_node=True)
 
     def energy_over_time(
-        self, from_us: int, to_us: int, step_us: int, node: str | None, origin_us: int | None = None
+        self,
+        from_us: int,
+        to_us: int,
+        step_us: int,
+        node: str | None,
+        origin_us: int | None = None,
+        most_jobs: int | None = None,
     ) -> list[tuple[str, int, int]]:
         """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0."""
         node_id = None
@@ -164,7 +182,9 @@ class BookReads:
         if self._added_up:
             (marks,) = self._rows("SELECT minute_id, hour_id, narrow_unix_us FROM added_up, forgotten_cells")
             ready = Ready(*marks)
-        return self._rows(over_time(from_us, to_us, step_us, origin_us, node_id, ready))
+        table = self._table(over_time(from_us, to_us, step_us, origin_us, node_id, ready), [])
+        names = self._accounts_named(table["account_id"].unique().to_pylist())
+        return steps_of(table, names, most_jobs)
 
     def _parts(self, selected: Range, keys: Sequence[str], columns: Columns) -> list[str]:
         """Return SQL for sums by some keys, to be added up; none of what is not known."""
@@ -264,19 +284,6 @@ class BookReads:
         )
         self._learn_layouts(row[2] for row in rows)
         return [NodeRow(n, self._layout(y), bytes(b), t, states.get(i, {})) for i, n, y, b, t in rows]
-
-
-def _largest(parts: Sequence[str], most_jobs: int) -> str:
-    """Return SQL for sums by account; jobs beyond the largest are one, without a name."""
-    energy = " + ".join(ENERGIES)
-    return f"""
-        WITH sums AS (SELECT account_id, {OF_SUMS} FROM ({" UNION ALL ".join(parts)}) GROUP BY ALL),
-        placed AS (
-            SELECT account, starts_with(account, 'job:') AS is_job, {NAMES},
-                row_number() OVER (PARTITION BY is_job ORDER BY {energy} DESC, account) AS place
-            FROM sums JOIN accounts USING (account_id))
-        SELECT CASE WHEN is_job AND place > {most_jobs} THEN '' ELSE account END AS named, {OF_SUMS}
-        FROM placed GROUP BY named ORDER BY named"""
 
 
 def _added_up(parts: Sequence[str], keys: Sequence[str]) -> str:

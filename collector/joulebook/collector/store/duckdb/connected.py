@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.duckdb.files import Files
+from joulebook.collector.store.duckdb.hugeint import whole
 from joulebook.collector.store.protocol import Range
 from joulebook.v1 import report_pb2
 
@@ -25,6 +25,12 @@ class Connected:
         self.files = files
         self._layouts: dict[int, NodeLayout] = {}
         self._node_names: dict[int, str] = {}
+        self._account_names: dict[int, str] = {}
+
+    def _know_what_does(self, other: Connected) -> None:
+        """Know the names and layouts that another one knows, and let it know what is learnt here."""
+        self._layouts, self._node_names = other._layouts, other._node_names
+        self._account_names = other._account_names
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -68,6 +74,20 @@ class Connected:
             self._node_names.update(self._rows("SELECT node_id, node FROM nodes"))
         return self._node_names.get(node_id, "")
 
+    def _accounts_named(self, account_ids: Iterable[int]) -> dict[int, str]:
+        """Return the names of these accounts and others; none of a number that has none."""
+        known = self._account_names
+        if any(number not in known for number in account_ids):
+            # A name never changes, and numbers only grow.
+            known.update(
+                self._rows(
+                    "SELECT account_id, account FROM accounts WHERE account_id > ?",
+                    # A copy: others may learn meanwhile.
+                    [max([*known], default=-1)],
+                )
+            )
+        return known
+
     def _layout(self, layout_id: int) -> NodeLayout:
         if layout_id not in self._layouts:
             self._learn_layouts([layout_id])
@@ -99,15 +119,4 @@ class Connected:
 def _values(column: pa.ChunkedArray) -> list[Any]:
     if not pa.types.is_decimal(column.type) or column.null_count:
         return [*column.to_pylist()]
-    values: list[int] = []
-    for chunk in column.chunks:
-        # Two words each, the low one first.
-        words = np.frombuffer(chunk.buffers()[1], dtype=np.int64)[2 * chunk.offset :][: 2 * len(chunk)]
-        low, high = words[::2], words[1::2]
-        if (high == low >> 63).all():
-            values += low.tolist()
-        else:
-            values += [
-                (h << 64) + w for h, w in zip(high.tolist(), low.view(np.uint64).tolist(), strict=True)
-            ]
-    return values
+    return [*whole(column).tolist()]

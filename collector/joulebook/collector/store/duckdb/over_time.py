@@ -29,7 +29,7 @@ class Ready:
 def over_time(
     from_us: int, to_us: int, step_us: int, origin_us: int, node_id: int | None, ready: Ready | None
 ) -> str:
-    """Return SQL for (account, step, µJ); steps count from origin_us. ready None: all rows are read."""
+    """Return SQL for (account_id, step, uj); steps count from origin_us. ready None: all rows are read."""
     minute_id, hour_id = (ready.minute_id, ready.hour_id) if ready else (0, 0)
     of_node = "" if node_id is None else f" AND node_id = {node_id}"
     # Rows below it are in cells.
@@ -62,9 +62,9 @@ def over_time(
             )
     return f"""
         WITH booked AS MATERIALIZED ({steps.placed(rows)})
-        SELECT account, step::BIGINT, sum(uj)::HUGEINT AS uj FROM (
+        SELECT account_id, step::BIGINT AS step, sum(uj)::HUGEINT AS uj FROM (
             {" UNION ALL ".join([*cells, *steps.spread("booked")])})
-        JOIN accounts USING (account_id) GROUP BY account, step HAVING sum(uj) > 0"""
+        GROUP BY ALL HAVING sum(uj) > 0"""
 
 
 def _kept(cut: Sequence[Piece], narrow_us: int) -> Iterator[Piece]:

@@ -25,7 +25,7 @@ class Reads(BookReads, JobReads, ScheduledReads, SumReads):
         with self._reading(), self._cursor() as cursor:
             cursor.execute("BEGIN TRANSACTION")
             frozen = _Frozen(cursor, self.files)
-            frozen._layouts, frozen._node_names = self._layouts, self._node_names
+            frozen._know_what_does(self)
             try:
                 yield frozen
             finally:
@@ -45,7 +45,7 @@ class Reads(BookReads, JobReads, ScheduledReads, SumReads):
 
     def _again(self) -> Reads:
         found = _Frozen(self._connection, self.files)
-        found._layouts, found._node_names = self._layouts, self._node_names
+        found._know_what_does(self)
         found._added_up, found._widest_us = self._added_up, self._widest_us
         return found
 

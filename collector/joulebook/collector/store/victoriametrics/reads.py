@@ -34,7 +34,7 @@ from joulebook.collector.store.protocol import (
     TimeRow,
 )
 from joulebook.collector.store.scheduled import Scheduled
-from joulebook.collector.store.spread import around, spread
+from joulebook.collector.store.spread import around, limited, spread
 from joulebook.collector.store.victoriametrics.content import Content, Samples, joined, slots, whole
 from joulebook.collector.store.victoriametrics.exported import exported
 from joulebook.collector.store.victoriametrics.ledger import METRICS, WHOLE, Vouched, account_rows, booked
@@ -185,12 +185,18 @@ class Reads(PickedReads):
 
     @reading
     def energy_over_time(
-        self, from_us: int, to_us: int, step_us: int, node: str | None, origin_us: int | None = None
+        self,
+        from_us: int,
+        to_us: int,
+        step_us: int,
+        node: str | None,
+        origin_us: int | None = None,
+        most_jobs: int | None = None,
     ) -> list[tuple[str, int, int]]:
         """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0."""
         seen = self._seen(around(from_us, to_us, node))
         rows = booked(self._samples(seen, [WHOLE], node), Vouched(seen.window.marks), seen.window.gaps)
-        return spread(rows, from_us, to_us, step_us, origin_us)
+        return limited(spread(rows, from_us, to_us, step_us, origin_us), most_jobs)
 
     @reading
     def watched(self, selected: Range) -> list[TimeRow]:
