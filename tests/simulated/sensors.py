@@ -5,10 +5,25 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from random import Random
+from typing import Protocol
 
 MS = 1_000
 S = 1_000_000
+
+
+class Load(Protocol):
+    """A load whose power is known at every moment."""
+
+    def energy_nj(self, until_us: int) -> int:
+        """Return the energy from 0 to a moment."""
+
+    def mean_mw(self, begin_us: int, end_us: int) -> int:
+        """Return the mean power between two moments."""
+
+    def power_mw(self, at_us: int) -> int:
+        """Return the power at a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +53,28 @@ class SquareWave:
         half_us = self.period_us // 2
         high_us = whole * half_us + min(rest_us, half_us)
         return high_us * self.high_mw + (at_us - high_us) * self.low_mw
+
+
+class WhiteNoise:
+    """A load that draws something else every step_us, none of it foreseeable."""
+
+    def __init__(self, rng: Random, step_us: int, low_mw: int, high_mw: int, length_us: int) -> None:
+        self._step_us = step_us
+        self._powers = [rng.randrange(low_mw, high_mw) for _ in range(length_us // step_us + 2)]
+        self._energy_nj = [0, *accumulate(power * step_us for power in self._powers)]
+
+    def energy_nj(self, until_us: int) -> int:
+        """Return the energy from 0 to a moment."""
+        whole, rest_us = divmod(until_us, self._step_us)
+        return self._energy_nj[whole] + rest_us * self._powers[whole]
+
+    def mean_mw(self, begin_us: int, end_us: int) -> int:
+        """Return the mean power between two moments."""
+        return (self.energy_nj(end_us) - self.energy_nj(begin_us)) // (end_us - begin_us)
+
+    def power_mw(self, at_us: int) -> int:
+        """Return the power at a moment."""
+        return self._powers[at_us // self._step_us]
 
 
 class UnevenWave:
@@ -80,7 +117,7 @@ class Sensor:
     lag_us: int = 0
     phase_us: int = 0
 
-    def shows_mw(self, load: SquareWave | UnevenWave, at_us: int) -> int:
+    def shows_mw(self, load: Load, at_us: int) -> int:
         """Return what it shows at a moment."""
         taken_us = at_us - (at_us - self.phase_us) % self.period_us - self.lag_us
         if not self.window_us:

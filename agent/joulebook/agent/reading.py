@@ -120,6 +120,7 @@ def _gpu_facts(device: report_pb2.Device) -> dict[str, Any]:
 def _domain(domain: report_pb2.Domain, values: dict[str, int], interval_us: int) -> dict[str, Any]:
     energy_uj = values[catalogue()[metrics.METRIC_DOMAIN_ENERGY].name]
     unread_us = values[catalogue()[metrics.METRIC_DOMAIN_UNREAD].name]
+    sampling_uj = values.get(catalogue()[metrics.METRIC_DOMAIN_SAMPLING].name, 0)
     kind = report_pb2.SourceKind.Name(domain.kind).removeprefix("SOURCE_KIND_").lower()
     return {
         "domain": domain.name,
@@ -128,7 +129,7 @@ def _domain(domain: report_pb2.Domain, values: dict[str, int], interval_us: int)
         "state": "working" if unread_us == 0 else "unreadable",
         "energy_uj": energy_uj,
         "power_mw": energy_uj * 1000 // interval_us,
-        "plus_minus_uj": energy_uj * domain.accuracy_ppm // 1_000_000 + domain.resolution_uj,
+        "plus_minus_uj": energy_uj * domain.accuracy_ppm // 1_000_000 + domain.resolution_uj + sampling_uj,
         "idle_power_mw": values[catalogue()[metrics.METRIC_DOMAIN_IDLE_POWER].name],
     }
 

@@ -9,6 +9,7 @@ from joulebook.agent.clock import boot_us
 from joulebook.agent.floor import IdleFloor
 from joulebook.agent.layout import build_layout
 from joulebook.agent.reader import Reader
+from joulebook.agent.sampling import SamplingError
 from joulebook.agent.source import (
     ABSENT,
     WORKING,
@@ -17,6 +18,7 @@ from joulebook.agent.source import (
     Finding,
     Meter,
     Probe,
+    Sampling,
     Series,
     Source,
     TellingSource,
@@ -25,6 +27,8 @@ from joulebook.agent.workloads.workloads import Workloads
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
 from joulebook.v1.naming import layout_hash
+
+_GAUGES = (report_pb2.SOURCE_KIND_AVERAGE_POWER, report_pb2.SOURCE_KIND_INSTANT_POWER)
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +69,9 @@ class Sampler:
         self._domains: list[Domain] = []
         self._devices: list[Device] = []
         self._floors: list[tuple[int | IdleFloor, int]] = []
+        # Of domains that a gauge measures.
+        self._errors: dict[tuple[str, str], SamplingError] = {}
+        self._sampling = [(r, r.source) for r in self._readers if isinstance(r.source, Sampling)]
         self._arrange()
         self._findings = [f for _, probe in probed for f in probe.findings]
         self._ended: list[report_pb2.WorkloadEnd] = []
@@ -92,6 +99,12 @@ class Sampler:
             if floor is None:
                 floor = self._learnt.setdefault((domain.name, domain.source), IdleFloor())
             self._floors.append((floor, place[domain.name]))
+        known, self._errors = self._errors, {}
+        for reader, _ in self._sampling:
+            for domain in reader.probe.domains:
+                if domain.kind in _GAUGES:
+                    key = (domain.name, domain.source)
+                    self._errors[key] = known.get(key) or SamplingError()
 
     @property
     def layout(self) -> bytes:
@@ -110,7 +123,7 @@ class Sampler:
         row = self._read_values(now_us)
         # What could not be read is left out until it can.
         self._arrange()
-        row += self._floor_values(now_us, row)
+        row += self._floor_values(now_us, row) + self._error_values(now_us)
         self._offsets = self._read_offsets()
         self._begin(now_us, row + self._workloads.read(now_us))
 
@@ -119,7 +132,7 @@ class Sampler:
 
     def _read_sources(self, now_us: int) -> list[int]:
         row = self._read_values(now_us)
-        return row + self._floor_values(now_us, row)
+        return row + self._floor_values(now_us, row) + self._error_values(now_us)
 
     def _read_values(self, now_us: int) -> list[int]:
         row: list[int] = []
@@ -132,6 +145,16 @@ class Sampler:
 
     def _floor_values(self, now_us: int, row: list[int]) -> list[int]:
         return [f if isinstance(f, int) else f.update(now_us, row[place]) for f, place in self._floors]
+
+    def _error_values(self, now_us: int) -> list[int]:
+        if not self._errors:
+            return []
+        told = {
+            (domain.name, domain.source): variance
+            for reader, meter in self._sampling
+            for domain, variance in zip(reader.probe.domains, meter.variances_nj2(), strict=True)
+        }
+        return [error.update(now_us, told[key]) for key, error in self._errors.items()]
 
     def _change_sources(self, now_us: int) -> list[int] | None:
         """Take up what came and went; return the readings at which new series begin; None: no news."""
@@ -151,7 +174,7 @@ class Sampler:
             else:
                 is_old = (domain.name, domain.source) in stay
                 row.append(floor.power_mw if is_old else floor.resume(now_us, row[place]))
-        return row
+        return row + self._error_values(now_us)
 
     def note(self, finding: Finding) -> None:
         """Tell how a source stands with the next Report."""
@@ -164,6 +187,7 @@ class Sampler:
         """Begin a new layout at readings taken already."""
         series = [s for r in self._readers for s in r.probe.series]
         series += [Series(metrics.METRIC_DOMAIN_IDLE_POWER, domain=d.name) for d in self._domains]
+        series += [Series(metrics.METRIC_DOMAIN_SAMPLING, domain=name) for name, _ in self._errors]
         series += self._workloads.series
         offset = dict(self._domain_offsets())
         self._layout = build_layout(
@@ -194,6 +218,8 @@ class Sampler:
         if self._workloads.refresh(now_us):
             # The set changed since the last tick: the Report ends there, and the next begins there.
             self.cut()
+            for error in self._errors.values():
+                error.renew()
             self._begin(self._times_us[-1], self._rows[-1][:fixed] + self._workloads.baseline())
         row = self._read_sources(now_us)
         for source in self._telling:

@@ -37,6 +37,7 @@ class Slow(Generic[T]):
     ask runs in the thread and has to keep to a time-out of its own (of its socket or process). Whatever it
     raises is the reason told; an attribute `fix` of the error is told as what mends it. Longer than
     timeout_us without coming back is a hang: that is told of, and nothing more is asked until it comes back.
+    jitter makes each period longer or shorter, by its mean of 1, for what must not keep step with anything.
     missing says why parts of an answer are not there, so that the question counts as one in vain.
     """
 
@@ -49,6 +50,7 @@ class Slow(Generic[T]):
         timeout_us: int,
         stale_periods: int = 3,
         missing: Callable[[T], Exception | None] = lambda _: None,
+        jitter: Callable[[], float] = lambda: 1.0,
         clock: Callable[[], int] = boot_us,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
@@ -66,7 +68,7 @@ class Slow(Generic[T]):
         # The last answer, however old.
         self.newest: Answer[T] | None = None
         self._ask, self._clock, self._wall_s = ask, clock, wall_s
-        self._missing = missing
+        self._missing, self._jitter = missing, jitter
         self._aside = Aside(name)
         self._pending: Pending[tuple[T, int, int]] | None = None
         self._due_us = -1
@@ -90,7 +92,7 @@ class Slow(Generic[T]):
             self.asked_us = now_us
             self.asked.count += 1
             self._is_noted = False
-            self._due_us = now_us + self.period_us
+            self._due_us = now_us + int(self.period_us * self._jitter())
             self._pending = self._aside.begin(self._timed)
         return fresh
 

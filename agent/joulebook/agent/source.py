@@ -158,6 +158,14 @@ class Showing(Protocol):
         """Return that; "": nothing that may be believed."""
 
 
+@runtime_checkable
+class Sampling(Protocol):
+    """A meter that has gauges of power."""
+
+    def variances_nj2(self) -> tuple[int, ...]:
+        """Return, for each domain, how far off its energy may be by being read at moments; it never falls."""
+
+
 class Meter(TellingSource, Protocol):
     """A source of energy. For each domain, in order: energy_uj then unread_us, both never falling."""
 

@@ -79,6 +79,7 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     METRIC_DOMAIN_ENERGY: _Metric.ValueType  # 1
     METRIC_DOMAIN_UNREAD: _Metric.ValueType  # 2
     METRIC_DOMAIN_IDLE_POWER: _Metric.ValueType  # 3
+    METRIC_DOMAIN_SAMPLING: _Metric.ValueType  # 4
     METRIC_NODE_CPU_BUSY: _Metric.ValueType  # 20
     METRIC_NODE_CPU_USER: _Metric.ValueType  # 21
     METRIC_NODE_CPU_SYSTEM: _Metric.ValueType  # 22
@@ -186,6 +187,7 @@ METRIC_UNSPECIFIED: Metric.ValueType  # 0
 METRIC_DOMAIN_ENERGY: Metric.ValueType  # 1
 METRIC_DOMAIN_UNREAD: Metric.ValueType  # 2
 METRIC_DOMAIN_IDLE_POWER: Metric.ValueType  # 3
+METRIC_DOMAIN_SAMPLING: Metric.ValueType  # 4
 METRIC_NODE_CPU_BUSY: Metric.ValueType  # 20
 METRIC_NODE_CPU_USER: Metric.ValueType  # 21
 METRIC_NODE_CPU_SYSTEM: Metric.ValueType  # 22

@@ -153,6 +153,10 @@ class AmdGpuMeter:
         """Return each domain's series value less its hardware counter."""
         return tuple(meter.energy.offset_uj for meter in self._meters)
 
+    def variances_nj2(self) -> tuple[int, ...]:
+        """Return how far off each domain's energy may be by being read at moments."""
+        return tuple(meter.energy.variance_nj2 for meter in self._meters)
+
     def close(self) -> None:
         """Give the descriptors back."""
         # A descriptor that a thread hangs in stays open until the agent ends.

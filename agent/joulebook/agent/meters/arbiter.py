@@ -15,7 +15,17 @@ from joulebook.agent.meters.offers import Offer, choose, is_model
 from joulebook.agent.meters.siblings import STUCK_WINDOWS, Course, Suspicion, compare
 from joulebook.agent.meters.standing import Standing, patience_us
 from joulebook.agent.reader import Reader
-from joulebook.agent.source import SUSPECT, UNREADABLE, WORKING, Domain, Finding, Meter, Probe, Series
+from joulebook.agent.source import (
+    SUSPECT,
+    UNREADABLE,
+    WORKING,
+    Domain,
+    Finding,
+    Meter,
+    Probe,
+    Sampling,
+    Series,
+)
 
 _WINDOW_US = 60_000_000
 # Two findings in a row: one may be lag at an edge of a load.
@@ -48,6 +58,11 @@ class Arbiter:
     def __init__(self, meters: Sequence[tuple[Meter, Probe]]) -> None:
         self.meters = [meter for meter, _ in meters]
         self._readers = [Reader(meter, probe, has_place=True) for meter, probe in meters]
+        self._sampling = {
+            number: meter.variances_nj2
+            for number, meter in enumerate(self.meters)
+            if isinstance(meter, Sampling)
+        }
         self._given: dict[str, _Given] = {}
         self._standings: dict[str, Standing] = {}
         self._findings: list[Finding] = []
@@ -101,6 +116,11 @@ class Arbiter:
         """Return, for each booked domain, the series value less the hardware counter."""
         offsets = {number: self.meters[number].offsets_uj() for number in self._counting}
         return tuple([offsets[meter][place] for meter, place in self._offsets])
+
+    def variances_nj2(self) -> tuple[int, ...]:
+        """Return, for each booked domain, how far off its energy may be by being read at moments."""
+        told = {number: self._sampling[number]() for number in self._counting if number in self._sampling}
+        return tuple([told[meter][place] if meter in told else 0 for meter, place in self._offsets])
 
     def changed(self) -> Probe | None:
         """Return what is given now, where meters changed or one takes over for another."""

@@ -65,7 +65,7 @@ class BatteryMeter:
     def __init__(self, roots: Roots) -> None:
         self._directory = roots.sysfs / "class/power_supply"
         self._batteries: list[Path] = []
-        self._integral = PowerIntegral(_LIMIT_MW)
+        self._integral = PowerIntegral(_LIMIT_MW, period_us=_PERIOD_US)
         self._health = Health("battery:node", "node", self._integral)
         self._feeds = False
         self._told = False
@@ -115,6 +115,10 @@ class BatteryMeter:
     def offsets_uj(self) -> tuple[int, ...]:
         """Return 0: there is no hardware counter."""
         return (0,) if self._told else ()
+
+    def variances_nj2(self) -> tuple[int, ...]:
+        """Return how far off each domain's energy may be by being read at moments."""
+        return (self._integral.variance_nj2,) if self._told else ()
 
     def close(self) -> None:
         """Give nothing back: a battery's files are opened anew, since they go with it."""

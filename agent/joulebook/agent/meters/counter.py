@@ -1,5 +1,7 @@
 """Turn a meter's raw readings into energy and unread time that never fall."""
 
+from joulebook.agent.meters.sampled import Sampled
+
 # A meter without a stated limit: more than any single domain of a node draws.
 DEFAULT_LIMIT_MW = 20_000_000
 # Counters move in steps (RAPL 1 ms, NVML 100 ms), so two close readings may hold a whole step between them.
@@ -69,6 +71,11 @@ class EnergyCounter:
             return 0
         offset_uj = self.energy_uj - self._read_uj
         return offset_uj % self.range_uj if self.range_uj else offset_uj
+
+    @property
+    def variance_nj2(self) -> int:
+        """Return 0: a counter misses nothing between readings."""
+        return 0
 
     def update(self, raw_uj: int, now_us: int) -> None:
         """Take a raw reading."""
@@ -215,10 +222,13 @@ class PowerIntegral:
         "missing",
         "now_us",
         "reason",
+        "sampled",
         "unread_us",
     )
 
-    def __init__(self, limit_mw: int = 0) -> None:
+    def __init__(self, limit_mw: int = 0, *, window_us: int = 0, period_us: int = 0) -> None:
+        """window_us and period_us are the gauge's own, as Sampled takes them."""
+        self.sampled = Sampled(window_us=window_us, period_us=period_us)
         self.limit_mw = limit_mw or DEFAULT_LIMIT_MW
         self.energy_uj = 0
         self.unread_us = 0
@@ -236,6 +246,11 @@ class PowerIntegral:
         """Return 0: there is no hardware counter."""
         return 0
 
+    @property
+    def variance_nj2(self) -> int:
+        """Return how far off the energy may be by being read at moments."""
+        return self.sampled.variance_nj2
+
     def update(self, power_mw: int, now_us: int) -> None:
         """Take a reading of the gauge."""
         if not 0 <= power_mw <= self.limit_mw:
@@ -251,6 +266,9 @@ class PowerIntegral:
                 # Two readings in mW times µs: half nanojoules.
                 grown_uj, self._rest = divmod((self._power_mw + power_mw) * elapsed_us + self._rest, 2000)
                 self.energy_uj += grown_uj
+        if self._power_mw >= 0:
+            change_mw = power_mw - self._power_mw
+            self.sampled.take(change_mw, now_us - self._last_us, now_us - self.changed_us)
         if power_mw != self._power_mw:
             self.changed_us = now_us
         self._power_mw = power_mw

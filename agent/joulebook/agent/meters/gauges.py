@@ -16,6 +16,7 @@ import msgspec
 
 from joulebook.agent.clock import boot_us
 from joulebook.agent.meters.held import HeldPower
+from joulebook.agent.meters.sampled import Declared
 
 # A gauge that has not come back for this long is left to its thread; the others get another.
 _HANGS_US = 1_000_000
@@ -41,9 +42,16 @@ class GaugesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class Gauge:
     """One gauge: read() in a thread, advance() in the tick, which is the only one to touch power."""
 
-    def __init__(self, fd: int, divisor: int, every_us: int, limit_mw: int = 0) -> None:
+    def __init__(
+        self,
+        fd: int,
+        divisor: int,
+        every_us: int,
+        limit_mw: int = 0,
+        declared: Declared | None = None,
+    ) -> None:
         self.fd, self.divisor, self.every_us = fd, divisor, every_us
-        self.power = HeldPower(max(_HELD_PERIODS * every_us, _LEAST_HOLD_US), limit_mw)
+        self.power = HeldPower(max(_HELD_PERIODS * every_us, _LEAST_HOLD_US), limit_mw, **(declared or {}))
         self.error = ""
         self.due_us = 0
         # When a read was begun that has not come back; 0: none.

@@ -1,6 +1,7 @@
 """Integrate a power gauge that is read more slowly than the node ticks."""
 
 from joulebook.agent.meters.counter import DEFAULT_LIMIT_MW
+from joulebook.agent.meters.sampled import Sampled
 
 
 class HeldPower:
@@ -25,11 +26,14 @@ class HeldPower:
         "missing",
         "now_us",
         "reason",
+        "sampled",
         "unread_us",
     )
 
-    def __init__(self, hold_us: int, limit_mw: int = 0) -> None:
+    def __init__(self, hold_us: int, limit_mw: int = 0, *, window_us: int = 0, period_us: int = 0) -> None:
+        """window_us and period_us are the gauge's own, as Sampled takes them."""
         self.hold_us = hold_us
+        self.sampled = Sampled(window_us=window_us, period_us=period_us)
         self.limit_mw = limit_mw or DEFAULT_LIMIT_MW
         self.energy_uj = 0
         self.unread_us = 0
@@ -48,6 +52,11 @@ class HeldPower:
     def offset_uj(self) -> int:
         """Return 0: there is no hardware counter."""
         return 0
+
+    @property
+    def variance_nj2(self) -> int:
+        """Return how far off the energy may be by being read at moments."""
+        return self.sampled.variance_nj2
 
     @property
     def ahead_uj(self) -> int:
@@ -76,7 +85,9 @@ class HeldPower:
         else:
             self._measured += 2 * self._power_mw * self.hold_us
             self._unread_us += elapsed_us - self.hold_us
-        if power_mw != self._power_mw:
+        change_mw = power_mw - self._power_mw
+        self.sampled.take(change_mw, min(elapsed_us, self.hold_us), taken_us - self.changed_us)
+        if change_mw:
             self.changed_us = taken_us
         self._last_us, self._power_mw = taken_us, power_mw
 

@@ -10,6 +10,7 @@ from joulebook.agent.meters.gauges import Gauge, GaugeReader
 from joulebook.agent.meters.health import FIX_PERMISSION, Health
 from joulebook.agent.meters.held import HeldPower
 from joulebook.agent.meters.hwmon_sensors import Sensor, choose, memory_held, parse_accuracy_ppm, text
+from joulebook.agent.meters.sampled import Declared
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.slow import doubled_s
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Domain, Finding, Probe, Roots
@@ -123,6 +124,10 @@ class HwmonMeter:
         """Return each domain's series value less its hardware counter."""
         return tuple(meter.counter.offset_uj for meter in self._meters)
 
+    def variances_nj2(self) -> tuple[int, ...]:
+        """Return how far off each domain's energy may be by being read at moments."""
+        return tuple(meter.counter.variance_nj2 for meter in self._meters)
+
     def close(self) -> None:
         """Give the descriptors back."""
         # What a thread that hangs still reads may not become another file's descriptor.
@@ -147,16 +152,20 @@ class HwmonMeter:
         except (OSError, ValueError):
             os.close(fd)
             raise
+        # An average tells of its window; of a momentary value it is not known when it was taken.
+        is_average = sensor.kind == report_pb2.SOURCE_KIND_AVERAGE_POWER
+        declared: Declared = {"window_us": period_us} if is_average else {"period_us": period_us}
         gauge = None
         counter: EnergyCounter | HeldPower | PowerIntegral
         if not is_counter and self._reads_per_s:
-            gauge = Gauge(fd, _UW_A_MW, self._every_us(sensor, period_us))
+            gauge = Gauge(fd, _UW_A_MW, self._every_us(sensor, period_us), declared=declared)
             if isinstance(before := known.get(sensor), HeldPower):
                 gauge.power = before
             gauge.seed(raw, boot_us())
             counter = gauge.power
         else:
-            counter = known.get(sensor) or (EnergyCounter() if is_counter else PowerIntegral())
+            made = EnergyCounter() if is_counter else PowerIntegral(**declared)
+            counter = known.get(sensor) or made
         domain = Domain(
             name=name,
             source=self.name,

@@ -91,6 +91,10 @@ class NodeMeter:
         """Return 0: the energy begins at 0 with the first answer."""
         return (0,) * len(self._domains())
 
+    def variances_nj2(self) -> tuple[int, ...]:
+        """Return how far off the energy may be by being asked for now and then."""
+        return (self._held.variance_nj2 if self._counted is None else 0,) * len(self._domains())
+
     def close(self) -> None:
         """End the asking."""
         self._asker.close()

@@ -57,13 +57,20 @@ class NoWay:
 class Asker:
     """Asks a way every period, once for all meters that use its answers; never where there is none to ask."""
 
-    def __init__(self, way: NodeWay, clock: Callable[[], int] = boot_us) -> None:
+    def __init__(
+        self, way: NodeWay, clock: Callable[[], int] = boot_us, jitter: Callable[[], float] = lambda: 1.0
+    ) -> None:
         self.way = way
         self.clock = clock
         self.standing = way.probe()
         self.is_absent = self.standing.state == ABSENT
         self.slow: Slow[NodePower] = Slow(
-            f"{way.name}:node", way.read, period_us=way.period_us, timeout_us=_TIMEOUT_US, clock=clock
+            f"{way.name}:node",
+            way.read,
+            period_us=way.period_us,
+            timeout_us=_TIMEOUT_US,
+            jitter=jitter,
+            clock=clock,
         )
         self._is_closed = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +27,12 @@ def node_ways(
 ) -> NodeWays:
     """Build each way and have all ask; wait for first answers no longer than patience_s."""
     askers = by_redfish, by_ipmi, by_pdu = (
-        Asker(_redfish(roots, redfish)),
-        Asker(_ipmi(roots, ipmi)),
-        Asker(Pdu([parse_outlet(one) for one in pdu.outlets], Path(pdu.credentials), _us(pdu.period_s))),
+        Asker(_redfish(roots, redfish), jitter=_jitter),
+        Asker(_ipmi(roots, ipmi), jitter=_jitter),
+        Asker(
+            Pdu([parse_outlet(one) for one in pdu.outlets], Path(pdu.credentials), _us(pdu.period_s)),
+            jitter=_jitter,
+        ),
     )
     begin(askers, patience_s)
     return NodeWays(
@@ -58,6 +62,11 @@ def _ipmi(roots: Roots, config: IpmiConfig) -> NodeWay:
 
     credentials = _path(config.credentials)
     return Ipmi(roots.devfs, config.address, credentials, config.sensors, _us(config.period_s))
+
+
+def _jitter() -> float:
+    # A load that kept step with the asking would be seen at its top, or its bottom, alone.
+    return random.uniform(0.75, 1.25)
 
 
 def _path(text: str) -> Path | None:

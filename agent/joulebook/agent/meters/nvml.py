@@ -132,6 +132,10 @@ class NvmlMeter:
         """Return each domain's series value less its hardware counter."""
         return tuple(each.counter.offset_uj for each in self._metered)
 
+    def variances_nj2(self) -> tuple[int, ...]:
+        """Return how far off each domain's energy may be by being read at moments."""
+        return tuple(each.counter.variance_nj2 for each in self._metered)
+
     def close(self) -> None:
         """Give NVML back."""
         if self._aside is not None:

@@ -40,6 +40,11 @@ class PairedEnergy:
         """Return energy_uj less the hardware counter; 0 where the power is booked."""
         return 0 if self.counter is None else self._base[0] + self.counter.offset_uj
 
+    @property
+    def variance_nj2(self) -> int:
+        """Return how far off the energy may be by being read at moments; 0 where a counter is booked."""
+        return self.booked.variance_nj2
+
     def update(self, counted_uj: int | None, power_mw: int | None, now_us: int) -> None:
         """Take what both show; None: it shows nothing."""
         if power_mw is None:

@@ -28,6 +28,7 @@ _BOOKED = frozenset(
         metrics.METRIC_DOMAIN_ENERGY,
         metrics.METRIC_DOMAIN_UNREAD,
         metrics.METRIC_DOMAIN_IDLE_POWER,
+        metrics.METRIC_DOMAIN_SAMPLING,
         metrics.METRIC_NODE_CPU_BUSY,
         metrics.METRIC_NODE_MEMORY_USED,
         metrics.METRIC_DEVICE_READ,

@@ -33,6 +33,11 @@ def errors_of(
 
     energy = np.maximum(by_cell(own_uj), 1.0)
     accuracy = by_cell(own_uj * stack.join(lambda y: y.domain_accuracy_ppm)[:, None] * 1e-6) / energy
+    sampling_row = stack.rows(lambda y: y.sampling_row)
+    if (sampling_row < len(stack.values) - 1).any():
+        # Of what a gauge did not show nobody knows whose it was: it goes with everybody's share.
+        sampling = stack.by_piece(stack.increments(sampling_row))
+        accuracy = accuracy + by_cell(np.where(own_uj > 0, sampling, 0)) / energy
     is_modelled = np.concatenate([y.domain_modelled for y in stack.layouts])
     modelled = by_cell(own_uj * is_modelled[:, None]) / energy
     step = step_variance_uj2(stack.join(lambda y: y.domain_resolution_uj))

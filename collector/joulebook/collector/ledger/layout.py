@@ -112,6 +112,7 @@ class NodeLayout:
         self.energy_row = self._domain_rows(metrics.METRIC_DOMAIN_ENERGY)
         self.unread_row = self._domain_rows(metrics.METRIC_DOMAIN_UNREAD)
         self.idle_power_row = self._domain_rows(metrics.METRIC_DOMAIN_IDLE_POWER)
+        self.sampling_row = self._domain_rows(metrics.METRIC_DOMAIN_SAMPLING)
         # A domain without energy is not in the books, whatever it is called.
         self.domain_booked = _share((self.domain_class >= 0) & (self.energy_row >= 0))
 
