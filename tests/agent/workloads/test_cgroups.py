@@ -128,7 +128,9 @@ def test_nested_directories_made_at_once_are_all_found(fake: FakeCgroups) -> Non
     assert workloads.refresh(2 * SECOND_US)
     assert table(workloads)["containerd.cdcdcdcdcdcd"][0] == 4
     fake.remove("/kubepods")
-    assert workloads.refresh(3 * SECOND_US)
+    assert not workloads.refresh(3 * SECOND_US), "what went stays for the interval that it ended in"
+    workloads.read(3 * SECOND_US)
+    assert workloads.refresh(4 * SECOND_US)
     assert list(table(workloads)) == ["unit.old.service"]
     workloads.close()
 
@@ -141,11 +143,13 @@ def test_one_that_goes_is_let_go_and_told(fake: FakeCgroups) -> None:
     fake.make("/batch", cpu_us=5)
     workloads.refresh(SECOND_US)
     fake.remove("/batch")
-    workloads.read(0)
     assert workloads.ended() == []
-    assert workloads.refresh(2 * SECOND_US)
+    assert not workloads.refresh(2 * SECOND_US), "what went stays for the interval that it ended in"
+    assert workloads.ended() == [], "it is told with that interval"
+    workloads.read(2 * SECOND_US)
     assert [(ended[0], ended[2]) for ended in workloads.ended()] == [("cgroup.batch", -1)]
     assert workloads.ended() == []
+    assert workloads.refresh(3 * SECOND_US)
     assert list(table(workloads)) == ["unit.old.service"]
     assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
     workloads.close()

@@ -169,6 +169,7 @@ def test_jobs_hold_what_their_environment_says(node: Node) -> None:
     assert not node.tick()
     assert list(node.held().values()) == [("gpu.1",)]
     node.fake.remove("/batch/a")
+    assert not node.tick(), "it stays for the interval that it ended in"
     assert node.tick()
     assert node.held() == {}
 

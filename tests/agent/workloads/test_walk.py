@@ -65,7 +65,9 @@ def test_without_inotify_it_looks_again(
     assert next(value for series, value in start.items() if series.workload == "cgroup.batch") == 7
     fake.remove("/batch")
     assert not workloads.refresh(6 * SECOND_US)
-    assert workloads.refresh(10 * SECOND_US)
+    assert not workloads.refresh(10 * SECOND_US)
+    workloads.read(10 * SECOND_US)
+    assert workloads.refresh(11 * SECOND_US)
     workloads.close()
 
 

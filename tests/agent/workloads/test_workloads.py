@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +17,21 @@ from joulebook.agent.workloads.figures import parse_cpuacct_usage_us
 from joulebook.agent.workloads.workloads import Workloads
 from tests.fixtures.cgroups.fake import HYBRID, V2, FakeCgroups
 
-PATHS = ("/batch", "/docker/" + "ab" * 32, "/kubepods/pod-1/" + "cd" * 32, "/system.slice/a.service")
+PATHS = (
+    "/batch",
+    "/docker/" + "ab" * 32,
+    "/docker/" + "12" * 32,
+    "/kubepods/pod-1/" + "cd" * 32,
+    "/system.slice/a.service",
+    "/system.slice/docker-" + "34" * 32 + ".scope",
+)
+# One that stays beside each, so that all that contains workloads is known from the start.
+STAYING = (
+    "/stay",
+    "/docker/" + "99" * 32,
+    "/kubepods/pod-1/" + "98" * 32,
+    "/system.slice/docker-" + "97" * 32 + ".scope",
+)
 ACTIONS = st.one_of(
     st.tuples(st.just("make"), st.sampled_from(PATHS), st.integers(0, 50)),
     st.tuples(st.just("remove"), st.sampled_from(PATHS), st.just(0)),
@@ -34,44 +47,77 @@ class Truth:
         self._fake = fake
         self._live: dict[str, int] = {}
         self._seen: dict[str, int] = {}  # of the life that goes on, what a tick has read
+        self._ended: dict[str, int] = {}  # what went since the last tick used since then
+        self._kept: dict[str, int] = {}  # what groups above show
         self.due: dict[str, int] = {}
 
     def act(self, action: str, path: str, amount: int) -> None:
         if action == "make" and path not in self._live:
             self._live[path], self._seen[path] = amount, 0
             self._fake.make(path, cpu_us=amount)
+            self._count(path, amount)
         elif action == "remove" and path in self._live:
-            del self._live[path]  # what it used since the last tick is nobody's any more
+            used = self._live.pop(path) - self._seen[path]
+            self._ended[path] = self._ended.get(path, 0) + used
             self._fake.remove(path)
         elif action == "use" and path in self._live:
             self._live[path] += amount
             self._fake.show(path, cpu_us=self._live[path])
+            self._count(path, amount)
 
-    def tick(self) -> set[str]:
+    def _count(self, path: str, amount: int) -> None:
+        above = path
+        while above:
+            above = above.rpartition("/")[0]
+            self._kept[above] = self._kept.get(above, 0) + amount
+            self._fake.show(above, cpu_us=self._kept[above])
+
+    def tick(self) -> tuple[set[str], dict[str, dict[str, int]]]:
+        """Return what there is to see, and by what contained it what went used last."""
         for path, used in self._live.items():
             self.due[path] = self.due.get(path, 0) + used - self._seen[path]
             self._seen[path] = used
-        return set(self._live)
+        ended: dict[str, dict[str, int]] = {}
+        for path, used in self._ended.items():
+            ended.setdefault(path.rpartition("/")[0], {})[path] = used
+        seen = set(self._live) | set(self._ended)
+        self._ended = {}
+        return seen, ended
 
 
 IDS = dict(
     zip(
         PATHS,
-        ("cgroup.batch", "docker.abababababab", "containerd.cdcdcdcdcdcd", "unit.a.service"),
+        (
+            "cgroup.batch",
+            "docker.abababababab",
+            "docker.121212121212",
+            "containerd.cdcdcdcdcdcd",
+            "unit.a.service",
+            "docker.343434343434",
+        ),
         strict=True,
     )
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(version=st.sampled_from([V2, HYBRID]), actions=st.lists(ACTIONS, max_size=40))
 def test_readings_are_the_truth(version: str, actions: list[tuple[str, str, int]]) -> None:
-    """Whatever comes, goes or does both in a tick: no series falls, and each shows the whole use."""
+    """Whatever comes, goes or does both in a tick: no series falls, and each shows the whole use.
+
+    Of those that end together below one group, the sum is whole.
+    """
     with tempfile.TemporaryDirectory() as directory:
         fake = FakeCgroups(Path(directory), version)
+        for path in STAYING:
+            fake.make(path)
+        for path in ("", "/docker", "/kubepods", "/kubepods/pod-1", "/system.slice"):
+            fake.show(path, cpu_us=0)
         workloads = Workloads(fake.roots)
         truth = Truth(fake)
         last: dict[str, int] = {}
+        unsure_us = 0
         try:
             workloads.refresh(0)
             workloads.read(0)
@@ -82,11 +128,19 @@ def test_readings_are_the_truth(version: str, actions: list[tuple[str, str, int]
                 changed = workloads.refresh(0)
                 start = _cpu(workloads, workloads.baseline())
                 now = _cpu(workloads, workloads.read(0))
-                live = truth.tick()
-                assert set(now) == {IDS[path] for path in live}
-                assert now == {IDS[path]: truth.due[path] for path in live}
+                seen, ended = truth.tick()
+                assert set(now) == {IDS[path] for path in seen}
                 if changed:
                     assert start == {each: last.get(each, 0) for each in now}
+                for group in ended.values():
+                    shares = {path: now[IDS[path]] - truth.due.get(path, 0) for path in group}
+                    assert sum(shares.values()) == sum(group.values())
+                    assert min(shares.values()) >= 0
+                    unsure_us += sum(group.values()) if len(group) > 1 else 0
+                    for each, share in shares.items():
+                        truth.due[each] = truth.due.get(each, 0) + share
+                assert now == {IDS[path]: truth.due[path] for path in seen}
+                assert workloads.unsure_us == unsure_us
                 last |= now
         finally:
             workloads.close()
@@ -94,7 +148,8 @@ def test_readings_are_the_truth(version: str, actions: list[tuple[str, str, int]
 
 def _cpu(workloads: Workloads, values: list[int]) -> dict[str, int]:
     pairs = zip(workloads.series, values, strict=True)
-    return {s.workload: v for s, v in pairs if s.metric == CPU and s.workload != "agent"}
+    ours = ("cgroup.jb-", "unit.jb-", *IDS.values())
+    return {s.workload: v for s, v in pairs if s.metric == CPU and s.workload.startswith(ours)}
 
 
 BURN = """
@@ -184,7 +239,10 @@ def test_thousands_of_groups_leave_nothing(tmp_path: Path) -> None:
         workloads.refresh(n)
         workloads.read(n)
         fake.remove(f"/system.slice/job-{n}.scope")
-    workloads.refresh(time.time_ns())
+    workloads.refresh(300)
+    assert len(workloads.series) == 5, "the last one stays for the interval that it ended in"
+    workloads.read(300)
+    workloads.refresh(301)
     assert len(workloads.series) == 2
     assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208
     workloads.close()

@@ -1,89 +1,29 @@
 """The workloads that are cgroups, with their figures."""
 
 import errno
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
-from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Finding, Metric, Roots
-from joulebook.agent.workloads import figures, kubernetes
+from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Finding, Roots
+from joulebook.agent.workloads import kubernetes
 from joulebook.agent.workloads.classify import classify
-from joulebook.agent.workloads.column import CPU, IO, MEMORY, FileColumn, Member, Past
+from joulebook.agent.workloads.column import CPU, FileColumn, GivenColumn, Member, Past
 from joulebook.agent.workloads.cpusets import Cpusets
-from joulebook.agent.workloads.hierarchy import Controller, Hierarchies
+from joulebook.agent.workloads.hierarchy import Hierarchies
 from joulebook.agent.workloads.inotify import Inotify
 from joulebook.agent.workloads.job_facts import SOURCES, JobFacts
+from joulebook.agent.workloads.opener import Figures
 from joulebook.agent.workloads.pods import PodFacts
+from joulebook.agent.workloads.tails import Tails
 from joulebook.agent.workloads.walk import Walk
-from joulebook.agent.workloads.workload import Place, Verdict, Workload, user_name
+from joulebook.agent.workloads.workload import JOB, Place, Verdict, Workload, user_name
 
-_NUMBER_BYTES = 32
-_CPU_STAT_BYTES = 64  # the first line is enough
-_IO_BYTES = 65536
 # A job that nobody can tell more of is asked about no longer.
 _ASKED_TICKS = 60
 # A manager sets a group's cpuset just after making it; later changes are found within so many ticks.
 _SETTLING_TICKS = 3
 _CPUSET_TICKS = 60
-
-_Opener = tuple[Metric, Controller, Callable[[bytes], int], int]
-
-
-class Figures:
-    """Opens the figures of one cgroup, each where this kernel keeps it."""
-
-    def __init__(self, roots: Roots, hierarchies: Hierarchies) -> None:
-        try:
-            layered = figures.parse_layered_majors((roots.procfs / "devices").read_bytes())
-        except OSError:
-            layered = frozenset()
-        cpu, memory, io = hierarchies.cpu, hierarchies.memory, hierarchies.io
-        self._openers: list[_Opener] = []
-        if cpu:
-            v2 = cpu.file == "cpu.stat"
-            parse = figures.parse_cpu_stat_us if v2 else figures.parse_cpuacct_usage_us
-            self._openers.append((CPU, cpu, parse, _CPU_STAT_BYTES if v2 else _NUMBER_BYTES))
-        if memory:
-            self._openers.append((MEMORY, memory, figures.parse_memory_bytes, _NUMBER_BYTES))
-        if io:
-            parse_io = figures.parse_io_stat_bytes if io.file == "io.stat" else figures.parse_blkio_bytes
-            self._openers.append((IO, io, partial(parse_io, layered=layered), _IO_BYTES))
-        self.error: OSError | None = None
-
-    def open(self, paths: str | Mapping[str, str], member: Member, past: Past, *, fresh: bool) -> bool:
-        """Add the columns that the member has not and the kernel has; say whether there were any.
-
-        paths: one for all hierarchies, or one by hierarchy.
-        """
-        there = {column.metric for column in member.columns}
-        opened = False
-        for metric, controller, parse, size in self._openers:
-            path = paths if isinstance(paths, str) else paths.get(controller.key)
-            if metric in there or path is None:
-                continue
-            file = controller.directory(path) / controller.file
-            if metric == IO and controller.key and not _counts_io(file):
-                continue
-            base = past.value(member.workload.id, metric)
-            try:
-                member.columns.append(FileColumn(metric, file, parse, size, base=base, fresh=fresh))
-            except ValueError:
-                continue
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR):
-                    self.error = error
-                continue
-            opened = True
-        return opened
-
-
-def _counts_io(file: Path) -> bool:
-    # v1 counts nothing, and lists no device, until the group has a throttle rule.
-    try:
-        return len(file.read_bytes().splitlines()) > 1
-    except OSError:
-        return False
 
 
 class Cgroups:
@@ -120,6 +60,16 @@ class Cgroups:
         self._settling: dict[str, int] = {}
         self._ticks = 0
         self._ids: set[str] = set()
+        self.tails = None
+        if (cpu := hierarchies.cpu) is not None:
+            self.tails = Tails(opener.open_cpu, cpu.directory, os.cpu_count() or 1)
+        # Newcomers that wait for the next interval; what went in this one and is let go of with the next.
+        self._held: dict[str, bool] = {}
+        self._leaving: list[str] = []
+        self._newcomers: list[str] = []
+        self._buried: list[str] = []
+        self._unix_us = 0
+        self.ended: list[Workload] = []
         self.members: dict[str, Member] = {}
 
     def findings(self) -> tuple[Finding, ...]:
@@ -135,9 +85,19 @@ class Cgroups:
             state = Finding("workloads", UNREADABLE, str(error), f"let the agent read {self._cgroupfs}")
         return (state, self._walk.finding())
 
-    def refresh(self, now_us: int, unix_us: int) -> tuple[bool, list[Member]]:
-        """Take up and let go; return whether the set of series changed, and who went (still open)."""
-        touched = self._walk.refresh(now_us)
+    def refresh(self, now_us: int, unix_us: int, *, hold: bool = False) -> tuple[bool, list[Member]]:
+        """Take up and let go; return whether the set of series changed, and who went (still open).
+
+        What went since the last call stays for the interval in which it ended, and is in ended. hold: what
+        came is for the next interval.
+        """
+        gone = [self.members.pop(path) for path in self._leaving]
+        self._leaving, self.ended = [], []
+        for member in gone:
+            self._ids.discard(member.workload.id)
+            self._past.keep(member.workload.id, member.columns)
+        touched = self._held | self._walk.refresh(now_us)
+        self._held = {}
         # A manager makes a group first and enables its controllers then, which no event tells.
         young, self._young = self._young, set()
         for path in young:
@@ -145,23 +105,99 @@ class Cgroups:
         if touched:
             self._figures.error = None
         changed = False
-        gone: list[Member] = []
+        died = {path for path, _ in self._walk.died} if self.tails is not None else set()
         for path, fresh in touched.items():
             if path in self._walk.found:
-                changed |= self._take_up(path, unix_us, fresh=fresh)
-            elif (member := self.members.pop(path, None)) is not None:
-                self._ids.discard(member.workload.id)
-                self._nameless.pop(path, None)
-                self._settling.pop(path, None)
-                gone.append(member)
+                if hold and fresh and path not in self.members:
+                    self._held[path] = fresh
+                else:
+                    changed |= self._take_up(path, unix_us, fresh=fresh)
+            elif path in self.members:
+                self._leave(path)
+            elif path in self._walk.left and path in died:
+                changed |= self._pass(path, self._walk.left[path])
+        self._keep_account(touched)
+        self._unix_us = unix_us
         changed |= self._ask()
         if self._cpusets.worth_asking:
             changed |= self._look_at_cpusets()
         return changed or bool(gone), gone
 
+    def read_tails(self, now_us: int) -> None:
+        """Give what went since the last tick what it used last. All CPU time has just been read."""
+        if self.tails is None:
+            return
+        self.tails.read()
+        # What went while the columns were read had its last reading a tick ago.
+        self._walk.notice(now_us)
+        late, self._walk.died = self._walk.died, []
+        for path, at_us in late:
+            column = self._cpu_of(path)
+            if column is not None and column.gone:
+                self.tails.bury(path, at_us, stays=False)
+                if path not in self._walk.found:
+                    self._leave(path)
+            else:
+                self._walk.died.append((path, at_us))
+        for path, used_us in self.tails.settle(now_us, sure=not self._walk.scanned):
+            if (member := self.members.get(path)) is not None:
+                for each in member.columns:
+                    if each.metric == CPU and isinstance(each, FileColumn | GivenColumn):
+                        each.settle(used_us)
+        for path in self._buried:
+            if path not in self._walk.below:
+                self.tails.drop(path)
+
+    def _keep_account(self, touched: Iterable[str]) -> None:
+        """Tell what came and went to those that work out tails."""
+        walk = self._walk
+        self._buried = [path for path, _ in walk.died]
+        if self.tails is not None:
+            for path, fresh in walk.opened.items():
+                if path and not walk.below.get(path, True):
+                    self.tails.track(path, fresh=fresh)
+            for path in self._newcomers:
+                above = path.rpartition("/")[0]
+                self.tails.track(above, fresh=walk.opened.get(above, False))
+            for path, at_us in walk.died:
+                self.tails.bury(path, at_us, stays=path in walk.below.get(path.rpartition("/")[0], ()))
+            self.tails.follow(walk.below, {*touched, *walk.born}, self._cpu_of, fresh=not walk.scanned)
+        self._newcomers = []
+        walk.forget_past()
+
+    def _cpu_of(self, path: str) -> FileColumn | None:
+        for column in self.members[path].columns if path in self.members else ():
+            if column.metric == CPU and isinstance(column, FileColumn):
+                return column
+        return None
+
+    def _leave(self, path: str) -> None:
+        if path in self._leaving:
+            return
+        self._nameless.pop(path, None)
+        self._settling.pop(path, None)
+        self._leaving.append(path)
+        self.ended.append(self.members[path].workload)
+
+    def _pass(self, path: str, found: Workload) -> bool:
+        """Take up a workload that came and went since the last call."""
+        workload = replace(found, id=self._free_id(found.id), start_unix_us=self._unix_us)
+        column = GivenColumn(CPU, self._past.value(workload.id, CPU))
+        self.members[path] = Member(workload, [column], path)
+        self._ids.add(workload.id)
+        self._newcomer(path, workload)
+        self._leave(path)
+        return True
+
+    def _newcomer(self, path: str, workload: Workload) -> None:
+        if workload.kind == JOB:
+            self._newcomers.append(path)
+
     def close(self) -> None:
         """Give everything back."""
         self._walk.close()
+        if self.tails is not None:
+            self.tails.close()
         for member in self.members.values():
             member.close()
 
@@ -175,6 +211,8 @@ class Cgroups:
                 column.renew()
         if not self._figures.open(path, member, self._past, fresh=fresh):
             return False
+        if path not in self.members:
+            self._newcomer(path, member.workload)
         self.members[path] = member
         self._ids.add(member.workload.id)
         self._settling[path] = _SETTLING_TICKS

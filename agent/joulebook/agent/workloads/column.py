@@ -49,7 +49,20 @@ class Member:
 class FileColumn:
     """A figure in a cgroup file. A counter never falls: a group made anew carries on from the last value."""
 
-    __slots__ = ("_base", "_counts", "_fd", "_file", "_inode", "_parse", "_raw", "_size", "metric", "value")
+    __slots__ = (
+        "_base",
+        "_counts",
+        "_fd",
+        "_file",
+        "_inode",
+        "_parse",
+        "_raw",
+        "_size",
+        "before",
+        "gone",
+        "metric",
+        "value",
+    )
 
     def __init__(
         self, metric: Metric, file: Path, parse: Callable[[bytes], int], size: int, *, base: int, fresh: bool
@@ -72,6 +85,9 @@ class FileColumn:
             raise
         if fresh and self._counts:
             self.value, self._raw = self._base, b""
+        # The value at the reading before; of a group that is gone, at the one before its last.
+        self.before = self.value
+        self.gone = False
 
     def read(self) -> None:
         """Take the file's figure."""
@@ -79,10 +95,13 @@ class FileColumn:
             raw = os.pread(self._fd, self._size, 0)
             # Of most workloads most ticks find nothing new.
             if raw == self._raw:
+                self.before = self.value
                 return
             value = self._base + self._parse(raw)
         except (OSError, ValueError):
-            return  # the group is gone; the walk will let it go
+            self.gone = True
+            return  # the walk will let it go
+        self.before = self.value
         self._raw = raw
         if value < self.value and self._counts:
             # cpuacct.usage may be written to 0.
@@ -100,12 +119,36 @@ class FileColumn:
             return
         os.close(self._fd)
         self._fd, self._inode, self._raw = fd, os.fstat(fd).st_ino, b""
+        self.gone = False
         if self._counts:
             self._base = self.value
+
+    def settle(self, amount: int) -> None:
+        """Add what the group used after its last reading."""
+        self._base += amount
+        self.value += amount
 
     def close(self) -> None:
         """Give the descriptor back."""
         os.close(self._fd)
+
+
+class GivenColumn:
+    """A counter of a workload that was never read: it shows what it is given."""
+
+    def __init__(self, metric: Metric, value: int) -> None:
+        self.metric = metric
+        self.value = value
+
+    def read(self) -> None:
+        """There is nothing to read."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def settle(self, amount: int) -> None:
+        """Add to it."""
+        self.value += amount
 
 
 class Past:

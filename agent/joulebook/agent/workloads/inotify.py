@@ -48,6 +48,10 @@ class Inotify:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd = self._check(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify")
 
+    def fileno(self) -> int:
+        """Return the descriptor, readable when there are events."""
+        return self._fd
+
     def watch(self, directory: Path) -> int:
         """Watch a directory's children; OSError with ENOSPC: fs.inotify.max_user_watches is reached."""
         mask = _IN_CREATE | _IN_DELETE | _IN_ONLYDIR

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulebook.agent.source import Metric, Roots
-from joulebook.agent.workloads.cgroups import Figures
 from joulebook.agent.workloads.column import CPU, MEMORY, Member, Past
 from joulebook.agent.workloads.hierarchy import Hierarchies, cgroup_paths
+from joulebook.agent.workloads.opener import Figures
 from joulebook.agent.workloads.processes import Family, Kinship, read_stat
 from joulebook.agent.workloads.rungroup import group_name
 from joulebook.agent.workloads.runwire import BeginRun

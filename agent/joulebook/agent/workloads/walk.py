@@ -39,7 +39,18 @@ class Walk:
         self._watched: dict[int, tuple[int, str]] = {}
         self._places: dict[str, set[int]] = {}
         self._scanned_us: int | None = None
+        self._touched: dict[str, bool] = {}
         self.found: dict[str, Workload] = {}
+        # What the first hierarchy, that of CPU time, did since the last refresh: directories looked into and
+        # whether each is new, directories that came, those that went with the boot clock's time, workloads
+        # that went.
+        self.opened: dict[str, bool] = {}
+        self.born: set[str] = set()
+        self.died: list[tuple[str, int]] = []
+        self.left: dict[str, Workload] = {}
+        # All directories below each one looked into, workloads or not; whether all was looked for anew.
+        self.below: dict[str, set[str]] = {}
+        self.scanned = False
 
     def finding(self) -> Finding:
         """Say how new workloads come to notice."""
@@ -53,40 +64,65 @@ class Walk:
             fix,
         )
 
-    def refresh(self, now_us: int) -> dict[str, bool]:
-        """Return the paths to look at again, and whether what is there surely began after the last call."""
+    def fileno(self) -> int:
+        """Return the descriptor that turns readable when something came or went; -1: there is none."""
+        return self._inotify.fileno() if self._inotify else -1
+
+    def notice(self, now_us: int) -> frozenset[str]:
+        """Take up what happened without waiting for a refresh; return the paths that it touched."""
         touched: dict[str, bool] = {}
+        before = len(self.died)
         for event in self._inotify.events() if self._inotify else ():
             if event.overflow:
                 self._scanned_us = None
-            self._take(event, touched)
-        due = self._scanned_us is None or (self._error and now_us - self._scanned_us >= _RESCAN_US)
-        if due:
-            self._scan(touched)
+            self._take(event, touched, now_us)
+        for path, fresh in touched.items():
+            self._touched[path] = fresh
+        return frozenset(touched) | {path for path, _ in self.died[before:]}
+
+    def refresh(self, now_us: int) -> dict[str, bool]:
+        """Return the paths to look at again, and whether what is there surely began after the last call."""
+        self.notice(now_us)
+        self.scanned = self._scanned_us is None or bool(
+            self._error and now_us - self._scanned_us >= _RESCAN_US
+        )
+        if self.scanned:
+            self._scan(self._touched, now_us)
             self._scanned_us = now_us
+        touched, self._touched = self._touched, {}
         return touched
+
+    def forget_past(self) -> None:
+        """Begin an interval: what opened, died and left so far was dealt with."""
+        self.opened, self.born, self.died, self.left = {}, set(), [], {}
 
     def close(self) -> None:
         """Stop watching."""
         if self._inotify:
             self._inotify.close()
 
-    def _take(self, event: Event, touched: dict[str, bool]) -> None:
+    def _take(self, event: Event, touched: dict[str, bool], now_us: int) -> None:
         if (place := self._watched.get(event.watch)) is None:
             return
         root, above = place
         path = f"{above}/{event.name}"
         if event.removed:
+            if root == 0:
+                self.below.get(above, set()).discard(path)
+                self.died.append((path, now_us))
             self._leave(root, path, touched)
         elif event.made:
+            if root == 0:
+                self.below.setdefault(above, set()).add(path)
+                self.born.add(path)
             self._enter(root, path, touched, fresh=True)
 
-    def _scan(self, touched: dict[str, bool]) -> None:
+    def _scan(self, touched: dict[str, bool], now_us: int) -> None:
         """Look everywhere. What comes to light may be old; what was known may be another by now."""
         if self._inotify:
             self._error = None
-        before = self.found
-        self.found, self._places = {}, {}
+        before, below = self.found, self.below
+        self.found, self._places, self.below = {}, {}, {}
         kept = self._watches
         self._watches = {}
         for root, directory in enumerate(self._roots):
@@ -95,8 +131,12 @@ class Walk:
         for place, old in kept.items():
             if self._watches.get(place) != old:
                 self._forget(old)
-        for path in before:
+        for path, workload in before.items():
             touched.setdefault(path, False)
+            if path not in self.found:
+                self.left[path] = workload
+        for path, known in below.items():
+            self.died += [(each, now_us) for each in known - self.below.get(path, set())]
 
     def _enter(self, root: int, path: str, touched: dict[str, bool], *, fresh: bool) -> None:
         verdict = self._verdict(path)
@@ -116,6 +156,10 @@ class Walk:
                 names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         except OSError:
             return  # removed again already
+        if root == 0:
+            self.below[path] = {f"{path}/{name}" for name in names}
+            self.born |= self.below[path]
+            self.opened[path] = fresh
         for name in names:
             self._enter(root, f"{path}/{name}", touched, fresh=fresh)
 
@@ -140,13 +184,16 @@ class Walk:
             gone += [each for each in self.found if each.startswith(below)]
             for place in [each for each in self._watches if each[0] == root and _within(each[1], path)]:
                 self._forget(self._watches.pop(place))
+                if root == 0:
+                    self.below.pop(place[1], None)
         for each in gone:
             if root not in (places := self._places.get(each, set())):
                 continue
             places.discard(root)
             touched[each] = False
             if not places:
-                del self._places[each], self.found[each]
+                del self._places[each]
+                self.left[each] = self.found.pop(each)
 
     def _forget(self, watch: int) -> None:
         if self._inotify and watch in self._watched:

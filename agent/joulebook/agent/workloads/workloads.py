@@ -7,13 +7,14 @@ from dataclasses import replace
 import msgspec
 
 from joulebook.agent.source import Finding, Roots, Series
-from joulebook.agent.workloads.cgroups import Cgroups, Figures
-from joulebook.agent.workloads.column import MEMORY, Column, Member, Past
+from joulebook.agent.workloads.cgroups import Cgroups
+from joulebook.agent.workloads.column import CPU, MEMORY, Column, Member, Past
 from joulebook.agent.workloads.gpuholders import Holder
 from joulebook.agent.workloads.gpus import Gpu, Gpus
 from joulebook.agent.workloads.hierarchy import cgroup_paths, locate
 from joulebook.agent.workloads.inotify import Inotify
 from joulebook.agent.workloads.itself import members_of_agent
+from joulebook.agent.workloads.opener import Figures
 from joulebook.agent.workloads.running import RunRefusedError, Runs
 from joulebook.agent.workloads.runs import LostRun, Request
 from joulebook.agent.workloads.runwire import BeginRun, EndRun, Reply
@@ -82,17 +83,14 @@ class Workloads:
         """Say how workloads come to notice, and what stands in the way. Cheap: ask again after a refresh."""
         return (*self._cgroups.findings(), *self._gpus.findings())
 
-    def refresh(self, now_us: int) -> bool:
+    def refresh(self, now_us: int, *, hold: bool = False) -> bool:
         """Take up what appeared, let go of what vanished since the last call; say whether the series changed.
 
         After True, end the report at the previous tick and begin a layout with baseline(). now_us is
-        the boot clock.
+        the boot clock. hold: what appeared waits for the next call.
         """
         unix_us = self._unix_us()
-        changed, gone = self._cgroups.refresh(now_us, unix_us)
-        for member in gone:
-            if member.workload.kind == JOB:
-                self._ended.append((member.workload.id, unix_us, UNKNOWN_STATUS))
+        changed, gone = self._cgroups.refresh(now_us, unix_us, hold=hold)
         gone += self._runs.settle(now_us)
         for member in gone:
             self._past.keep(member.workload.id, member.columns)
@@ -104,12 +102,25 @@ class Workloads:
         self._arrange()
         return True
 
+    @property
+    def unsure_us(self) -> int:
+        """Return how much CPU time of workloads that ended may belong to others that ended with them."""
+        return self._cgroups.tails.unsure_us if self._cgroups.tails else 0
+
     def baseline(self) -> list[int]:
         """Return the readings of `series` at the previous tick."""
         return self._baseline.copy()
 
-    def read(self, now_us: int) -> list[int]:  # noqa: ARG002  (as every source's read)
+    def read(self, now_us: int) -> list[int]:
         """Return one value a series."""
+        for column in self._cpu_time:
+            column.read()
+        self._cgroups.read_tails(now_us)
+        unix_us = self._unix_us()
+        for workload in self._cgroups.ended:
+            if workload.kind == JOB:
+                self._ended.append((workload.id, unix_us, UNKNOWN_STATUS))
+        self._cgroups.ended = []
         for column in self._each_tick:
             column.read()
         for column in self._in_turn[self._ticks % _GAUGE_TURNS]:
@@ -197,7 +208,9 @@ class Workloads:
         self.series += self._gpu_series
         self._baseline = [column.value for column in self._columns] + self._gpu_values()
         gauges = [column for column in self._columns if column.metric == MEMORY]
-        self._each_tick = [column for column in self._columns if column.metric != MEMORY]
+        # One after the other, so that little happens between a group's and that of what contains it.
+        self._cpu_time = [column for column in self._columns if column.metric == CPU]
+        self._each_tick = [column for column in self._columns if column.metric not in (CPU, MEMORY)]
         self._in_turn = [gauges[turn::_GAUGE_TURNS] for turn in range(_GAUGE_TURNS)]
         for column in gauges:
             if id(column) not in before:
