@@ -54,7 +54,7 @@ def test_a_mark_that_was_changed_is_read_whole_or_told(column: str, value: objec
         questions: list[Callable[[], list[Mark]]] = [
             facts.tails,
             lambda: facts.nodes(None),
-            lambda: facts.ended(-(1 << 62), 1 << 62, None),
+            lambda: list(facts.during(-(1 << 62), 1 << 62, None).ended),
             lambda: facts.around("n1", _BOOT, 0, 1),
             facts.kept_marks,
         ]

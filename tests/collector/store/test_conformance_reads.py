@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.store.protocol import Range, Store
 from joulebook.v1 import report_pb2
 from joulebook.v1.catalogue import by_name
@@ -26,6 +27,26 @@ def test_reads_of_a_range(store: Store, truth: Cluster, read: str, selected: Ran
     assert READS[read](store, selected) == expected
     with store.snapshot() as frozen:
         assert READS[read](frozen, selected) == expected  # type: ignore[arg-type]  # it only reads
+
+
+def test_each_node_has_its_own_gaps(kind: Kind) -> None:
+    """Of several nodes of which each lost another Report, each is told what its own meter delivered."""
+    store = kind.opened()
+    nodes = [SimulatedNode(name=f"n{number}", boot=bytes([number] * 16)) for number in (1, 2, 3)]
+    for lost, node in enumerate(nodes, 1):
+        node.begin([Load("slurm.1", cpu_us=100_000 * lost)])
+        sent = []
+        for _report in range(5):
+            for _ in range(lost):
+                node.tick()
+            sent.append(node.report())
+        del sent[lost]
+        deliver(store, [decoded(node, sent)])
+    kind.delivered()
+    for node in nodes:
+        ledger = get_ledger(store, node=node.name, from_us=0, to_us=EVER.to_us)
+        assert (ledger.measured_uj, ledger.residual_uj) == (node.measured_uj, 0)
+        assert len(store.raw_gaps(Range(0, EVER.to_us, node.name))) == 1
 
 
 def test_account_of_a_range(store: Store, truth: Cluster) -> None:

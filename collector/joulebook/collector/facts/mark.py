@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, count, groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,12 @@ class Mark:
         """Return the wall clock at the end of each interval, and each interval's length."""
         lengths = numbers(self.interval_us)
         return self.start_unix_us + np.cumsum(lengths), lengths
+
+
+def free_clock(used: Collection[str]) -> str:
+    """Return the first clock that is not used: empty, 1, 2, …"""
+    # One by one: this is asked for every Report.
+    return next(clock for clock in chain([""], map(str, count(1))) if clock not in used)
 
 
 def marks_of(reports: Sequence[Decoded], books: Books, clocks: Sequence[str]) -> list[Mark]:

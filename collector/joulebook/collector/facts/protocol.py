@@ -25,6 +25,15 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class During:
+    """Reports that ended in a range, by node and end; and each that began in it apart from the one before it,
+    with that."""
+
+    ended: Sequence[Mark]
+    parted: Sequence[tuple[Mark, Mark]]
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """What Reports brought beside readings.
 
@@ -69,11 +78,8 @@ class Facts(ScheduledView, ScheduledKeeper, Protocol):
     def nodes(self, named: Collection[str] | None) -> list[Mark]:
         """Return the newest Report by wall clock of every node, or of those that are named, by node."""
 
-    def ended(self, from_us: int, to_us: int, node: str | None) -> list[Mark]:
-        """Return the Reports that ended in a range of wall clock, by node and end."""
-
-    def parted(self, from_us: int, to_us: int, node: str | None) -> list[tuple[Mark, Mark]]:
-        """Return each Report that began in a range of wall clock apart from the one before it, with that."""
+    def during(self, from_us: int, to_us: int, node: str | None) -> During:
+        """Return the Reports of a range of wall clock, all as of one instant."""
 
     def around(self, node: str, boot: bytes, start_us: int, end_us: int) -> list[Mark]:
         """Return the Reports that touch [start_us, end_us] of the boot clock and one on either side."""

@@ -11,8 +11,8 @@ from importlib import resources
 from typing import Any
 
 from joulebook.collector.facts.file import FileError, open_file
-from joulebook.collector.facts.mark import Mark, Name
-from joulebook.collector.facts.protocol import Place, Told
+from joulebook.collector.facts.mark import Mark, Name, free_clock
+from joulebook.collector.facts.protocol import During, Place, Told
 from joulebook.collector.facts.sqlite_scheduled import TABLE, ScheduledFacts
 from joulebook.collector.facts.sqlite_told import ToldReads, one_of, tell
 from joulebook.collector.ingest.decode import MAX_INTERVAL_US
@@ -120,30 +120,32 @@ class SqliteFacts(ToldReads, ScheduledFacts):
         return [_mark(row) for row in self._rows(query, parameters)]
 
     @reading
-    def ended(self, from_us: int, to_us: int, node: str | None) -> list[Mark]:
-        """Return the Reports that ended in a range of wall clock, by node and end."""
+    def during(self, from_us: int, to_us: int, node: str | None) -> During:
+        """Return the Reports of a range of wall clock, all as of one instant."""
+        # What is settled in between would be in the gap that it fills, and beside it.
+        with self._using:
+            return During(self._ended(from_us, to_us, node), self._parted(from_us, to_us, node))
+
+    def _ended(self, from_us: int, to_us: int, node: str | None) -> list[Mark]:
         own, parameters = _of(node)
         condition = f"{own} AND end_unix_us > ? AND end_unix_us <= ? ORDER BY node, end_unix_us, end_us"
         return self._marks(condition, [*parameters, from_us, to_us])
 
-    @reading
-    def parted(self, from_us: int, to_us: int, node: str | None) -> list[tuple[Mark, Mark]]:
-        """Return each Report that began in a range of wall clock apart from the one before it, with that."""
-        own, parameters = _of(node)
+    def _parted(self, from_us: int, to_us: int, node: str | None) -> list[tuple[Mark, Mark]]:
+        own, parameters = _of(node, "after.boot_id")
         query = f"""
             SELECT after.mark, before.mark FROM marks AS after JOIN marks AS before ON before.mark = (
                 SELECT mark FROM marks WHERE settled AND boot_id = after.boot_id AND start_us < after.start_us
                 ORDER BY start_us DESC LIMIT 1)
-            WHERE after.settled AND {own.replace("boot_id", "after.boot_id")}
+            WHERE after.settled AND {own}
                 AND after.end_unix_us > ? AND after.end_unix_us <= ?
                 AND after.start_unix_us > ? AND after.start_unix_us <= ?
                 AND NOT (before.end_us = after.start_us AND before.last_uj = after.first_uj
                          AND before.layout = after.layout)
             """
         ends = [from_us, to_us + MAX_INTERVAL_US]
-        with self._using:
-            numbers = self._rows(query, [*parameters, *ends, from_us, to_us])
-            marks = self._numbered({number for pair in numbers for number in pair})
+        numbers = self._rows(query, [*parameters, *ends, from_us, to_us])
+        marks = self._numbered({number for pair in numbers for number in pair})
         return [(marks[before], marks[after]) for after, before in numbers]
 
     def _numbered(self, numbers: set[int]) -> dict[int, Mark]:
@@ -181,8 +183,7 @@ class SqliteFacts(ToldReads, ScheduledFacts):
         for found, start_us, digest, clock in taken:
             if (found, start_us, digest) == (mark.boot, mark.start_us, place.digest):
                 return clock
-        used = {clock for *_, clock in taken}
-        clock = next(c for c in ("", *map(str, range(1, 1 << 20))) if c not in used)
+        clock = free_clock({clock for *_, clock in taken})
         boot = (mark.node, mark.boot)
         self._connection.execute("INSERT OR IGNORE INTO boots (node, boot) VALUES (?, ?)", boot)
         ((boot_id,),) = self._rows("SELECT boot_id FROM boots WHERE node = ? AND boot = ?", boot)
@@ -266,10 +267,10 @@ class SqliteFacts(ToldReads, ScheduledFacts):
             self._connection.close()
 
 
-def _of(node: str | None) -> tuple[str, list[Any]]:
+def _of(node: str | None, boot_id: str = "boot_id") -> tuple[str, list[Any]]:
     if node is None:
         return "true", []
-    return "boot_id IN (SELECT boot_id FROM boots WHERE node = ?)", [node]
+    return f"{boot_id} IN (SELECT boot_id FROM boots WHERE node = ?)", [node]
 
 
 def _mark(row: Sequence[Any]) -> Mark:

@@ -10,7 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from joulebook.collector.facts.mark import Mark, Name, marks_of
+from joulebook.collector.facts.mark import Mark, Name, free_clock, marks_of
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.credentials import authorization
@@ -182,8 +182,7 @@ class InfluxStore(Reads):
         ):
             clash = [t for t in taken if t[3] <= last_us and t[4] >= first_us]
             same = [t[2] for t in clash if t[0] == decoded.boot and t[1] == decoded.start_us]
-            used = {t[2] for t in clash}
-            clock = same[0] if same else next(c for c in ("", *map(str, range(1, 1 << 20))) if c not in used)
+            clock = same[0] if same else free_clock({t[2] for t in clash})
             taken.append((decoded.boot, decoded.start_us, clock, first_us, last_us))
             yield i, clock
 

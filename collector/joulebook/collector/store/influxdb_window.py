@@ -32,7 +32,8 @@ def where(from_us: int, to_us: int, node: str | None = None) -> str:
 def read_window(server: InfluxServer, selected: Range, layout: Callable[[str, int], NodeLayout]) -> Window:
     """Read a range's marks, and those around it that gaps are told by."""
     from_us, to_us = max(selected.from_us, -_LAST_US), min(selected.to_us, _LAST_US)
-    around = where(from_us - _BEHIND_US, to_us + MAX_INTERVAL_US, selected.node)
+    first_us, last_us = from_us - _BEHIND_US, to_us + MAX_INTERVAL_US
+    around = where(first_us, last_us, selected.node)
     (found,) = server.query(
         f'SELECT {FIELDS} FROM "report" WHERE {around} AND "start_unix_us" <= {to_us} {BY_MARK}'
     )
@@ -41,7 +42,7 @@ def read_window(server: InfluxServer, selected: Range, layout: Callable[[str, in
     for mark in marks:
         by_boot[mark.node, mark.boot].append(mark)
     pairs: list[tuple[Mark, Mark]] = []
-    alone: list[Mark] = []
+    alone: list[tuple[Mark | None, Mark]] = []
     for own in by_boot.values():
         own.sort(key=lambda m: m.start_us)
         for i, after in enumerate(own):
@@ -51,23 +52,61 @@ def read_window(server: InfluxServer, selected: Range, layout: Callable[[str, in
                 pairs.append((own[i - 1], after))
             else:
                 # What does not meet may have a neighbour that is not among these: the wall clock was set.
-                alone.append(after)
-    pairs += _forerunners(server, alone)
+                alone.append((own[i - 1] if i else None, after))
+    known = {mark.name for mark in marks}
+
+    def came_later(mark: Mark) -> bool:
+        asked = first_us < mark.end_unix_us <= last_us and mark.start_unix_us <= to_us
+        return asked and mark.name not in known
+
+    pairs += _forerunners(server, alone, came_later, (first_us, to_us))
     inside = [mark for mark in marks if from_us < mark.end_unix_us <= to_us]
     inside.sort(key=lambda m: (m.node, m.end_unix_us, m.end_us))
     return Window(inside, [gap for gap in (gap_of(*pair, layout) for pair in pairs) if gap is not None])
 
 
-def _forerunners(server: InfluxServer, marks: Sequence[Mark]) -> list[tuple[Mark, Mark]]:
-    """Return each mark with the one before it on the boot clock, where there is one."""
-    pairs = []
-    for begin in range(0, len(marks), _AT_ONCE):
-        asked = marks[begin : begin + _AT_ONCE]
-        answers = server.query(*(nearest_before(m.node, m.boot, "start_us", m.start_us) for m in asked))
-        pairs += [
-            (before, mark) for mark, found in zip(asked, answers, strict=True) for before in marks_in(found)
-        ]
+def _forerunners(
+    server: InfluxServer,
+    alone: Sequence[tuple[Mark | None, Mark]],
+    came_later: Callable[[Mark], bool],
+    asked_us: tuple[int, int],
+) -> list[tuple[Mark, Mark]]:
+    """Return each mark with the one before it on the boot clock, where there is one.
+
+    What is stored while this is asked counts nowhere, or a gap would end at it and its energy be missing.
+    """
+    pairs, again = [], []
+    nearest = _answered(server, [_before(mark) for _, mark in alone])
+    for (seen, mark), before in zip(alone, nearest, strict=True):
+        # One that is half there is none yet.
+        if came_later(before) if before else seen:
+            again.append((seen, mark))
+        elif before:
+            pairs.append((before, mark))
+    # One that was seen, or one that the range's question did not reach, on either side.
+    first_us, to_us = asked_us
+    behind = _answered(server, [_before(mark, f"time <= {first_us}u") for _, mark in again])
+    beyond = _answered(
+        server, [_before(mark, f'time > {to_us}u AND "start_unix_us" > {to_us}') for _, mark in again]
+    )
+    for (seen, mark), *others in zip(again, behind, beyond, strict=True):
+        candidates = [other for other in (seen, *others) if other is not None]
+        if candidates:
+            pairs.append((max(candidates, key=lambda m: m.start_us), mark))
     return pairs
+
+
+def _before(mark: Mark, condition: str = "") -> str:
+    return nearest_before(mark.node, mark.boot, "start_us", mark.start_us, condition)
+
+
+def _answered(server: InfluxServer, questions: Sequence[str]) -> list[Mark | None]:
+    """Return the mark that each question finds."""
+    answers: list[Mark | None] = []
+    for begin in range(0, len(questions), _AT_ONCE):
+        for found in server.query(*questions[begin : begin + _AT_ONCE]):
+            answers.append(next(iter(marks_in(found)), None))
+    return answers
 
 
 def of_boot(node: str, boot: bytes) -> str:
@@ -75,9 +114,10 @@ def of_boot(node: str, boot: bytes) -> str:
     return f'"node" = {literal(tagged(node))} AND "boot" = {literal(boot.hex())}'
 
 
-def nearest_before(node: str, boot: bytes, field: str, at_us: int) -> str:
-    """Ask for the mark whose field is the largest below a time of the boot clock."""
-    return _nearest("max", field, f'{of_boot(node, boot)} AND "{field}" < {at_us}')
+def nearest_before(node: str, boot: bytes, field: str, at_us: int, condition: str = "") -> str:
+    """Ask for the mark whose field is the largest below a time of the boot clock, under a condition."""
+    beside = f" AND {condition}" if condition else ""
+    return _nearest("max", field, f'{of_boot(node, boot)} AND "{field}" < {at_us}{beside}')
 
 
 def nearest_after(node: str, boot: bytes, field: str, at_us: int) -> str:

@@ -78,8 +78,9 @@ class Reads(PickedReads):
 
     def _seen(self, selected: Range) -> _Seen:
         asked = (selected.from_us, selected.to_us, selected.node)
-        parted = (gap_of(*pair, self._known_layout) for pair in self._facts.parted(*asked))
-        window = Window(self._facts.ended(*asked), [gap for gap in parted if gap is not None])
+        during = self._facts.during(*asked)
+        parted = (gap_of(*pair, self._known_layout) for pair in during.parted)
+        window = Window(during.ended, [gap for gap in parted if gap is not None])
         # After the marks: what is not kept any more is with the server for good.
         return _Seen(window, self._facts.kept(*asked))
 
