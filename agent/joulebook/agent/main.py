@@ -3,11 +3,9 @@
 import gc
 import logging
 import os
-import select
-import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from joulebook.agent.clock import boot_us
 from joulebook.agent.config import AgentConfig
 from joulebook.agent.doctor import examine
 from joulebook.agent.host import read_boot_id, read_host
+from joulebook.agent.loop import run
 from joulebook.agent.meters.gauges import GaugesConfig
 from joulebook.agent.outbox import Entry
 from joulebook.agent.reading import reading
@@ -83,7 +82,7 @@ def main(config: AgentConfig) -> int:
 
         manager.ready(what, sign_every_s=config.tick_s)
         try:
-            _loop(config, tick, sampler.cut, workloads, run_socket)
+            run(config.tick_s, tick, sampler.cut, workloads, run_socket)
         finally:
             if run_socket is not None:
                 run_socket.close()
@@ -207,57 +206,3 @@ def _run_socket(path: Path) -> RunSocket | None:
     except OSError as error:
         _log.warning("%s: %s; `joulebook run` cannot reach this agent", path, error)
         return None
-
-
-def _loop(
-    config: AgentConfig,
-    tick: Callable[[], None],
-    cut: Callable[[], None],
-    workloads: Workloads,
-    run_socket: RunSocket | None,
-) -> None:
-    """Tick until told to stop. Between ticks only the run socket and signals wake it."""
-    with _stop_signal() as stop_fd, select.epoll() as poll:
-        poll.register(stop_fd, select.EPOLLIN)
-        if run_socket is not None:
-            poll.register(run_socket.fileno(), select.EPOLLIN)
-        tick_ns = int(config.tick_s * 1e9)
-        due_ns = time.monotonic_ns() + tick_ns
-        while True:
-            wait_s = max(0.0, (due_ns - time.monotonic_ns()) / 1e9)
-            events = poll.poll(wait_s)
-            for fd, _ in events:
-                if fd == stop_fd:
-                    return
-                if run_socket is not None:
-                    _serve(run_socket, tick, cut, workloads)
-            now_ns = time.monotonic_ns()
-            if now_ns >= due_ns:
-                tick()
-                # Ticks that were slept through are not made up for: the counters have counted.
-                due_ns += tick_ns * ((now_ns - due_ns) // tick_ns + 1)
-
-
-def _serve(
-    run_socket: RunSocket, tick: Callable[[], None], cut: Callable[[], None], workloads: Workloads
-) -> None:
-    for request in run_socket.handle():
-        workloads.serve(request, tick)
-        # The user waits for the books of what just ended: send what there is.
-        cut()
-
-
-@contextmanager
-def _stop_signal() -> Iterator[int]:
-    """Yield a descriptor that becomes readable on SIGTERM or SIGINT."""
-    read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = {s: signal.signal(s, lambda *_: None) for s in (signal.SIGTERM, signal.SIGINT)}
-    woken_before = signal.set_wakeup_fd(write_fd)
-    try:
-        yield read_fd
-    finally:
-        signal.set_wakeup_fd(woken_before)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(read_fd)
-        os.close(write_fd)

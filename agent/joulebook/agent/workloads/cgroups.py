@@ -69,6 +69,8 @@ class Cgroups:
         self._newcomers: list[str] = []
         self._buried: list[str] = []
         self._unix_us = 0
+        # When jobs that wait for a refresh were first heard of.
+        self._noticed_unix_us: dict[str, int] = {}
         self.ended: list[Workload] = []
         self.members: dict[str, Member] = {}
 
@@ -110,6 +112,7 @@ class Cgroups:
             if path in self._walk.found:
                 if hold and fresh and path not in self.members:
                     self._held[path] = fresh
+                    self._noticed_unix_us.setdefault(path, unix_us)
                 else:
                     changed |= self._take_up(path, unix_us, fresh=fresh)
             elif path in self.members:
@@ -117,11 +120,26 @@ class Cgroups:
             elif path in self._walk.left and path in died:
                 changed |= self._pass(path, self._walk.left[path])
         self._keep_account(touched)
+        self._noticed_unix_us = {path: self._noticed_unix_us[path] for path in self._held}
         self._unix_us = unix_us
         changed |= self._ask()
         if self._cpusets.worth_asking:
             changed |= self._look_at_cpusets()
         return changed or bool(gone), gone
+
+    def fileno(self) -> int:
+        """Return the descriptor that turns readable when something came or went; -1: there is none."""
+        return self._walk.fileno()
+
+    def notice(self, now_us: int, unix_us: int) -> bool:
+        """Take up what came and went; say whether a job did."""
+        job = False
+        for path in self._walk.notice(now_us):
+            workload = self._walk.found.get(path) or self._walk.left.get(path)
+            if workload is not None and workload.kind == JOB:
+                job = True
+                self._noticed_unix_us.setdefault(path, unix_us)
+        return job
 
     def read_tails(self, now_us: int) -> None:
         """Give what went since the last tick what it used last. All CPU time has just been read."""
@@ -181,7 +199,8 @@ class Cgroups:
 
     def _pass(self, path: str, found: Workload) -> bool:
         """Take up a workload that came and went since the last call."""
-        workload = replace(found, id=self._free_id(found.id), start_unix_us=self._unix_us)
+        began_unix_us = self._noticed_unix_us.get(path, self._unix_us)
+        workload = replace(found, id=self._free_id(found.id), start_unix_us=began_unix_us)
         column = GivenColumn(CPU, self._past.value(workload.id, CPU))
         self.members[path] = Member(workload, [column], path)
         self._ids.add(workload.id)
@@ -203,7 +222,10 @@ class Cgroups:
 
     def _take_up(self, path: str, unix_us: int, *, fresh: bool) -> bool:
         if (member := self.members.get(path)) is None:
-            member = Member(replace(self._walk.found[path], start_unix_us=unix_us if fresh else 0), path=path)
+            began_unix_us = self._noticed_unix_us.get(path, unix_us)
+            member = Member(
+                replace(self._walk.found[path], start_unix_us=began_unix_us if fresh else 0), path=path
+            )
             member.workload = replace(member.workload, id=self._free_id(member.workload.id))
             self._young.add(path)
         for column in member.columns:

@@ -68,6 +68,7 @@ class Workloads:
         self._lookup_user = lookup_user
         self._unix_us = unix_us
         self._begun = False
+        self._hold = False
         self._ticks = 0
         self._young: list[tuple[Column, int]] = []
         self._ending: list[tuple[str, int, int]] = []
@@ -83,14 +84,14 @@ class Workloads:
         """Say how workloads come to notice, and what stands in the way. Cheap: ask again after a refresh."""
         return (*self._cgroups.findings(), *self._gpus.findings())
 
-    def refresh(self, now_us: int, *, hold: bool = False) -> bool:
+    def refresh(self, now_us: int) -> bool:
         """Take up what appeared, let go of what vanished since the last call; say whether the series changed.
 
         After True, end the report at the previous tick and begin a layout with baseline(). now_us is
-        the boot clock. hold: what appeared waits for the next call.
+        the boot clock.
         """
         unix_us = self._unix_us()
-        changed, gone = self._cgroups.refresh(now_us, unix_us, hold=hold)
+        changed, gone = self._cgroups.refresh(now_us, unix_us, hold=self._hold)
         gone += self._runs.settle(now_us)
         for member in gone:
             self._past.keep(member.workload.id, member.columns)
@@ -160,6 +161,22 @@ class Workloads:
                 tick()
                 return
         request.reply(reply)
+
+    def fileno(self) -> int:
+        """Return the descriptor that turns readable when cgroups came or went; -1: nothing tells of that."""
+        return self._cgroups.fileno()
+
+    def notice(self, now_us: int) -> bool:
+        """Take up what came and went without a tick; say whether a job did. now_us is the boot clock."""
+        return self._cgroups.notice(now_us, self._unix_us())
+
+    def tick_at_edge(self, tick: Callable[[], None]) -> None:
+        """Do a tick at which jobs that went end and after which jobs that came begin."""
+        self._hold = True
+        try:
+            tick()
+        finally:
+            self._hold = False
 
     def begin_run(self, message: BeginRun, client_pid: int, uid: int) -> str:
         """Take up a run from this moment; return the id it got. The next refresh() brings its series."""
