@@ -16,6 +16,7 @@ from joulebook.v1.catalogue import catalogue
 _TITLES = (
     ("packages", report_pb2.DEVICE_KIND_PACKAGE),
     ("numa", report_pb2.DEVICE_KIND_NUMA),
+    ("nvme", report_pb2.DEVICE_KIND_NVME),
     ("rdma", report_pb2.DEVICE_KIND_RDMA),
     ("network_storage", report_pb2.DEVICE_KIND_NETWORK_STORAGE),
     ("storage_daemons", report_pb2.DEVICE_KIND_STORAGE_DAEMON),

@@ -11,6 +11,7 @@ from joulebook.agent.meters.node_config import IpmiConfig, PduConfig, RedfishCon
 from joulebook.agent.meters.tpu_config import TpuConfig
 from joulebook.agent.usage.ceph import CephConfig
 from joulebook.agent.usage.hdfs import HdfsConfig
+from joulebook.agent.usage.nvme import NvmeConfig
 
 
 class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -20,6 +21,7 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     gauges: GaugesConfig = msgspec.field(default_factory=GaugesConfig)
     hdfs: HdfsConfig = msgspec.field(default_factory=HdfsConfig)
     ipmi: IpmiConfig = msgspec.field(default_factory=IpmiConfig)
+    nvme: NvmeConfig = msgspec.field(default_factory=NvmeConfig)
     pdu: PduConfig = msgspec.field(default_factory=PduConfig)
     redfish: RedfishConfig = msgspec.field(default_factory=RedfishConfig)
     tpu: TpuConfig = msgspec.field(default_factory=TpuConfig)

@@ -31,6 +31,7 @@ from joulebook.agent.usage.memory import MemoryUsage
 from joulebook.agent.usage.network import NetworkUsage
 from joulebook.agent.usage.nfs import NfsMounts
 from joulebook.agent.usage.numa import NumaUsage
+from joulebook.agent.usage.nvme import NvmeDisks
 from joulebook.agent.usage.packages import PackageUsage
 from joulebook.agent.usage.pressure import PressureUsage
 from joulebook.agent.usage.throttling import ThrottlingUsage
@@ -87,6 +88,7 @@ def askers(roots: Roots, settings: SourceSettings) -> tuple[tuple[Asker, float, 
         (Lustre(roots), 5, 5),
         (CephfsMounts(roots), 5, 5),
         (CephDaemons(settings.ceph), 10, 10 + settings.ceph.timeout_s),
+        (NvmeDisks(roots, settings.nvme), 10, 10),
         (HdfsDaemons(settings.hdfs), 10, 10 + settings.hdfs.timeout_s),
     )
 

@@ -49,8 +49,8 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     # may.
     jobs_token: str = ""
     # Kinds whose newest figures are at /metrics by node and device: gpu, gpu_instance, disk, network, rdma,
-    # package, numa, network_storage, storage_daemon, source; domain: the energy domains. By default none: a
-    # GPU alone has up to 38 series.
+    # package, numa, network_storage, storage_daemon, source, nvme; domain: the energy domains. By default
+    # none: a GPU alone has up to 38 series.
     metrics_devices: list[str] = []
     # At most so many such samples a scrape; nodes beyond that are left out whole, and counted.
     metrics_device_samples: int = 100_000

@@ -74,6 +74,8 @@ class _DeviceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceKind
     """Part of a divided GPU (MIG): gpu.N.mig.G.C, by its GPU instance and compute instance. Its energy is in gpu.N's."""
     DEVICE_KIND_SOURCE: _DeviceKind.ValueType  # 10
     """What the agent asks beside its tick, named as the source that asks: source.ipmi, source.ceph."""
+    DEVICE_KIND_NVME: _DeviceKind.ValueType  # 11
+    """An NVMe controller: nvme0. What it reads and writes is in its namespaces', which are disks."""
 
 class DeviceKind(_DeviceKind, metaclass=_DeviceKindEnumTypeWrapper): ...
 
@@ -96,6 +98,8 @@ DEVICE_KIND_GPU_INSTANCE: DeviceKind.ValueType  # 9
 """Part of a divided GPU (MIG): gpu.N.mig.G.C, by its GPU instance and compute instance. Its energy is in gpu.N's."""
 DEVICE_KIND_SOURCE: DeviceKind.ValueType  # 10
 """What the agent asks beside its tick, named as the source that asks: source.ipmi, source.ceph."""
+DEVICE_KIND_NVME: DeviceKind.ValueType  # 11
+"""An NVMe controller: nvme0. What it reads and writes is in its namespaces', which are disks."""
 Global___DeviceKind: _TypeAlias = DeviceKind  # noqa: Y015
 
 class _DiskTier:
