@@ -23,6 +23,8 @@ class Load:
     id: str
     kind: report_pb2.WorkloadKind.ValueType = report_pb2.WORKLOAD_KIND_JOB
     parent: str = ""
+    # The job that it is a part of; empty: its id is the job's.
+    job: str = ""
     reserved_millicpus: int = 0
     cpu_us: int = 0
     memory_bytes: int = 0
@@ -117,6 +119,7 @@ class SimulatedNode:
                 name=load.name,
                 user=load.user,
                 parent=places.get(load.parent, 0),
+                job=load.job,
                 reserved_millicpus=load.reserved_millicpus,
                 gpu=[domain_places[gpu] for gpu in load.gpus_held if gpu in domain_places],
                 gpu_share_ppm=load.gpu_shares_ppm,

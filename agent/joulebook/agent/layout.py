@@ -55,6 +55,7 @@ def build_layout(
             name=workload.name,
             user=workload.user,
             parent=workload_place.get(workload.parent, 0),
+            job=workload.job,
             reserved_millicpus=workload.reserved_millicpus,
             reserved_memory_bytes=workload.reserved_memory_bytes,
             start_unix_us=workload.start_unix_us,

@@ -30,7 +30,8 @@ from joulebook.agent.spool.directory import SpoolTakenError
 from joulebook.agent.spool.keeper import Bounds
 from joulebook.agent.spool.spool import Spool
 from joulebook.agent.workloads.runs import RunSocket
-from joulebook.agent.workloads.workloads import Workloads, WorkloadsConfig
+from joulebook.agent.workloads.settings import WorkloadsConfig
+from joulebook.agent.workloads.workloads import Workloads
 from joulebook.service.notify import Manager
 from joulebook.v1 import report_pb2
 
@@ -163,7 +164,7 @@ def _probed(config: AgentConfig, patience_s: float) -> Iterator[tuple[Sources, W
     sources = probe_sources(roots, config, patience_s=patience_s)
     workloads = Workloads(
         roots,
-        WorkloadsConfig(job_cgroups=tuple(config.job_cgroups)),
+        WorkloadsConfig(tuple(config.job_cgroups), tuple(config.workloads.launchers), _node(config)),
         own_pids=config.own_pids,
         gpus=sources.gpus,
     )

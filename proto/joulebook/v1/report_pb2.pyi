@@ -289,6 +289,7 @@ class Workload(_message.Message):
     GPU_FIELD_NUMBER: _builtins.int
     CPU_DOMAIN_FIELD_NUMBER: _builtins.int
     GPU_SHARE_PPM_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique on the node, the same on every node of one job: slurm.42, docker.3f2a…, unit.sshd.service."""
     kind: Global___WorkloadKind.ValueType
@@ -303,6 +304,10 @@ class Workload(_message.Message):
     reserved_memory_bytes: _builtins.int
     start_unix_us: _builtins.int
     """When it began, where that is known."""
+    job: _builtins.str
+    """The job that it is a part of, where one job stands in several places of the node (an application's
+    processes in two services): all parts go to job:<job>. Empty: its id is the job's.
+    """
     @_builtins.property
     def gpu(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Places in Layout.domains, from 1, of the GPUs that it holds whether it uses them or not."""
@@ -330,10 +335,11 @@ class Workload(_message.Message):
         gpu: _abc.Iterable[_builtins.int] | None = ...,
         cpu_domain: _abc.Iterable[_builtins.int] | None = ...,
         gpu_share_ppm: _abc.Iterable[_builtins.int] | None = ...,
+        job: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_domain", b"cpu_domain", "gpu", b"gpu", "gpu_share_ppm", b"gpu_share_ppm", "id", b"id", "kind", b"kind", "name", b"name", "parent", b"parent", "reserved_memory_bytes", b"reserved_memory_bytes", "reserved_millicpus", b"reserved_millicpus", "source", b"source", "start_unix_us", b"start_unix_us", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_domain", b"cpu_domain", "gpu", b"gpu", "gpu_share_ppm", b"gpu_share_ppm", "id", b"id", "job", b"job", "kind", b"kind", "name", b"name", "parent", b"parent", "reserved_memory_bytes", b"reserved_memory_bytes", "reserved_millicpus", b"reserved_millicpus", "source", b"source", "start_unix_us", b"start_unix_us", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,6 +15,7 @@ from joulebook.agent.workloads.hierarchy import cgroup_paths, locate
 from joulebook.agent.workloads.rungroup import group_name
 from joulebook.agent.workloads.runs import RunSocket
 from joulebook.agent.workloads.runwire import BeginRun
+from joulebook.agent.workloads.settings import WorkloadsConfig
 from joulebook.agent.workloads.workload import Workload
 from joulebook.agent.workloads.workloads import Workloads
 
@@ -52,11 +53,11 @@ def _is_ours(series: Series) -> bool:
 class Node:
     """An agent's run socket and workloads, ticking at each edge."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, launchers: tuple[str, ...] = ()) -> None:
         self.directory = directory
         self.socket_path = directory / "run.sock"
         self.socket = RunSocket(self.socket_path)
-        self.workloads = Workloads(Roots())
+        self.workloads = Workloads(Roots(), WorkloadsConfig(launchers=launchers, node="here"))
         self.now_us = 0
         self.cpu_us: dict[str, int] = {}
         self.seen: dict[str, Workload] = {}
@@ -66,7 +67,8 @@ class Node:
         self.tick()
 
     def tick(self) -> None:
-        self.now_us += 1_000_000
+        # As on the boot clock, on which what is new is told from what is old.
+        self.now_us = max(self.now_us + 1_000_000, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000)
         if self.workloads.refresh(self.now_us):
             for series, value in zip(self.workloads.series, self.workloads.baseline(), strict=True):
                 if _is_ours(series):

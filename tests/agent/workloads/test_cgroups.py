@@ -8,7 +8,8 @@ import pytest
 
 from joulebook.agent.source import ABSENT, WORKING, Roots
 from joulebook.agent.workloads.inotify import Inotify
-from joulebook.agent.workloads.workloads import Workloads, WorkloadsConfig
+from joulebook.agent.workloads.settings import WorkloadsConfig
+from joulebook.agent.workloads.workloads import Workloads
 from tests.fixtures.cgroups.fake import HYBRID, V1, V2, FakeCgroups, build
 
 SECOND_US = 1_000_000

@@ -11,7 +11,8 @@ from joulebook.agent.workloads.gpuholders import (
     Holder,
 )
 from joulebook.agent.workloads.gpus import Gpus
-from joulebook.agent.workloads.workloads import Workloads, WorkloadsConfig
+from joulebook.agent.workloads.settings import WorkloadsConfig
+from joulebook.agent.workloads.workloads import Workloads
 from joulebook.v1 import metrics_pb2 as metrics
 from tests.fixtures.cgroups.fake import HYBRID, V1, V2, FakeCgroups
 from tests.fixtures.nvml.standin import UNKNOWN, Standin, uuid_of

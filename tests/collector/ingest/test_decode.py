@@ -76,6 +76,7 @@ def _name_energy_twice(y: report_pb2.Layout) -> None:
         (lambda y: y.workloads[0].gpu.append(0), "holds domain 0, which does not exist"),
         (lambda y: y.workloads[0].gpu.append(1), r"holds domain 'cpu\.0': expected a GPU"),
         (lambda y: y.workloads[0].gpu.extend([3, 3]), "holds a GPU twice"),
+        (lambda y: setattr(y.workloads[0], "job", "a\nb"), "part of 'a.nb': expected a job's id"),
         (lambda y: y.workloads[0].gpu_share_ppm.append(5), "1 shares of 0 GPUs: expected one a GPU, or none"),
         (
             lambda y: (y.workloads[0].gpu.append(3), y.workloads[0].gpu_share_ppm.append(1_000_001)),

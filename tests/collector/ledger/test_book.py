@@ -106,6 +106,27 @@ def test_a_sole_user_has_no_error_of_splitting() -> None:
     assert int(shared.systematic_uj[job]) > energy_uj * 0.1
 
 
+def test_parts_of_a_job_are_one_account() -> None:
+    """An application in two services is one job with the use of both parts; each service keeps the rest."""
+    node = SimulatedNode()
+    node.begin(
+        [
+            Load("unit.a", SYSTEM, cpu_us=300_000),
+            Load("unit.b", SYSTEM, cpu_us=600_000),
+            Load("spark.1", parent="unit.a", cpu_us=200_000),
+            Load("spark.1+2", parent="unit.b", job="spark.1", cpu_us=600_000),
+            Load("slurm.7", cpu_us=800_000),
+        ]
+    )
+    node.tick(1_000_000)
+    books = book([d.readings for d in decoded(node, [node.report()])], Policy.ACTIVE)
+    assert {name for name in books.account if name.startswith("job:")} == {"job:slurm.7", "job:spark.1"}
+    spark, slurm = books.account.index("job:spark.1"), books.account.index("job:slurm.7")
+    system = books.account.index("system")
+    assert books.active_uj[spark, 0] == books.active_uj[slurm, 0] == 8 * books.active_uj[system, 0] > 0
+    assert books.residual_uj.tolist() == [0]
+
+
 DOMAINS = st.lists(
     st.sampled_from(
         [

@@ -54,7 +54,8 @@ class Run:
     member: Member
     pid: int
     begun_s: float
-    outer_run: str = ""
+    # The run, or the part of an application, that it was begun in.
+    outer: str = ""
     groups: tuple[Path, ...] = ()
     ended: bool = False
     usage_us: int = 0

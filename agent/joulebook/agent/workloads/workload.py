@@ -36,6 +36,8 @@ class Workload:
     # What part of each of them it holds, where one is divided; empty: all whole.
     gpu_shares_ppm: tuple[int, ...] = ()
     packages: tuple[int, ...] = ()
+    # The job that it is a part of, where one stands in several places; empty: its id is the job's.
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)

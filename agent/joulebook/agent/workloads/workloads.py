@@ -1,10 +1,9 @@
 """Every workload of the node and its figures, for the sampler."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-
-import msgspec
 
 from joulebook.agent.source import Finding, Roots, Series
 from joulebook.agent.workloads.cgroups import Cgroups
@@ -14,22 +13,20 @@ from joulebook.agent.workloads.gpus import Gpu, Gpus
 from joulebook.agent.workloads.hierarchy import cgroup_paths, locate
 from joulebook.agent.workloads.inotify import Inotify
 from joulebook.agent.workloads.itself import members_of_agent
+from joulebook.agent.workloads.launchers.claim import own_address
+from joulebook.agent.workloads.launchers.launchers import Launchers
+from joulebook.agent.workloads.launchers.place import Place, place_in
 from joulebook.agent.workloads.opener import Figures
 from joulebook.agent.workloads.running import RunRefusedError, Runs
 from joulebook.agent.workloads.runs import LostRun, Request
 from joulebook.agent.workloads.runwire import BeginRun, EndRun, Reply
+from joulebook.agent.workloads.settings import WorkloadsConfig
 from joulebook.agent.workloads.workload import JOB, Workload, user_name
 
 # Memory changes slowly beside a tick, so each gauge is read only every fifth one, in turn: that saves
 # two fifths of all reads. A new workload still grows, and is read at each of its first ticks.
 _GAUGE_TURNS = 5
 UNKNOWN_STATUS = -1
-
-
-class WorkloadsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Which cgroups are jobs of their own: paths, with * and ? within one level."""
-
-    job_cgroups: tuple[str, ...] = ()
 
 
 class Workloads:
@@ -63,6 +60,16 @@ class Workloads:
             open_inotify=open_inotify,
         )
         self._runs = Runs(roots, hierarchies, opener, self._past)
+        self._own_pids = frozenset((os.getpid(), *own_pids))
+        self._launchers = Launchers(
+            roots,
+            config.launchers,
+            self._past,
+            self._place_of,
+            node=config.node,
+            address=own_address,
+            lookup_user=lookup_user,
+        )
         key = hierarchies.cpu.key if hierarchies.cpu else ""
         self._agent = members_of_agent(roots.procfs, key, own_pids, unix_us())
         self._lookup_user = lookup_user
@@ -82,7 +89,7 @@ class Workloads:
 
     def probe(self) -> tuple[Finding, ...]:
         """Say how workloads come to notice, and what stands in the way. Cheap: ask again after a refresh."""
-        return (*self._cgroups.findings(), *self._gpus.findings())
+        return (*self._cgroups.findings(), *self._launchers.findings(), *self._gpus.findings())
 
     def refresh(self, now_us: int) -> bool:
         """Take up what appeared, let go of what vanished since the last call; say whether the series changed.
@@ -93,6 +100,10 @@ class Workloads:
         unix_us = self._unix_us()
         changed, gone = self._cgroups.refresh(now_us, unix_us, hold=self._hold)
         gone += self._runs.settle(now_us)
+        anew, parts, applications = self._launchers.refresh(now_us, unix_us)
+        changed |= anew
+        gone += parts
+        self._ended += [(application, unix_us, UNKNOWN_STATUS) for application in applications]
         for member in gone:
             self._past.keep(member.workload.id, member.columns)
             member.close()
@@ -122,6 +133,7 @@ class Workloads:
             if workload.kind == JOB:
                 self._ended.append((workload.id, unix_us, UNKNOWN_STATUS))
         self._cgroups.ended = []
+        self._launchers.read()
         for column in self._each_tick:
             column.read()
         for column in self._in_turn[self._ticks % _GAUGE_TURNS]:
@@ -182,6 +194,7 @@ class Workloads:
         """Take up a run from this moment; return the id it got. The next refresh() brings its series."""
         named = message.user if uid == 0 else ""
         run = self._runs.begin(message, client_pid, named or self._lookup_user(uid), self._unix_us())
+        run.outer = run.outer or self._launchers.workload_of(client_pid)
         self._begun = True
         self._gpus.hurry()
         return run.member.workload.id
@@ -208,9 +221,10 @@ class Workloads:
             member.close()
 
     def _arrange(self) -> None:
-        """Put the series of all members in order: the agent, cgroups from the outermost, runs."""
+        """Put the series of all members in order: the agent, cgroups from outside in, applications, runs."""
         groups = sorted(self._cgroups.members.items())
         members = [*self._agent, *(member for _, member in groups)]
+        members += [part.member for part in self._launchers.parts.values()]
         members += [run.member for run in self._runs.by_id.values()]
         self.workloads = self._with_parents(members)
         before = set(map(id, self._columns))
@@ -245,6 +259,11 @@ class Workloads:
                 yield Holder(member.workload, group=self._cpu_hierarchy.directory(path))
         for run in self._runs.by_id.values():
             yield Holder(run.member.workload, pid=run.pid)
+        for part in self._launchers.parts.values():
+            # How GPUs are counted depends on what the application is in.
+            around = self._cgroups.members.get(part.member.path)
+            source = around.workload.source if around is not None else part.member.workload.source
+            yield Holder(replace(part.member.workload, source=source), pid=next(iter(part.sizes), 0))
 
     def _workload_of(self, pid: int) -> str:
         """Return the workload that a process belongs to; "" for none, or where it is gone."""
@@ -252,7 +271,18 @@ class Workloads:
         path = cgroup_paths(self._procfs, pid).get(key)
         if path is None:
             return ""
-        return self._runs.run_of(pid) or _containing(path, self._ids())
+        return self._runs.run_of(pid) or self._launchers.workload_of(pid) or _containing(path, self._ids())
+
+    def _place_of(self, pid: int) -> Place | None:
+        """Return what contains a process, for applications; None where it is gone."""
+        key = self._cpu_hierarchy.key if self._cpu_hierarchy else ""
+        path = cgroup_paths(self._procfs, pid).get(key)
+        if path is None:
+            return None
+        if pid in self._own_pids:  # booked as the agent
+            return Place(path, is_job=True)
+        groups = frozenset(run.member.path for run in self._runs.by_id.values() if run.groups)
+        return place_in(path, self._cgroups.members, groups, in_run=bool(self._runs.run_of(pid)))
 
     def _ids(self) -> dict[str, str]:
         """Return the workload of each cgroup that is one."""
@@ -265,15 +295,16 @@ class Workloads:
     def _with_parents(self, members: list[Member]) -> tuple[Workload, ...]:
         ids = self._ids()
         runs = self._runs.by_id
+        around = {*runs, *(part.member.workload.id for part in self._launchers.parts.values())}
         workloads = []
         for member in members:
             inside = member.path
             if ids.get(inside) == member.workload.id:  # no workload is its own parent
                 inside = inside.rpartition("/")[0]
             parent = _containing(inside, ids)
-            outer_run = runs[member.workload.id].outer_run if member.workload.id in runs else ""
-            if outer_run in runs:
-                parent = outer_run
+            outer = runs[member.workload.id].outer if member.workload.id in runs else ""
+            if outer in around:
+                parent = outer
             workloads.append(replace(member.workload, parent=parent))
         packages = {each.id: each.packages for each in workloads}
         # Outermost first: what has no cpuset of its own has that of what contains it.

@@ -11,6 +11,7 @@ from joulebook.collector.ledger.domains import CPU
 from joulebook.collector.ledger.layout import NodeLayout, shared_ints
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
+from joulebook.v1.naming import job_of, jobs_of
 
 
 class Subjects:
@@ -19,8 +20,8 @@ class Subjects:
     def __init__(self, layout: NodeLayout, watched: Container[str]) -> None:
         self._place = ("node", layout.node)
         message = layout.message
-        jobs = {w.id for w in message.workloads if w.kind == report_pb2.WORKLOAD_KIND_JOB}
-        self.users = {w.id: w.user for w in message.workloads if w.user and w.id in jobs}
+        jobs = set(jobs_of(message))
+        self.users = {job_of(w): w.user for w in message.workloads if w.user and job_of(w) in jobs}
         needs_gpus = GPU_HELD_IDLE in watched or CPU_HELD_IDLE in watched
         self.gpus = HeldGpus(layout, message, jobs if needs_gpus else set())
         self.gpu_keys = [
@@ -44,10 +45,10 @@ class HeldGpus:
         holders: dict[int, set[str]] = defaultdict(set)
         for workload in message.workloads:
             for place in workload.gpu:
-                holders[place - 1].add(workload.id)
+                holders[place - 1].add(job_of(workload))
         users: dict[int, set[str]] = defaultdict(set)
         for place, user in layout.gpu_users():
-            users[place].add(message.workloads[user].id)
+            users[place].add(job_of(message.workloads[user]))
         by_place = {place: own for place, own in sorted((users | holders).items()) if own & jobs}
         held = [place for place in by_place if layout.energy_row[place] >= 0]
         limits = {device.name: device.power_limit_mw for device in message.devices}
@@ -69,9 +70,9 @@ class HeldCpus:
         reserving = [
             (workload, row)
             for workload, row in zip(message.workloads, layout.workload_cpu_row.tolist(), strict=True)
-            if workload.reserved_millicpus and workload.id in jobs and row >= 0
+            if workload.reserved_millicpus and job_of(workload) in jobs and row >= 0
         ]
-        self.jobs = [workload.id for workload, _ in reserving]
+        self.jobs = [job_of(workload) for workload, _ in reserving]
         self.cpu_row = shared_ints([row for _, row in reserving])
         self.millicpus = shared_ints([workload.reserved_millicpus for workload, _ in reserving])
         self.node_millicpus = layout.logical_cpus * 1000

@@ -148,6 +148,7 @@ def _check_workloads(message: report_pb2.Layout) -> None:
             raise invalid(f"workload {workload.id!r}: parent {workload.parent} does not exist")
         if workload.reserved_millicpus > 1 << 30 or workload.reserved_memory_bytes > _MAX_AMOUNT:
             raise invalid(f"workload {workload.id!r}: reservation is absurd")
+        _check_job(workload)
         if not 0 <= workload.start_unix_us <= _MAX_CLOCK_US:
             raise invalid(f"workload {workload.id!r}: started at an absurd time")
         if len(set(workload.gpu)) != len(workload.gpu):
@@ -169,6 +170,14 @@ def _check_workloads(message: report_pb2.Layout) -> None:
         for package in workload.cpu_domain:
             _check_domain(message, f"workload {workload.id!r}: may run on", package, CPU)
         _check_ancestry(message, place)
+
+
+def _check_job(workload: report_pb2.Workload) -> None:
+    is_job = workload.kind == report_pb2.WORKLOAD_KIND_JOB
+    if workload.job and not (is_job and _SUBJECT.fullmatch(workload.job)):
+        raise invalid(
+            f"workload {workload.id!r}: part of {workload.job[:80]!r}: expected a job's id, of a job"
+        )
 
 
 def _check_domain(message: report_pb2.Layout, what: str, place: int, class_: int) -> None:

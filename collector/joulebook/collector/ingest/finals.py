@@ -16,6 +16,7 @@ from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.layout import FIXED_ACCOUNTS, NodeLayout
 from joulebook.collector.store.presence import is_running, present
 from joulebook.collector.store.protocol import NodeRow, Store
+from joulebook.v1.naming import job_of
 
 
 @dataclass(slots=True)
@@ -120,7 +121,7 @@ def _is_another_life(decoded: Decoded, account: str, end_unix_us: int | None) ->
     if end_unix_us is None:
         return False
     workloads = decoded.readings.layout.message.workloads
-    return any(f"job:{w.id}" == account and w.start_unix_us >= max(end_unix_us, 1) for w in workloads)
+    return any(f"job:{job_of(w)}" == account and w.start_unix_us >= max(end_unix_us, 1) for w in workloads)
 
 
 def _newest(own: set[str], nodes: Sequence[NodeRow], reports: Sequence[Decoded]) -> dict[str, NodeLayout]:

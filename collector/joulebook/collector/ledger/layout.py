@@ -24,6 +24,7 @@ from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
 from joulebook.v1.catalogue import catalogue
 from joulebook.v1.containment import depths_of, parents_of
+from joulebook.v1.naming import job_of
 
 Ints = npt.NDArray[np.int64]
 
@@ -188,17 +189,20 @@ class NodeLayout:
 
     def _place_workloads(self, workloads: Sequence[report_pb2.Workload]) -> None:
         """Note what each workload reads by, and the account that it is booked to."""
-        jobs = sorted({w.id for w in workloads if w.kind == report_pb2.WORKLOAD_KIND_JOB})
+        jobs = sorted({job_of(w) for w in workloads if w.kind == report_pb2.WORKLOAD_KIND_JOB})
         self.accounts = FIXED_ACCOUNTS + tuple(intern(f"job:{job}") for job in jobs)
         # Whose each job is, where it is known.
         self.users = {
-            intern(f"job:{w.id}"): intern(w.user)
+            intern(f"job:{job_of(w)}"): intern(w.user)
             for w in workloads
             if w.kind == report_pb2.WORKLOAD_KIND_JOB and w.user
         }
         place = {job: len(FIXED_ACCOUNTS) + i for i, job in enumerate(jobs)}
         self.workload_account = shared_ints(
-            [place[w.id] if w.id in place else _FIXED_OF_KIND[w.kind] for w in workloads]
+            [
+                place[job_of(w)] if w.kind == report_pb2.WORKLOAD_KIND_JOB else _FIXED_OF_KIND[w.kind]
+                for w in workloads
+            ]
         )
         self.workload_parent = shared_ints([w.parent - 1 for w in workloads])
         self.workload_cpu_row = self._workload_rows(metrics.METRIC_WORKLOAD_CPU)

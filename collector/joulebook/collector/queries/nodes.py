@@ -12,6 +12,7 @@ from joulebook.collector.queries.errors import UnknownNameError, expected_name
 from joulebook.collector.queries.pages import Page, page
 from joulebook.collector.store.protocol import NodeRow, Range, Store, StoreView
 from joulebook.v1 import report_pb2
+from joulebook.v1.naming import jobs_of
 
 # What `now` means for power: a few Reports, so that one odd second does not show.
 _NOW_US = 30_000_000
@@ -152,7 +153,7 @@ def _node(row: NodeRow, powers: list[AccountPower] | None) -> Node:
             SourceFacts(name, _short(report_pb2.SourceState.DESCRIPTOR, state, "SOURCE_STATE_"), reason, fix)
             for name, (state, reason, fix) in sorted(row.sources.items())
         ],
-        jobs=sorted(w.id for w in layout.workloads if w.kind == report_pb2.WORKLOAD_KIND_JOB),
+        jobs=jobs_of(layout),
     )
 
 

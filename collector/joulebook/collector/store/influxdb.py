@@ -26,6 +26,7 @@ from joulebook.collector.store.influxdb_window import BY_MARK, where
 from joulebook.collector.store.protocol import Commit, StoreError
 from joulebook.collector.store.scheduled import Scheduled, news
 from joulebook.v1 import report_pb2
+from joulebook.v1.naming import job_of
 
 _TEMPLATES = 100_000
 _NO_GAP = [0] * 6
@@ -134,13 +135,13 @@ class InfluxStore(Reads):
             lines.append(line("layout", tags, packed(layout.serialized), 0))
             began_us = decoded.start_us + decoded.realtime_offset_us
             for w in layout.message.workloads:
-                key = (node, w.id)
+                key = (node, job_of(w))
                 if w.kind != report_pb2.WORKLOAD_KIND_JOB or key in self._jobs or key in jobs:
                     continue
                 jobs.add(key)
                 said: dict[str, int | str] = {"source": w.source, "name": w.name, "user": w.user}
                 said["start_unix_us"] = w.start_unix_us or began_us
-                lines.append(line("job", {"job": w.id, "node": node}, said, 0))
+                lines.append(line("job", {"job": job_of(w), "node": node}, said, 0))
         for decoded in commit.reports:
             for end in decoded.ended:
                 status: dict[str, int | str] = {"exit_status": end.exit_status}

@@ -17,6 +17,7 @@ from joulebook.collector.store.duckdb.store import DuckDBStore
 from joulebook.collector.store.duckdb.unsettling import unsettle
 from joulebook.collector.store.protocol import Commit, StoreError
 from joulebook.v1 import report_pb2
+from joulebook.v1.naming import jobs_of
 
 
 def rewind(path: str, at_unix_us: int) -> int:
@@ -81,7 +82,7 @@ def _drop_jobs(store: DuckDBStore) -> None:
         f"SELECT node_id, serialized FROM layouts SEMI JOIN {marks} USING (layout_id)"
     ).fetchall():
         message = report_pb2.Layout.FromString(serialized)
-        named |= {(node_id, w.id) for w in message.workloads if w.kind == report_pb2.WORKLOAD_KIND_JOB}
+        named |= {(node_id, job) for job in jobs_of(message)}
     for number, node_id, job in connection.execute("SELECT job_number, node_id, job FROM jobs").fetchall():
         if (node_id, job) not in named:
             connection.execute("DELETE FROM jobs WHERE job_number = ?", [number])

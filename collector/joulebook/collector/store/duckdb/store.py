@@ -30,6 +30,7 @@ from joulebook.collector.store.duckdb.scheduled import Scheduling
 from joulebook.collector.store.duckdb.staging import insert
 from joulebook.collector.store.protocol import BeyondRetentionError, Commit, Places, StoreError
 from joulebook.v1 import report_pb2
+from joulebook.v1.naming import job_of
 
 Ints = npt.NDArray[np.int64]
 
@@ -240,7 +241,7 @@ class DuckDBStore(Scheduling, Reads):
             node = self._ids.node(layout.node)
             for w in layout.message.workloads:
                 if w.kind == report_pb2.WORKLOAD_KIND_JOB:
-                    self._ids.job(node, w.id, w.source, w.name, w.user, w.start_unix_us or began_us)
+                    self._ids.job(node, job_of(w), w.source, w.name, w.user, w.start_unix_us or began_us)
 
     def _insert_ends(self, reports: Sequence[Decoded]) -> None:
         ends = [

@@ -25,6 +25,7 @@ from joulebook.collector.store.victoriametrics.keeping import Keeping
 from joulebook.collector.store.victoriametrics.reads import Reads
 from joulebook.collector.store.victoriametrics.server import VictoriaServer
 from joulebook.v1 import report_pb2
+from joulebook.v1.naming import job_of
 
 # What the server takes of the future.
 _AHEAD_MS = 2 * 86_400_000
@@ -127,7 +128,7 @@ def _told(commit: Commit, fresh: Sequence[Decoded]) -> Told:
         for w in decoded.readings.layout.message.workloads:
             if w.kind == report_pb2.WORKLOAD_KIND_JOB:
                 start_us = w.start_unix_us or began_us
-                jobs.append(JobRow(w.id, decoded.node, w.source, w.name, w.user, start_us, None, None))
+                jobs.append(JobRow(job_of(w), decoded.node, w.source, w.name, w.user, start_us, None, None))
     for decoded in reports:
         ends += [(e.workload_id, decoded.node, e.end_unix_us, e.exit_status) for e in decoded.ended]
         for one in decoded.sources:

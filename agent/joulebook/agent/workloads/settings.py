@@ -1,0 +1,37 @@
+"""What can be told of how jobs are found: section [agent.workloads]."""
+
+import difflib
+
+import msgspec
+
+from joulebook.agent.workloads.launchers.table import LAUNCHERS
+
+
+class WorkloadsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Which cgroups are jobs of their own: paths, with * and ? within one level. Whose applications are.
+
+    node: what the node is called in the ids of what is on it alone.
+    """
+
+    job_cgroups: tuple[str, ...] = ()
+    launchers: tuple[str, ...] = ()
+    node: str = ""
+
+
+class WorkloadsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Section [agent.workloads] of the configuration."""
+
+    # Whose applications are jobs of their own outside a scheduler: all there are; []: nobody's.
+    launchers: list[str] = msgspec.field(default_factory=lambda: list(LAUNCHERS))
+
+    def errors(self) -> list[str]:
+        """Return what is wrong with the values, one line each."""
+        wrong = []
+        for name in self.launchers:
+            if name not in LAUNCHERS:
+                near = difflib.get_close_matches(name, LAUNCHERS, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                wrong.append(
+                    f"agent.workloads.launchers has {name!r}: expected some of {', '.join(LAUNCHERS)}{hint}"
+                )
+        return wrong

@@ -1,0 +1,250 @@
+"""Real processes of applications, in real cgroups and under `joulebook run`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from joulebook.agent.source import UNREADABLE, Roots
+from joulebook.agent.workloads.column import CPU
+from joulebook.agent.workloads.launchers.process import Processes
+from joulebook.agent.workloads.launchers.table import LAUNCHERS
+from joulebook.agent.workloads.processes import process_cpu_ns
+from joulebook.agent.workloads.settings import WorkloadsConfig, WorkloadsSettings
+from joulebook.agent.workloads.workload import Workload
+from joulebook.agent.workloads.workloads import Workloads
+from tests.agent.workloads.runnode import Node, tick_and_list
+
+TOKEN = os.urandom(4).hex()
+MARK = f"test-{TOKEN}"
+# Enters groups, then executes a program that works and waits as it is told on its input.
+ENTER = 'for procs; do echo $$ >"$procs"; done; exec "$PYTHON" -S -c "$WORK"'
+WORK = """
+import os, subprocess, sys, time
+def work(seconds):
+    before = time.process_time()
+    while time.process_time() - before < seconds:
+        pass
+for line in sys.stdin:
+    if line == "fork\\n":
+        subprocess.run([sys.executable, "-S", "-c", "sum(range(3000000))"], check=True)
+    else:
+        work(float(line))
+    print("done", flush=True)
+"""
+# Stands in for torchrun, which the tests do not install: it starts two workers, with what torchrun's
+# documentation says that it gives them.
+TORCHRUN = """
+import os, subprocess, sys
+start = [sys.executable, "-S", "-c", "import sys; sys.stdin.read()"]
+told = {"TORCHELASTIC_RUN_ID": sys.argv[1], "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2"}
+told["MASTER_PORT"] = "29500"
+ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+workers = [subprocess.Popen(start, env=os.environ | told | rank) for rank in ranks]
+print(*(worker.pid for worker in workers), flush=True)
+for worker in workers:
+    worker.wait()
+"""
+
+
+class Ticking:
+    """Workloads that look for applications, and what they tell."""
+
+    def __init__(self) -> None:
+        self.workloads = Workloads(Roots(), WorkloadsConfig(launchers=tuple(LAUNCHERS), node="here"))
+        self.cpu_us: dict[str, int] = {}
+        self.ended: list[str] = []
+
+    def tick(self) -> dict[str, Workload]:
+        now_us = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+        if self.workloads.refresh(now_us):
+            for series, value in zip(self.workloads.series, self.workloads.baseline(), strict=True):
+                if series.metric == CPU and self._is_ours(series.workload):
+                    assert value == self.cpu_us.get(series.workload, 0), "a series begins at the last tick"
+        for series, value in zip(self.workloads.series, self.workloads.read(now_us), strict=True):
+            if series.metric == CPU and self._is_ours(series.workload):
+                assert value >= self.cpu_us.get(series.workload, 0), "CPU time never falls"
+                self.cpu_us[series.workload] = value
+        self.ended += [each for each, _, _ in self.workloads.ended()]
+        return {each.id: each for each in self.workloads.workloads}
+
+    def until(self, holds: Callable[[dict[str, Workload]], bool]) -> dict[str, Workload]:
+        deadline_s = time.monotonic() + 300
+        while not holds(found := self.tick()):
+            assert time.monotonic() < deadline_s, f"it never came about: {sorted(found)}"
+            time.sleep(0.02)
+        return found
+
+    def _is_ours(self, workload: str) -> bool:
+        return TOKEN in workload
+
+
+@pytest.fixture
+def ticking() -> Iterator[Ticking]:
+    ticking = Ticking()
+    ticking.tick()
+    yield ticking
+    ticking.workloads.close()
+
+
+class Worker:
+    """A marked process that works when it is told to."""
+
+    def __init__(self, *groups: Path, mark: str = MARK) -> None:
+        environ = {"JOULEBOOK_JOB": mark, "PYTHON": sys.executable, "WORK": WORK, "PATH": os.environ["PATH"]}
+        command = ["sh", "-c", ENTER, "sh", *(str(group / "cgroup.procs") for group in groups)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, env=environ, stdin=pipe, stdout=pipe, text=True)
+
+    def do(self, what: float | str) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(f"{what}\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+
+    def end(self) -> None:
+        self.process.communicate()
+
+
+@pytest.fixture
+def worker() -> Iterator[Callable[..., Worker]]:
+    with ExitStack() as running:
+
+        def start(*groups: Path, mark: str = MARK) -> Worker:
+            worker = Worker(*groups, mark=mark)
+            running.callback(worker.end)
+            return worker
+
+        yield start
+
+
+def test_a_job_in_two_services_is_one_and_in_a_schedulers_job_none(
+    ticking: Ticking, worker: Callable[..., Worker], cgroup: Callable[[str], Path]
+) -> None:
+    """A part in each service, of the same job; what runs in Slurm's job is that job's, whatever it says."""
+    groups = [cgroup(f"/system.slice/jb-{n}-{TOKEN}.service") for n in range(2)]
+    workers = [worker(group) for group in groups]
+    in_slurm = worker(cgroup("/slurm/uid_0/job_987654321"), mark=f"other-{TOKEN}")
+    in_slurm.do(0.01)
+    part, other = f"marked.{MARK}", f"marked.{MARK}+2"
+
+    def parents(found: dict[str, Workload]) -> set[str]:
+        return {found[each].parent for each in (part, other) if each in found}
+
+    units = {f"unit.jb-{n}-{TOKEN}.service" for n in range(2)}
+    found = ticking.until(lambda found: parents(found) == units)
+    assert {each: (found[each].job, found[each].name, found[each].user) for each in (part, other)} == {
+        part: ("", MARK, "root"),
+        other: (f"marked.{MARK}", MARK, "root"),
+    }
+    assert "slurm.987654321" in found
+    assert f"marked.other-{TOKEN}" not in found
+    workers[0].do(0.05)
+    ticking.tick()
+    before_us = dict(ticking.cpu_us)
+    workers[1].do(0.2)
+    workers[1].do("fork")
+    ticking.tick()
+    used = {each: ticking.cpu_us[each] - before_us[each] for each in (part, other)}
+    (idle,) = (each for each in used if found[each].parent == f"unit.jb-0-{TOKEN}.service")
+    (busy,) = set(used) - {idle}
+    assert used[idle] < 50_000
+    clock_us = process_cpu_ns(workers[1].process.pid) // 1000
+    assert used[busy] > 200_000
+    assert ticking.cpu_us[busy] > clock_us - 20_000, "its child's use comes with it"
+    for each in workers:
+        each.end()
+    ticking.until(lambda found: part not in found and other not in found)
+    assert ticking.ended.count(f"marked.{MARK}") == 1
+    assert f"marked.{MARK}+2" not in ticking.ended
+
+
+def test_a_torchrun_is_one_job_with_its_agent(ticking: Ticking, tmp_path: Path) -> None:
+    """The agent that started the workers belongs to their job, which ends with the last of them."""
+    script = tmp_path / "torchrun"
+    script.write_text(TORCHRUN)
+    command = [sys.executable, "-S", str(script), TOKEN]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as agent:
+        job = f"torchrun.{TOKEN}"
+        ticking.until(lambda found: job in found)
+        assert agent.stdout
+        pids = [agent.pid, *map(int, agent.stdout.readline().split())]
+        ticking.until(lambda _: {ticking.workloads._launchers.workload_of(pid) for pid in pids} == {job})
+        agent.communicate("")
+    ticking.until(lambda found: job not in found)
+    assert ticking.ended == [job]
+
+
+def test_an_application_under_a_run_is_part_of_the_run() -> None:
+    """What `joulebook run` announced is one job, with or without a cgroup, whatever is marked in it."""
+    with tempfile.TemporaryDirectory(prefix="joulebook-run-") as name:
+        Path(name).chmod(0o755)
+        node = Node(Path(name), launchers=tuple(LAUNCHERS))
+        for cgroupfs in ("/sys/fs/cgroup", "/nowhere"):
+            marked = f"JOULEBOOK_JOB=in-run-{TOKEN} {sys.executable} -S -c 'input()'"
+            # The shell's own child: it is started after the run has begun.
+            client = node.start("sh", "-c", f"{marked}; true", cgroupfs=cgroupfs, stdin=subprocess.PIPE)
+            node.until(lambda: any(each.startswith("run.") for each in tick_and_list(node)))
+            found = f"in-run-{TOKEN}".encode()
+            node.until(lambda found=found: any(found in each for each in environments()))  # type: ignore[misc]
+            for _ in range(4):
+                node.tick()
+            assert not [each for each in node.live if TOKEN in each]
+            assert client.stdin
+            client.stdin.close()
+            node.finish(client)
+        node.socket.close()
+        node.workloads.close()
+
+
+def environments() -> Iterator[bytes]:
+    for each in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            yield each.read_bytes()
+
+
+def test_the_agent_itself_is_no_application(ticking: Ticking, worker: Callable[..., Worker]) -> None:
+    """A marked shell's agent stays the agent's own; so does nothing else."""
+    started = worker()
+    ticking.until(lambda found: f"marked.{MARK}" in found)
+    own = Workloads(
+        Roots(), WorkloadsConfig(launchers=("marked",), node="here"), own_pids=[started.process.pid]
+    )
+    own.refresh(0)
+    assert f"marked.{MARK}" not in {each.id for each in own.workloads}
+    own.close()
+
+
+def test_environments_that_may_not_be_read_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the right to read them the finding says what is not known, and what mends it."""
+
+    def process(self: Processes, pid: int, birth: object = None) -> None:  # noqa: ARG001
+        self.denied = True
+
+    monkeypatch.setattr(Processes, "process", process)
+    workloads = Workloads(Roots(), WorkloadsConfig(launchers=("dask",)))
+    workloads.refresh(0)
+    (finding,) = (each for each in workloads.probe() if each.name == "workloads.launchers")
+    assert finding.state == UNREADABLE
+    assert "CAP_SYS_PTRACE" in finding.fix
+    workloads.close()
+
+
+def test_unknown_launchers_are_refused_with_the_near_name() -> None:
+    """A misspelt launcher is named, with what there is and what was meant."""
+    assert WorkloadsSettings().errors() == []
+    assert WorkloadsSettings(launchers=[]).errors() == []
+    assert WorkloadsSettings(launchers=["rya"]).errors() == [
+        "agent.workloads.launchers has 'rya': expected some of "
+        "marked, spark, ray, dask, torchrun, tensorflow, mpi; did you mean 'ray'?"
+    ]
