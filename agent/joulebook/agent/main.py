@@ -164,7 +164,12 @@ def _probed(config: AgentConfig, patience_s: float) -> Iterator[tuple[Sources, W
     sources = probe_sources(roots, config, patience_s=patience_s)
     workloads = Workloads(
         roots,
-        WorkloadsConfig(tuple(config.job_cgroups), tuple(config.workloads.launchers), _node(config)),
+        WorkloadsConfig(
+            tuple(config.job_cgroups),
+            tuple(config.workloads.launchers),
+            _node(config),
+            config.workloads.podresources,
+        ),
         own_pids=config.own_pids,
         gpus=sources.gpus,
     )

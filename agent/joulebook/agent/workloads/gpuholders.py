@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -104,11 +104,33 @@ def shares_held(environ: Mapping[str, str], gpus: Sequence[HeldGpu]) -> dict[str
     return shares
 
 
+def allotted(devices: Sequence[str], gpus: Sequence[HeldGpu]) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the domains of devices as NVIDIA's plugin calls them, and the part of those held in parts.
+
+    Ids are UUIDs of GPUs or parts, or numbers of GPUs; a shared one has ::N behind it.
+    """
+    names = [device.partition("::")[0] for device in devices]
+    by_index = {str(gpu.index): gpu.domain for gpu in gpus}
+    shares: dict[str, int] = {}
+    for name in dict.fromkeys(names):
+        for gpu in gpus:
+            if name in gpu.parts:
+                shares[gpu.domain] = min(shares.get(gpu.domain, 0) + gpu.parts[name], _WHOLE_PPM)
+    return _in_order(by_index.get(name) or _by_uuid(name, gpus) for name in names), shares
+
+
 class GpuHolders:
     """The GPUs that each job holds, found once a job."""
 
-    def __init__(self, procfs: Path, gpus: Sequence[HeldGpu]) -> None:
+    def __init__(
+        self,
+        procfs: Path,
+        gpus: Sequence[HeldGpu],
+        pod_devices: Callable[[str], tuple[str, ...] | None] = lambda _: None,
+    ) -> None:
+        """pod_devices gives the ids of the devices that a pod, by its name, was allotted; None: not known."""
         self._procfs = procfs
+        self._pod_devices = pod_devices
         self._gpus = gpus
         self._held: dict[str, tuple[str, ...]] = {}
         # Of jobs that hold parts of GPUs.
@@ -126,6 +148,11 @@ class GpuHolders:
             if holder.workload.kind != JOB:
                 continue
             looks[name] = self._looks.get(name, 0) + 1
+            if holder.workload.source == kubernetes.SOURCE and (
+                devices := self._pod_devices(holder.workload.name)
+            ):
+                known[name], self._shares[name] = allotted(devices, self._gpus)
+                continue
             # A job's first processes are the scheduler's own and know nothing of GPUs. Its own come soon,
             # late or never: so the 1st, 2nd, 4th, 8th … look is taken.
             if name in known or looks[name] & (looks[name] - 1):

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from joulebook.agent.source import UNREADABLE, WORKING, Finding, Series
 from joulebook.agent.workloads.gpuholders import GpuHolders, HeldGpu, Holder
+from joulebook.agent.workloads.podresources import PodResources
 from joulebook.agent.workloads.workload import Workload
 from joulebook.v1 import metrics_pb2
 
@@ -41,13 +42,15 @@ class Gpus:
         procfs: Path,
         gpus: Callable[[], Sequence[Gpu]],
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        pods: PodResources | None = None,
     ) -> None:
-        """gpus gives those that there are now."""
+        """gpus gives those that there are now, pods what the kubelet allotted."""
         self._procfs = procfs
         self._find = gpus
         self._gpus = gpus()
         self._clock_ns = clock_ns
-        self._holders = GpuHolders(procfs, self._gpus)
+        self._pods = pods or PodResources("")
+        self._holders = GpuHolders(procfs, self._gpus, self._pods.devices)
         self._due_us = 0
         self._turn = 0
         self._workload_of: dict[int, str] = {}
@@ -81,10 +84,11 @@ class Gpus:
     ) -> bool:
         """Look who is there; say whether the set of users or holders changed. find gives a pid's workload."""
         if (gpus := self._find()) != self._gpus:
-            self._gpus, self._holders = gpus, GpuHolders(self._procfs, gpus)
+            self._gpus, self._holders = gpus, GpuHolders(self._procfs, gpus, self._pods.devices)
             self.hurry()
         if not (self._gpus or self.shares_ppm):
             return False
+        self._pods.poll(now_us)
         before = self.shares_ppm.keys()
         self._leaving = {}
         changed = False
@@ -114,7 +118,15 @@ class Gpus:
             Finding(f"workloads.{domain}", UNREADABLE, f"processes: {error}", getattr(error, "fix", ""))
             for domain, error in self._errors.items()
         ]
-        return (*(failed or [Finding("workloads.gpus", WORKING)]), *self._holders.findings())
+        return (
+            *(failed or [Finding("workloads.gpus", WORKING)]),
+            *self._holders.findings(),
+            *self._pods.findings(),
+        )
+
+    def close(self) -> None:
+        """End what asks beside the tick."""
+        self._pods.close()
 
     def _look(self, now_us: int, find: Callable[[int], str]) -> dict[tuple[str, str], int]:
         shares: dict[tuple[str, str], int] = {}

@@ -1,6 +1,7 @@
 """What can be told of how jobs are found: section [agent.workloads]."""
 
 import difflib
+from pathlib import Path
 
 import msgspec
 
@@ -10,12 +11,13 @@ from joulebook.agent.workloads.launchers.table import LAUNCHERS
 class WorkloadsConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Which cgroups are jobs of their own: paths, with * and ? within one level. Whose applications are.
 
-    node: what the node is called in the ids of what is on it alone.
+    node: what the node is called in the ids of what is on it alone. podresources: the kubelet's socket.
     """
 
     job_cgroups: tuple[str, ...] = ()
     launchers: tuple[str, ...] = ()
     node: str = ""
+    podresources: str = ""
 
 
 class WorkloadsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -23,6 +25,8 @@ class WorkloadsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     # Whose applications are jobs of their own outside a scheduler: all there are; []: nobody's.
     launchers: list[str] = msgspec.field(default_factory=lambda: list(LAUNCHERS))
+    # Where the kubelet tells which pods it has given which GPUs; empty: it is not asked.
+    podresources: str = "/var/lib/kubelet/pod-resources/kubelet.sock"
 
     def errors(self) -> list[str]:
         """Return what is wrong with the values, one line each."""
@@ -34,4 +38,9 @@ class WorkloadsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
                 wrong.append(
                     f"agent.workloads.launchers has {name!r}: expected some of {', '.join(LAUNCHERS)}{hint}"
                 )
+        if self.podresources and not Path(self.podresources).is_absolute():
+            wrong.append(
+                f"agent.workloads.podresources = {self.podresources!r}: "
+                "expected the absolute path of a socket, or nothing"
+            )
         return wrong

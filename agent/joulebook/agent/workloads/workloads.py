@@ -17,6 +17,7 @@ from joulebook.agent.workloads.launchers.claim import own_address
 from joulebook.agent.workloads.launchers.launchers import Launchers
 from joulebook.agent.workloads.launchers.place import Place, place_in
 from joulebook.agent.workloads.opener import Figures
+from joulebook.agent.workloads.podresources import PodResources
 from joulebook.agent.workloads.running import RunRefusedError, Runs
 from joulebook.agent.workloads.runs import LostRun, Request
 from joulebook.agent.workloads.runwire import BeginRun, EndRun, Reply
@@ -47,7 +48,7 @@ class Workloads:
         hierarchies = locate(roots.cgroupfs)
         self._procfs = roots.procfs
         self._cpu_hierarchy = hierarchies.cpu
-        self._gpus = Gpus(roots.procfs, gpus)
+        self._gpus = Gpus(roots.procfs, gpus, pods=PodResources(config.podresources))
         self._past = Past()
         opener = Figures(roots, hierarchies)
         self._cgroups = Cgroups(
@@ -216,6 +217,7 @@ class Workloads:
     def close(self) -> None:
         """Give every descriptor back."""
         self._cgroups.close()
+        self._gpus.close()
         self._runs.close()
         for member in self._agent:
             member.close()
