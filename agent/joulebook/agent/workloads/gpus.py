@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -67,13 +68,15 @@ class Gpus:
         """
         return self._leaving | self._seen
 
-    def held(self, workloads: Iterable[Workload]) -> dict[str, tuple[str, ...]]:
-        """Return the domains that workloads hold; parents are set, and hold not what their children do."""
-        return self._holders.held(workloads)
-
-    def shares_held(self, workload: str, domains: Sequence[str]) -> tuple[int, ...]:
-        """Return what part of each domain a workload holds in ppm; empty: all of them whole."""
-        return self._holders.shares(workload, domains)
+    def holding(self, workloads: Sequence[Workload]) -> tuple[Workload, ...]:
+        """Return the workloads with the GPUs that each holds; parents are set."""
+        held = self._holders.held(workloads)
+        return tuple(
+            replace(each, gpus=held[each.id], gpu_shares_ppm=self._holders.shares(each.id, held[each.id]))
+            if each.id in held
+            else each
+            for each in workloads
+        )
 
     def hurry(self) -> None:
         """Look at the next refresh, whatever the last one took: a command begins or ends."""

@@ -8,12 +8,13 @@ from dataclasses import replace
 from joulebook.agent.source import Finding, Roots, Series
 from joulebook.agent.workloads.cgroups import Cgroups
 from joulebook.agent.workloads.column import CPU, MEMORY, Column, Member, Past
+from joulebook.agent.workloads.containment import containing, inherit_packages
 from joulebook.agent.workloads.gpuholders import Holder
 from joulebook.agent.workloads.gpus import Gpu, Gpus
 from joulebook.agent.workloads.hierarchy import cgroup_paths, locate
+from joulebook.agent.workloads.holders import holders_of
 from joulebook.agent.workloads.inotify import Inotify
 from joulebook.agent.workloads.itself import members_of_agent
-from joulebook.agent.workloads.launchers.claim import own_address
 from joulebook.agent.workloads.launchers.launchers import Launchers
 from joulebook.agent.workloads.launchers.place import Place, place_in
 from joulebook.agent.workloads.opener import Figures
@@ -68,7 +69,6 @@ class Workloads:
             self._past,
             self._place_of,
             node=config.node,
-            address=own_address,
             lookup_user=lookup_user,
         )
         key = hierarchies.cpu.key if hierarchies.cpu else ""
@@ -126,6 +126,7 @@ class Workloads:
 
     def read(self, now_us: int) -> list[int]:
         """Return one value a series."""
+        self._launchers.read()
         for column in self._cpu_time:
             column.read()
         self._cgroups.read_tails(now_us)
@@ -134,7 +135,6 @@ class Workloads:
             if workload.kind == JOB:
                 self._ended.append((workload.id, unix_us, UNKNOWN_STATUS))
         self._cgroups.ended = []
-        self._launchers.read()
         for column in self._each_tick:
             column.read()
         for column in self._in_turn[self._ticks % _GAUGE_TURNS]:
@@ -256,43 +256,30 @@ class Workloads:
 
     def _holders(self) -> Iterator[Holder]:
         """Yield the workloads that may hold GPUs, with where to ask."""
-        for path, member in self._cgroups.members.items():
-            if member.workload.kind == JOB and self._cpu_hierarchy is not None:
-                yield Holder(member.workload, group=self._cpu_hierarchy.directory(path))
-        for run in self._runs.by_id.values():
-            yield Holder(run.member.workload, pid=run.pid)
-        for part in self._launchers.parts.values():
-            # How GPUs are counted depends on what the application is in.
-            around = self._cgroups.members.get(part.member.path)
-            source = around.workload.source if around is not None else part.member.workload.source
-            yield Holder(replace(part.member.workload, source=source), pid=next(iter(part.sizes), 0))
+        parts = self._launchers.parts.values()
+        return holders_of(self._cgroups.members, self._runs.by_id.values(), parts, self._cpu_hierarchy)
 
     def _workload_of(self, pid: int) -> str:
         """Return the workload that a process belongs to; "" for none, or where it is gone."""
-        key = self._cpu_hierarchy.key if self._cpu_hierarchy else ""
-        path = cgroup_paths(self._procfs, pid).get(key)
-        if path is None:
+        if (path := self._path_of(pid)) is None:
             return ""
-        return self._runs.run_of(pid) or self._launchers.workload_of(pid) or _containing(path, self._ids())
+        return self._runs.run_of(pid) or self._launchers.workload_of(pid) or containing(path, self._ids())
+
+    def _path_of(self, pid: int) -> str | None:
+        return cgroup_paths(self._procfs, pid).get(self._cpu_hierarchy.key if self._cpu_hierarchy else "")
 
     def _place_of(self, pid: int) -> Place | None:
         """Return what contains a process, for applications; None where it is gone."""
-        key = self._cpu_hierarchy.key if self._cpu_hierarchy else ""
-        path = cgroup_paths(self._procfs, pid).get(key)
-        if path is None:
-            return None
-        if pid in self._own_pids:  # booked as the agent
-            return Place(path, is_job=True)
+        if (path := self._path_of(pid)) is None or pid in self._own_pids:  # gone, or the agent
+            return None if path is None else Place(path, is_job=True)
         groups = frozenset(run.member.path for run in self._runs.by_id.values() if run.groups)
         return place_in(path, self._cgroups.members, groups, in_run=bool(self._runs.run_of(pid)))
 
     def _ids(self) -> dict[str, str]:
         """Return the workload of each cgroup that is one."""
         ids = {path: member.workload.id for path, member in self._cgroups.members.items()}
-        for run in self._runs.by_id.values():
-            if run.groups:
-                ids[run.member.path] = run.member.workload.id
-        return ids
+        own = [run.member for run in self._runs.by_id.values() if run.groups]
+        return ids | {member.path: member.workload.id for member in own}
 
     def _with_parents(self, members: list[Member]) -> tuple[Workload, ...]:
         ids = self._ids()
@@ -303,28 +290,10 @@ class Workloads:
             inside = member.path
             if ids.get(inside) == member.workload.id:  # no workload is its own parent
                 inside = inside.rpartition("/")[0]
-            parent = _containing(inside, ids)
+            parent = containing(inside, ids)
             outer = runs[member.workload.id].outer if member.workload.id in runs else ""
             if outer in around:
                 parent = outer
             workloads.append(replace(member.workload, parent=parent))
-        packages = {each.id: each.packages for each in workloads}
-        # Outermost first: what has no cpuset of its own has that of what contains it.
-        for place, each in enumerate(workloads):
-            if each.parent and not each.packages:
-                packages[each.id] = packages.get(each.parent, ())
-                workloads[place] = replace(each, packages=packages[each.id])
-        held = self._gpus.held(workloads)
-        return tuple(
-            replace(each, gpus=held[each.id], gpu_shares_ppm=self._gpus.shares_held(each.id, held[each.id]))
-            if each.id in held
-            else each
-            for each in workloads
-        )
-
-
-def _containing(path: str, ids: dict[str, str]) -> str:
-    """Return the workload of the nearest group at or above this path; "" for none."""
-    while path and path not in ids:
-        path = path.rpartition("/")[0]
-    return ids.get(path, "")
+        inherit_packages(workloads)
+        return self._gpus.holding(workloads)

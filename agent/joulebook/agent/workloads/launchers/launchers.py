@@ -10,7 +10,7 @@ from dataclasses import replace
 from joulebook.agent.source import SUSPECT, UNREADABLE, WORKING, Finding, Roots
 from joulebook.agent.workloads.column import CPU, Member, Past
 from joulebook.agent.workloads.launchers import marked
-from joulebook.agent.workloads.launchers.claim import Claim, Here
+from joulebook.agent.workloads.launchers.claim import Claim, Here, own_address
 from joulebook.agent.workloads.launchers.drivers import Drivers
 from joulebook.agent.workloads.launchers.found import Found
 from joulebook.agent.workloads.launchers.members import Members, Part, sees_own_pids
@@ -37,7 +37,7 @@ class Launchers:
         place_of: Callable[[int], Place | None],
         *,
         node: str = "",
-        address: Callable[[], str] = lambda: "",
+        address: Callable[[], str] = own_address,
         lookup_user: Callable[[int], str] = user_name,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
