@@ -1,9 +1,11 @@
 """What jobs of other schedulers than Slurm tell of themselves."""
 
+import threading
 from pathlib import Path
 
 import pytest
 
+from joulebook.agent.workloads.job_facts import JobFacts
 from joulebook.agent.workloads.workload import Workload
 from joulebook.agent.workloads.workloads import Workloads
 from tests.agent.workloads.test_slurm import opened, put
@@ -49,3 +51,31 @@ def test_a_task_of_another_job_is_not_believed(path: str, source: str, tmp_path:
     put(fake, path, 81, "PBS_JOBID=78.head.site PBS_JOBNAME=other FLUX_JOB_ID=fother SLURM_JOB_ID=42")
     job = _job(fake, source)
     assert (job.name, job.user) == ("", "")
+
+
+def test_a_job_that_ends_while_it_is_asked_tells_nothing(tmp_path: Path) -> None:
+    """Whatever moment of a look at its tasks a job's group goes at, the agent goes on."""
+    fake = build("v2-slurm", tmp_path)
+    fake.make(_PBS)
+    put(fake, _PBS, 81, "PBS_JOBID=77[3].head.site")
+    workloads: Workloads = opened(fake)
+    facts = workloads._cgroups._facts["pbs"]
+    assert isinstance(facts, JobFacts)
+    (group,) = (path for root in facts._trees if (path := root / _PBS.lstrip("/")).is_dir())
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        away = group.with_name("away")
+        while not over.is_set():
+            group.rename(away)
+            away.rename(group)
+
+    coming = threading.Thread(target=come_and_go)
+    coming.start()
+    try:
+        told = {tuple(facts._pids(_PBS)) for _ in range(5000)}
+    finally:
+        over.set()
+        coming.join()
+    workloads.close()
+    assert told <= {(), (81,)}

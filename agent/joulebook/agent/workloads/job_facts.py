@@ -4,8 +4,10 @@ Processes of the job tell the first two, the kernel's limits the third. Of an en
 variables named here is ever taken: it may hold secrets.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from joulebook.agent.source import Roots
@@ -101,14 +103,16 @@ class JobFacts:
     def _pids(self, path: str) -> Iterator[int]:
         for root in self._trees:
             group = root / path.lstrip("/")
-            # The batch step first: it has what the whole job has on this node.
-            steps = sorted(group.glob("step_*"), key=lambda s: s.name != "step_batch")
-            for step in steps or [group]:
+            for step in _steps(group) or [group]:
                 if step.name == _EXTERN:
                     continue
-                for procs in sorted(step.rglob("cgroup.procs")):
+                # A job may end at any moment of this: unlike glob(), walk() takes what is gone for empty.
+                for directory, beneath, files in os.walk(step):
+                    beneath.sort()
+                    if "cgroup.procs" not in files:
+                        continue
                     try:
-                        yield from map(int, procs.read_bytes().split())
+                        yield from map(int, Path(directory, "cgroup.procs").read_bytes().split())
                     except (OSError, ValueError):
                         continue
 
@@ -117,6 +121,13 @@ class JobFacts:
             return 1000 * parse_cpu_list((self._cpusets / path.lstrip("/") / "cpuset.cpus").read_bytes())
         except (OSError, ValueError):
             return 0
+
+
+def _steps(group: Path) -> list[Path]:
+    """Return a job's steps; the batch step first: it has what the whole job has on this node."""
+    _, names, _ = next(os.walk(group), ("", [], []))
+    steps = sorted(name for name in names if name.startswith("step_"))
+    return [group / name for name in sorted(steps, key=lambda name: name != "step_batch")]
 
 
 def _number(job_id: str) -> str:
