@@ -4,11 +4,29 @@ from pathlib import Path
 
 import pytest
 
+from joulebook.collector.store.duckdb import DuckDBStore
+from tests.crashes.books import FILE
 from tests.crashes.crash import HOW, check, record
+from tests.crashes.medium import laid_out
 from tests.crashes.recording import built
 from tests.crashes.scenes import SCENES
 
 _POINTS = 3
+
+
+# In so many operations a new file is made and gets its first table.
+_MAKING = 12
+
+
+def test_a_new_file_that_was_being_made_can_be_opened(tmp_path: Path) -> None:
+    """After a kill or a power cut at any operation of a store's first seconds it opens, empty or not."""
+    recording = record(SCENES["committing"], built(tmp_path), tmp_path)
+    for how in HOW:
+        for number, crash in enumerate(recording.crashes(range(_MAKING), how)):
+            root = tmp_path / f"{how} {number}"
+            root.mkdir()
+            laid_out(crash.content, root)
+            DuckDBStore(root / FILE).close()
 
 
 @pytest.mark.parametrize("scene", SCENES)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import glob
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 
+from joulebook.collector.store.duckdb.files import sync
 from joulebook.collector.store.duckdb.migrations.migration import version_of
 from joulebook.collector.store.duckdb.migrations.steps import released
 from joulebook.collector.store.protocol import NoRoomError, StoreError
 
+_UNFINISHED = ".unfinished"
+
 
 def connect(path: Path | str, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """Open a file, or memory for a path of ':memory:'. Raises StoreError."""
-    made_before = Path(path).exists()
     try:
+        if not (read_only or path == ":memory:" or Path(path).exists()):
+            _make(Path(path))
         connection = duckdb.connect(str(path), read_only=read_only)
         # A checkpoint writes the last rows of every table anew: the more lie between two, the less it costs.
         connection.execute("SET checkpoint_threshold = '64MB'")
@@ -25,13 +32,33 @@ def connect(path: Path | str, *, read_only: bool = False) -> duckdb.DuckDBPyConn
         return connection
     except duckdb.Error as error:
         if no_room(error):
-            if not made_before:
-                # What there was room for is no file that could be opened later.
-                Path(path).unlink(missing_ok=True)
             raise NoRoomError(f"store {path}: no room on its disk ({str(error).splitlines()[0]})") from error
         raise StoreError(
             f"store {path}: cannot be opened ({error}); is another collector using it?"
         ) from error
+
+
+def _make(path: Path) -> None:
+    """Make an empty file under another name, and give it its own when it is whole.
+
+    What DuckDB had of a new file when it was killed, or the disk was full, it never opens again.
+    """
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+    try:
+        duckdb.connect(str(fresh)).close()
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            # Another collector made it the while, and may be using it.
+            pass
+        except OSError:
+            # Not every file system gives a file two names.
+            fresh.rename(path)
+        sync(path.parent)
+        for left in path.parent.glob(f"{glob.escape(path.name)}.????????{_UNFINISHED}"):
+            left.unlink(missing_ok=True)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def no_room(error: Exception) -> bool:
