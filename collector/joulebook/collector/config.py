@@ -40,11 +40,13 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     policy: Policy = Policy.RESERVED
     # How long Reports are gathered for one transaction at least; up to a second where transactions are slow.
     commit_interval_s: float = 0.1
-    # For the embedded store: how many days raw readings, series by minute and series by hour are kept; 0: for
-    # ever. Books and jobs are always kept.
+    # For the embedded store: how many days raw readings, series and books by minute, series by hour, and the
+    # ledger's rows (one a Report and account) are kept; 0: for ever. Books by hour and day, and jobs, always
+    # are.
     retention_raw_days: float = 0.0
     retention_minutes_days: float = 0.0
     retention_hours_days: float = 0.0
+    retention_ledger_days: float = 0.0
     # A file that holds the token with which schedulers may tell of jobs (POST /api/v1/jobs); empty: nobody
     # may.
     jobs_token: str = ""
@@ -77,7 +79,8 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         if self.jobs_token and not Path(self.jobs_token).is_file():
             wrong.append(f"collector.jobs_token = {self.jobs_token!r}: no such file")
         wrong += self._store_errors()
-        for name in ("retention_raw_days", "retention_minutes_days", "retention_hours_days"):
+        for kept in ("raw", "minutes", "hours", "ledger"):
+            name = f"retention_{kept}_days"
             days = getattr(self, name)
             if days and not 1 <= days <= 36_500:
                 wrong.append(f"collector.{name} = {days}: expected 1 to 36500, or 0 for ever")

@@ -226,7 +226,12 @@ def _housekeeping(store: Store, config: CollectorConfig) -> Housekeeping | None:
     """Return who keeps house in a store of ours; servers do so themselves."""
     if not isinstance(store, DuckDBStore):
         return None
-    kept = Retention(config.retention_raw_days, config.retention_minutes_days, config.retention_hours_days)
+    kept = Retention(
+        config.retention_raw_days,
+        config.retention_minutes_days,
+        config.retention_hours_days,
+        config.retention_ledger_days,
+    )
     return Housekeeping(Keeper(store, kept), wall_clock_us)
 
 

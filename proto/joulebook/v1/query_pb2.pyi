@@ -923,6 +923,7 @@ class GetLedgerResponse(_message.Message):
     COVERAGE_FIELD_NUMBER: _builtins.int
     UNCHECKED_UJ_FIELD_NUMBER: _builtins.int
     REST_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_FIELD_NUMBER: _builtins.int
     from_us: _builtins.int
     to_us: _builtins.int
     node: _builtins.str
@@ -942,6 +943,10 @@ class GetLedgerResponse(_message.Message):
     def rest(self) -> Global___LedgerAccount:
         """What jobs beyond the limit received together, without a name; unset where there are none."""
 
+    @_builtins.property
+    def forgotten(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stretch]:
+        """At the ends of the range, of which only wider books are kept; no figure has any of it."""
+
     def __init__(
         self,
         *,
@@ -954,16 +959,41 @@ class GetLedgerResponse(_message.Message):
         coverage: Global___Coverage | None = ...,
         unchecked_uj: _builtins.int = ...,
         rest: Global___LedgerAccount | None = ...,
+        forgotten: _abc.Iterable[Global___Stretch] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "coverage", b"coverage", "node", b"node", "rest", b"rest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "accounts", b"accounts", "coverage", b"coverage", "from_us", b"from_us", "measured_uj", b"measured_uj", "node", b"node", "residual_uj", b"residual_uj", "rest", b"rest", "to_us", b"to_us", "unchecked_uj", b"unchecked_uj"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "accounts", b"accounts", "coverage", b"coverage", "forgotten", b"forgotten", "from_us", b"from_us", "measured_uj", b"measured_uj", "node", b"node", "residual_uj", b"residual_uj", "rest", b"rest", "to_us", b"to_us", "unchecked_uj", b"unchecked_uj"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__node: _TypeAlias = _typing.Literal["node"]  # noqa: Y015
     _WhichOneofArgType__node: _TypeAlias = _typing.Literal["_node", b"_node"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__node) -> _WhichOneofReturnType__node | None: ...
 
 Global___GetLedgerResponse: _TypeAlias = GetLedgerResponse  # noqa: Y015
+
+@_typing.final
+class Stretch(_message.Message):
+    """A stretch of the wall clock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_US_FIELD_NUMBER: _builtins.int
+    TO_US_FIELD_NUMBER: _builtins.int
+    from_us: _builtins.int
+    to_us: _builtins.int
+    def __init__(
+        self,
+        *,
+        from_us: _builtins.int = ...,
+        to_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_us", b"from_us", "to_us", b"to_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stretch: _TypeAlias = Stretch  # noqa: Y015
 
 @_typing.final
 class GetPowerRequest(_message.Message):
@@ -1038,6 +1068,7 @@ class GetPowerResponse(_message.Message):
     TIMES_S_FIELD_NUMBER: _builtins.int
     ACCOUNTS_FIELD_NUMBER: _builtins.int
     REST_UJ_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_FIELD_NUMBER: _builtins.int
     from_us: _builtins.int
     to_us: _builtins.int
     step_us: _builtins.int
@@ -1054,6 +1085,10 @@ class GetPowerResponse(_message.Message):
     def rest_uj(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """What all jobs beyond the limit received together."""
 
+    @_builtins.property
+    def forgotten(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stretch]:
+        """At the ends of the range, of which only wider books are kept; no bucket has any of it."""
+
     def __init__(
         self,
         *,
@@ -1064,10 +1099,11 @@ class GetPowerResponse(_message.Message):
         times_s: _abc.Iterable[_builtins.float] | None = ...,
         accounts: _abc.Iterable[Global___AccountEnergy] | None = ...,
         rest_uj: _abc.Iterable[_builtins.int] | None = ...,
+        forgotten: _abc.Iterable[Global___Stretch] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "accounts", b"accounts", "from_us", b"from_us", "node", b"node", "rest_uj", b"rest_uj", "step_us", b"step_us", "times_s", b"times_s", "to_us", b"to_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_node", b"_node", "accounts", b"accounts", "forgotten", b"forgotten", "from_us", b"from_us", "node", b"node", "rest_uj", b"rest_uj", "step_us", b"step_us", "times_s", b"times_s", "to_us", b"to_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__node: _TypeAlias = _typing.Literal["node"]  # noqa: Y015
     _WhichOneofArgType__node: _TypeAlias = _typing.Literal["_node", b"_node"]  # noqa: Y015

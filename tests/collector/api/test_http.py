@@ -39,6 +39,7 @@ def test_ledger(url: str, books: Cluster) -> None:
         "residual_uj",
         "unchecked_uj",
         "coverage",
+        "forgotten",
     ]
     assert (ledger["from"], ledger["node"]) == ("1970-01-01T00:00:00Z", None)
     assert (ledger["measured_uj"], ledger["residual_uj"]) == (books.measured_uj, 0)
@@ -86,7 +87,7 @@ def test_series(url: str) -> None:
 def test_power(url: str, books: Cluster) -> None:
     """Power has exactly its documented members; its buckets add up to what the meters delivered."""
     _, found, _ = _get(f"{url}/api/v1/power?from=1790000000&to=1790000060&step=7s&limit=1")
-    assert list(found) == ["from", "to", "step_s", "node", "times", "accounts", "rest_uj"]
+    assert list(found) == ["from", "to", "step_s", "node", "times", "accounts", "rest_uj", "forgotten"]
     assert list(found["accounts"][0]) == ["account", "energy_uj"]
     named_uj = sum(sum(account["energy_uj"]) for account in found["accounts"])
     assert named_uj + sum(found["rest_uj"]) == books.measured_uj

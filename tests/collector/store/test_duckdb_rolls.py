@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
 from random import Random
@@ -11,58 +10,18 @@ from typing import Any
 import pytest
 
 from joulebook.collector.ingest.committer import Committer
-from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.queries.audit import residuals_uj
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.store.duckdb import DuckDBStore
-from joulebook.collector.store.duckdb.rolls import HOUR_US, forget_narrow_cells
+from joulebook.collector.store.duckdb.forgetting import forget_narrow_cells
+from joulebook.collector.store.duckdb.rolls import HOUR_US
 from joulebook.collector.store.protocol import Range
-from tests.simulated.delivery import EVER, decoded
-from tests.simulated.node import WALL_US, Load, SimulatedNode
+from tests.collector.store.hours import NODES, batches
+from tests.simulated.delivery import EVER
+from tests.simulated.node import WALL_US
 
-_NODES = ("n1", "n2", "n3")
 _STEPS_S = (1, 5, 7, 30, 60, 90, 600, 900, 3600, 7200)
-
-
-def _history(rng: Random, name: str) -> list[Decoded]:
-    """Return Reports of hours: short and long, jobs that come and go, restarts and stepped clocks."""
-    node = SimulatedNode(name=name, boot=name.encode() * 8, memory_total=8 << 30)
-    # In the evening, so that a day ends within.
-    node.wall_us += 7 * HOUR_US + rng.randrange(0, 3_000_000_000)
-    sent = []
-    loads = [Load(f"slurm.{rng.randrange(4)}", cpu_us=1_500_000, user="ada")]
-    node.begin(loads)
-    for _ in range(40):
-        # From a second to what is too long for cells.
-        length_us = rng.choice((1_000_000, 10_000_001, 60_000_000, 199_999_999, 700_000_000))
-        for _ in range(rng.randrange(1, 4)):
-            node.tick(length_us)
-        sent.append(node.report())
-        if rng.random() < 0.2:
-            jobs = rng.sample(range(6), rng.randrange(3))
-            loads = [Load(f"slurm.{job}", cpu_us=rng.randrange(4_000_000), user="ada") for job in jobs]
-            node.begin(loads)
-        if rng.random() < 0.1:
-            node.tick(rng.choice((5_000_000, 2_000_000_000)))
-            node.restart_agent()
-        if rng.random() < 0.05:
-            node.wall_us += rng.randrange(-900_000_000, 900_000_000)
-    return decoded(node, sent)
-
-
-def _batches(rng: Random) -> Iterator[list[Decoded]]:
-    """Give all Reports of all nodes, some much later than they were due, so that gaps open and are filled."""
-    due = []
-    for name in _NODES:
-        for place, report in enumerate(_history(rng, name)):
-            late = rng.randrange(60) if rng.random() < 0.2 else 0
-            due.append((place + late, name, place, report))
-    due.sort(key=lambda one: one[:3])
-    while due:
-        count = rng.randrange(1, 16)
-        yield [report for *_, report in due[:count]]
-        del due[:count]
 
 
 def _asked(store: DuckDBStore, rng: Random) -> list[Any]:
@@ -72,7 +31,7 @@ def _asked(store: DuckDBStore, rng: Random) -> list[Any]:
     for _ in range(8):
         whole_us = rng.choice((1, 1_000_000, 60_000_000, 3_600_000_000))
         ends = sorted((WALL_US + rng.randrange(60_000_000_000)) // whole_us * whole_us for _ in range(2))
-        node = rng.choice((None, *_NODES))
+        node = rng.choice((None, *NODES))
         selected = Range(ends[0], ends[1] + rng.randrange(2), node)
         if rng.random() < 0.3:
             # Days fit only here.
@@ -101,7 +60,7 @@ def test_roll_ups_answer_as_rows_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(at_once._rolls, "roll", lambda _, next_id: at_once._rolls.roll_everything(next_id))
     stores = (now_and_then, at_once, never)
     committers = [Committer(store, IngestStats()) for store in stores]
-    for batch in _batches(Random(seed)):
+    for batch in batches(Random(seed)):
         for committer in committers:
             committer.apply(list(batch))
     ((total_id, minute_id, hour_id, day_id),) = now_and_then._rows("SELECT * FROM added_up")
@@ -113,7 +72,7 @@ def test_roll_ups_answer_as_rows_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         for found, wanted in zip(_asked(store, Random(seed)), expected, strict=True):
             assert found == wanted
         assert residuals_uj(store, EVER) == {}
-        for node in (None, *_NODES):
+        for node in (None, *NODES):
             ledger = get_ledger(store, node=node, from_us=0, to_us=EVER.to_us)
             assert (ledger.residual_uj, ledger.measured_uj > 0) == (0, True)
     for hours in (2, 7, 1 << 20):

@@ -203,10 +203,18 @@ class AccountEnergy(_Answer):
     energy_uj: list[int]
 
 
+class Stretch(_Answer):
+    """A stretch of the wall clock."""
+
+    from_: Time = _of("from_us", "from")
+    to: Time = _of("to_us")
+
+
 class Power(_Answer):
     """Energy by account and bucket, largest accounts first; rest_uj is that of all jobs beyond the limit.
 
-    Over a bucket's length it is power. times are the buckets' ends in unix seconds.
+    Over a bucket's length it is power. times are the buckets' ends in unix seconds. Of forgotten, at the ends
+    of the range, only wider books are kept: no bucket has any of it.
     """
 
     from_: Time = _of("from_us", "from")
@@ -216,6 +224,7 @@ class Power(_Answer):
     times: list[float] = _of("times_s")
     accounts: list[AccountEnergy]
     rest_uj: list[int]
+    forgotten: list[Stretch]
 
 
 class Alert(_Answer):
@@ -278,7 +287,9 @@ class Ledger(_Answer):
     """The books of a range; rest is what jobs beyond the limit received together.
 
     residual_uj is what the meters delivered less what the accounts and the rest received. Of measured_uj,
-    unchecked_uj is what only the books still know: parts of hours whose raw readings are no longer kept.
+    unchecked_uj is what only the books still know: parts of hours whose raw readings are no longer kept. Of
+    forgotten, parts of hours or of minutes at the ends of the range, only wider books are kept: no figure has
+    any of it.
     """
 
     from_: Time = _of("from_us", "from")
@@ -290,3 +301,4 @@ class Ledger(_Answer):
     residual_uj: int
     unchecked_uj: int
     coverage: Coverage
+    forgotten: list[Stretch]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -12,9 +12,12 @@ import duckdb
 
 from joulebook.collector.archive import readings
 from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.queries.times import rfc3339
 from joulebook.collector.store.duckdb.reads import Reads
 from joulebook.collector.store.protocol import Range
 from joulebook.v1.catalogue import catalogue
+
+_HOUR_US = 3_600_000_000
 
 
 class ArchiveError(Exception):
@@ -41,6 +44,7 @@ def archive(view: Reads, selected: Range, directory: Path) -> Archived:
     try:
         partial.mkdir(parents=True)
         with view.snapshot() as frozen:
+            _check_rows(frozen, selected, directory)
             written = readings.write(frozen, selected, partial / "readings")
             rows, booked_uj = _write_ledger(frozen, selected, partial / "ledger")
             _write_jobs(frozen, partial / "jobs.parquet")
@@ -54,6 +58,19 @@ def archive(view: Reads, selected: Range, directory: Path) -> Archived:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return made
+
+
+def _check_rows(view: Reads, selected: Range, directory: Path) -> None:
+    """Refuse a range of which rows of the ledger are forgotten. Raises ArchiveError."""
+    rows_us = view.books_kept().rows_us
+    if selected.from_us < rows_us:
+        hours_us = selected.from_us // _HOUR_US * _HOUR_US, -(-selected.to_us // _HOUR_US) * _HOUR_US
+        before = replace(selected, from_us=hours_us[0], to_us=min(hours_us[1], rows_us))
+        if view.watched(before):
+            raise ArchiveError(
+                f"archive {directory}: rows of the ledger that ended up to {rfc3339(rows_us)} are forgotten "
+                "(collector.retention_ledger_days); name a --from that is not before"
+            )
 
 
 def _write_ledger(view: Reads, selected: Range, directory: Path) -> tuple[int, int]:

@@ -24,13 +24,17 @@ _MOST_A_BATCH = 20
 
 
 def replay(view: Reads, policy: Policy) -> Iterator[Finding]:
-    """Give every Report whose rows are not those that its readings make, and every gap that is not one."""
+    """Give every Report whose rows are not those that its readings make, and every gap that is not one.
+
+    Rows that are forgotten are in hours, whose sums are checked anyway.
+    """
+    rows_us = view.books_kept().rows_us
     for batch in stored.reports(view):
         whole = [report for report in batch if report.readings is not None]
         yield from (_broken(report) for report in batch if report.readings is None)
         books = book([r.readings for r in whole if r.readings is not None], policy)
         yield from _figures(whole, books)
-        yield from _rows(view, whole, books)
+        yield from _rows(view, whole, books, rows_us)
     for node, boot, start_us, end_us in stored.boots(view):
         yield from _gaps(view, node, boot, start_us, end_us)
 
@@ -48,8 +52,9 @@ def _figures(reports: Sequence[StoredReport], books: Books) -> Iterator[Finding]
             yield Finding("replay", report.node, day(report.end_unix_us), found, str(made))
 
 
-def _rows(view: Reads, reports: Sequence[StoredReport], books: Books) -> Iterator[Finding]:
-    if not reports:
+def _rows(view: Reads, reports: Sequence[StoredReport], books: Books, rows_us: int) -> Iterator[Finding]:
+    by_number = {r.interval_id: r for r in reports if r.end_unix_us > rows_us}
+    if not by_number:
         return
     numbers = np.array([r.interval_id for r in reports])
     had = stored.rows(view, int(numbers.min()), int(numbers.max()))
@@ -59,9 +64,9 @@ def _rows(view: Reads, reports: Sequence[StoredReport], books: Books) -> Iterato
     made = {
         (int(numbers[r]), a): amounts[i]
         for i, (r, a) in enumerate(zip(books.report, books.account, strict=True))
+        if int(numbers[r]) in by_number
     }
     left = dict(zip(zip(had.interval_id.tolist(), had.account, strict=True), had.amounts, strict=True))
-    by_number = {r.interval_id: r for r in reports}
     for key, own in made.items():
         there = left.pop(key, None)
         if there is None:

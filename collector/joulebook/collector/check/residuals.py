@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 
 from joulebook.collector.check.finding import DAY_US, Finding, day, days
 from joulebook.collector.queries.audit import booked_uj, measured_uj
@@ -13,6 +14,7 @@ from joulebook.collector.store.protocol import Range, StoreView
 _AT_ONCE = 50_000_000
 _VALUES_A_US = 4 / 1_000_000
 _EVER = Range(0, 1 << 62)
+_HOUR_US = 3_600_000_000
 
 
 def residuals(view: StoreView) -> Iterator[Finding]:
@@ -29,7 +31,7 @@ def residuals(view: StoreView) -> Iterator[Finding]:
     slice_us = min(max(int(_AT_ONCE / nodes / _VALUES_A_US), DAY_US // 1440), DAY_US)
     off: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     today = ""
-    for begin_us, end_us in days(from_us, to_us, slice_us):
+    for begin_us, end_us in _slices(from_us, to_us, slice_us, view.books_kept().rows_us):
         # A slice's end is included and its begin is not: the day is that of its end, but for midnight itself.
         this = day(end_us - 1)
         if this != today:
@@ -44,6 +46,15 @@ def residuals(view: StoreView) -> Iterator[Finding]:
     yield from _found(off)
 
 
+def _slices(from_us: int, to_us: int, slice_us: int, rows_us: int) -> Iterator[tuple[int, int]]:
+    """Cut a range that begins with an hour; where rows are forgotten, hours are all that the books tell."""
+    hours_us = max(slice_us // _HOUR_US, 1) * _HOUR_US
+    return chain(
+        days(from_us, min(to_us + -to_us % _HOUR_US, rows_us), hours_us),
+        days(max(from_us, rows_us), to_us, slice_us),
+    )
+
+
 def _measured_uj(view: StoreView, selected: Range) -> dict[str, int]:
     """Return each node's energy from its raw readings, or else from what was added up of them."""
     added = view.measured(selected)
@@ -56,11 +67,11 @@ def _measured_uj(view: StoreView, selected: Range) -> dict[str, int]:
 
 
 def _before_all(view: StoreView, from_us: int) -> int:
-    """Return a time at which no Report had ended, from a time when few had."""
-    back_us = 1
-    while from_us > 0 and view.watched(Range(0, from_us)):
-        from_us, back_us = from_us - back_us, back_us * 2
-    return max(from_us, 0)
+    """Return a whole hour at which no Report had ended, from a time when few had."""
+    hours, back = from_us // _HOUR_US, 1
+    while hours > 0 and view.watched(Range(0, hours * _HOUR_US)):
+        hours, back = hours - back, back * 2
+    return max(hours, 0) * _HOUR_US
 
 
 def _found(off: dict[tuple[str, str], list[int]]) -> Iterator[Finding]:

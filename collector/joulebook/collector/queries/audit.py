@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from joulebook.collector.ledger.gaps import Edge, gap_between
 from joulebook.collector.ledger.measured import drawn_uj
+from joulebook.collector.queries.known import HOUR_US, known_part
 from joulebook.collector.store.protocol import Measured, Range, RawEnergy, Store, StoreView
 
 
@@ -46,10 +48,13 @@ def booked_uj(view: StoreView, ranges: Iterable[Range]) -> dict[str, int]:
 def residuals_uj(store: Store, selected: Range) -> dict[str, int]:
     """Return by how much each node's accounts miss what its meters delivered; only where it is not 0.
 
-    What was booked while nothing is known of the meters any more is left out.
+    What was booked while nothing is known of the meters any more is left out, and so are parts of hours of
+    which only the hour's books are kept.
     """
     # One state for both sides: a commit between two reads would look like broken books.
     with store.snapshot() as frozen:
+        known = known_part(frozen.books_kept(), selected.from_us, selected.to_us, HOUR_US)
+        selected = replace(selected, from_us=known.from_us, to_us=known.to_us)
         measured = measured_in(frozen, selected)
         booked = booked_uj(frozen, [selected])
         unchecked = booked_uj(frozen, measured.forgotten)

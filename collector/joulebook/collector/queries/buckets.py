@@ -56,16 +56,17 @@ def cut(from_us: int, to_us: int, step_us: int | None, *, suiting: int) -> Bucke
 _ROUND_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
 
 
-def aligned(from_us: int, to_us: int, step_us: int | None, *, suiting: int) -> Buckets:
+def aligned(from_us: int, to_us: int, step_us: int | None, *, suiting: int, multiple_us: int = 1) -> Buckets:
     """Cut a range where multiples of a step lie; None: a round one, so that at most suiting come out.
 
-    Answers at different moments have the same steps then, and whole ones may be ready. Raises BadValueError
-    for a step that would make too many.
+    Answers at different moments have the same steps then, and whole ones may be ready. A round one is a
+    multiple of multiple_us, an hour at most. Raises BadValueError for a step that would make too many.
     """
     if step_us is None:
         least_s = -(-(to_us - from_us) // suiting) / 1e6
         days = -(-int(least_s) // 86_400) * 86_400
-        step_us = next((s for s in _ROUND_S if s >= least_s), max(days, 86_400)) * 1_000_000
+        fitting = (s for s in _ROUND_S if s >= least_s and s * 1_000_000 % multiple_us == 0)
+        step_us = next(fitting, max(days, 86_400)) * 1_000_000
     found = Buckets(from_us, to_us, step_us, from_us // step_us * step_us)
     _check(found)
     return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from joulebook.collector.queries.audit import booked_uj, measured_in
+from joulebook.collector.queries.audit import measured_in
 from joulebook.collector.queries.errors import UnknownNameError, expected_name
 from joulebook.collector.queries.figures import ByDomain, Coverage, Figures, coverage
+from joulebook.collector.queries.known import HOUR_US, MINUTE_US, Stretch, known_part
 from joulebook.collector.queries.pages import MAX_LIMIT, check_limit
-from joulebook.collector.store.protocol import AccountRow, Range, Store
+from joulebook.collector.store.protocol import AccountRow, Range, Store, StoreView
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class LedgerAccount:
 class Ledger:
     """Accounts, largest first; rest is what jobs beyond the limit received together, without a name.
 
-    residual_uj is what the meters delivered less what all accounts received.
+    residual_uj is what the meters delivered less what all accounts received. Of forgotten, parts of hours or
+    of minutes at the ends, only wider books are kept: nothing here has any of it.
     """
 
     from_us: int
@@ -40,21 +42,23 @@ class Ledger:
     # Of measured_uj, what only the books still know: parts of hours whose raw readings are no longer kept.
     unchecked_uj: int
     coverage: Coverage
+    forgotten: list[Stretch]
 
 
 def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int, limit: int = MAX_LIMIT) -> Ledger:
     """Return the books of one node or of all, for the intervals that ended in (from_us, to_us]."""
     check_limit(limit)
-    selected = Range(from_us, to_us, node)
     # One state for both sides: a commit between two reads would look like broken books.
     with store.snapshot() as frozen:
         if node is not None:
-            known = frozen.node_names()
-            if node not in known:
-                raise UnknownNameError("node", node, expected_name("a node in the books", node, known))
+            names = frozen.node_names()
+            if node not in names:
+                raise UnknownNameError("node", node, expected_name("a node in the books", node, names))
+        known = known_part(frozen.books_kept(), from_us, to_us, MINUTE_US if node is None else HOUR_US)
+        selected = Range(known.from_us, known.to_us, node)
         summed = frozen.summed(selected, limit)
         measured = measured_in(frozen, selected)
-        unchecked_uj = sum(booked_uj(frozen, measured.forgotten).values())
+        unchecked_uj = sum(_booked_uj(frozen, one) for one in measured.forgotten)
     total, watched = Figures.of(summed.accounts), summed.watched
     total_us = watched.reported_us + watched.gap_us
     missing_us = watched.unread_us + watched.missing_us
@@ -70,7 +74,13 @@ def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int, limi
         residual_uj=known_uj - total.energy_uj,
         unchecked_uj=unchecked_uj,
         coverage=coverage(total.energy_uj, total.modelled_uj, total_us - missing_us, total_us),
+        forgotten=known.forgotten,
     )
+
+
+def _booked_uj(view: StoreView, selected: Range) -> int:
+    """Return what all accounts received together; by node it may not be known so finely."""
+    return Figures.of(view.summed(selected, 1).accounts).energy_uj
 
 
 def _account(row: AccountRow) -> LedgerAccount:

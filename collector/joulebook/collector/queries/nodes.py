@@ -113,6 +113,9 @@ def _powers(store: StoreView, rows: Sequence[NodeRow], now_us: int) -> dict[str,
 
 
 def _power_within(store: StoreView, selected: Range) -> dict[str, list[AccountPower]]:
+    if selected.from_us < store.books_kept().rows_us:
+        # Only where the collector's clock was set back by days.
+        return {}
     watched = {row.node: row for row in store.watched(selected)}
     found: dict[str, list[AccountPower]] = defaultdict(list)
     for row in store.accounts(selected):

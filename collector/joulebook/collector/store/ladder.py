@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from joulebook.collector.store.protocol import StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +35,29 @@ def pieces(from_us: int, to_us: int, widths_us: Sequence[int]) -> list[Piece]:
         *pieces(from_us, first_us, narrower),
         *pieces(last_us, to_us, narrower),
     ]
+
+
+def kept(cut: Iterable[Piece], since_us: Mapping[int, int], rows_us: int) -> Iterator[Piece]:
+    """Give pieces as they are, but those that no bucket fits for what buckets are forgotten of.
+
+    since_us: from when on buckets of a width are kept, where not all are; rows_us: from when on rows are.
+    Raises StoreError where there is neither.
+    """
+    for piece in _narrowed(cut, since_us):
+        if not piece.width_us and piece.from_us < rows_us:
+            raise StoreError(
+                f"store: rows of the ledger that ended up to {rows_us} are forgotten, and no buckets fill "
+                f"({piece.from_us}, {piece.to_us}]"
+            )
+        yield piece
+
+
+def _narrowed(cut: Iterable[Piece], since_us: Mapping[int, int]) -> Iterator[Piece]:
+    for piece in cut:
+        since = since_us.get(piece.width_us, 0) if piece.width_us else 0
+        if piece.from_us >= since:
+            yield piece
+            continue
+        yield Piece(0, piece.from_us, min(piece.to_us, since))
+        if piece.to_us > since:
+            yield Piece(piece.width_us, since, piece.to_us)

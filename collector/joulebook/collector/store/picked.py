@@ -7,12 +7,13 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from joulebook.collector.store.jobs_asked import JobsAsked
+from joulebook.collector.store.kept import BooksKept
 from joulebook.collector.store.protocol import AccountRow, JobRow, NodeRow, Range
 from joulebook.collector.store.scheduled import Scheduled
 
 
 class PickedReads:
-    """Picks out of all."""
+    """Picks out of all; what is there, is there row by row."""
 
     if TYPE_CHECKING:
 
@@ -23,6 +24,10 @@ class PickedReads:
         def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]: ...
 
         def accounts(self, selected: Range) -> list[AccountRow]: ...
+
+    def books_kept(self) -> BooksKept:
+        """Return how fine the books are known: all that there are, interval by interval."""
+        return BooksKept()
 
     def booked_uj(self, selected: Range) -> dict[str, int]:
         """Return what all accounts of each node received together."""

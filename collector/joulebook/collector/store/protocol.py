@@ -16,6 +16,7 @@ from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
 from joulebook.collector.store.jobs_asked import JobsAsked
+from joulebook.collector.store.kept import BooksKept
 from joulebook.collector.store.scheduled import ScheduledKeeper, ScheduledView
 
 Ints = npt.NDArray[np.int64]
@@ -146,10 +147,7 @@ class TimeRow:
 
 @dataclass(frozen=True, slots=True)
 class Summed:
-    """The books of a range: accounts over all of its nodes, and how these were watched.
-
-    Names of nodes are empty.
-    """
+    """The books of a range: accounts over all of its nodes, none named, and how these were watched."""
 
     accounts: Sequence[AccountRow]
     watched: TimeRow
@@ -236,6 +234,9 @@ class StoreView(ScheduledView, Protocol):
 
     def newest_jobs(self, asked: JobsAsked) -> list[JobRow]:
         """Return some jobs on all of their nodes, in order of the jobs; a job began where it did first."""
+
+    def books_kept(self) -> BooksKept:
+        """Return how fine the books are known of which time; what is asked finer raises StoreError."""
 
     def accounts(self, selected: Range) -> list[AccountRow]:
         """Return what each account received on each node, from the ledger."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from joulebook.collector.store.duckdb.ledger_sums import (
     EACH,
@@ -16,9 +16,13 @@ from joulebook.collector.store.duckdb.ledger_sums import (
     OF_ROWS,
 )
 from joulebook.collector.store.duckdb.rolls import DAY_US, HOUR_US, MINUTE_US
-from joulebook.collector.store.ladder import Piece, pieces
+from joulebook.collector.store.kept import BooksKept
+from joulebook.collector.store.ladder import Piece, kept, pieces
 
 UNATTRIBUTED = "(SELECT account_id FROM accounts WHERE account = 'unattributed')"
+
+
+_ALL_KEPT = BooksKept()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Parts:
     """Makes parts that are to be added up, by account_id, by node_id or by both.
 
     own and own_gaps are conditions on what is counted. No marks: all rows are read. Buckets that are wider
-    than the widest are left out.
+    than the widest are left out. kept says of what there are minutes and rows.
     """
 
     keys: Sequence[str]
@@ -65,14 +69,16 @@ class Parts:
     own: str = ""
     own_gaps: str = ""
     widest_us: int = DAY_US
+    kept: BooksKept = _ALL_KEPT
 
     def within(self, from_us: int, to_us: int, *, gaps: bool) -> Iterator[str]:
-        """Give the parts of (from_us, to_us]."""
+        """Give the parts of (from_us, to_us]. Raises StoreError where what they need is forgotten."""
         named, columns, marks = ", ".join(self.keys), self.columns, self.marks or Marks()
         mark = marks.minute_id if self.fleet else marks.hour_id
         widths = (DAY_US, HOUR_US, MINUTE_US) if self.fleet else (DAY_US, HOUR_US)
         fitting = [width for width in widths if width <= self.widest_us] if self.marks else []
-        for piece in pieces(from_us, to_us, fitting):
+        since_us = {MINUTE_US: self.kept.minutes_us}
+        for piece in kept(pieces(from_us, to_us, fitting), since_us, self.kept.rows_us if self.marks else 0):
             if piece.width_us:
                 for table, newer in self._tables(piece.width_us, marks):
                     ended = within("bucket_us", piece)
@@ -87,6 +93,15 @@ class Parts:
         yield f"SELECT {named}, {columns.each} FROM ledger WHERE interval_id >= {mark} AND {ended}{self.own}"
         if gaps:
             yield self.gaps(ended + self.own_gaps)
+
+    def by_rows(self, from_us: int, to_us: int, *, gaps: bool) -> Iterator[str]:
+        """Give the parts of (from_us, to_us] as rows have them, or nodes' hours where rows are forgotten."""
+        if from_us < self.kept.rows_us:
+            before = replace(self, fleet=False, widest_us=HOUR_US)
+            yield from before.within(from_us, min(to_us, self.kept.rows_us), gaps=gaps)
+        if to_us > self.kept.rows_us:
+            rows = replace(self, marks=None, fleet=False)
+            yield from rows.within(max(from_us, self.kept.rows_us), to_us, gaps=gaps)
 
     def gaps(self, condition: str) -> str:
         """Return the part of gaps."""

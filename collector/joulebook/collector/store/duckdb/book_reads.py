@@ -16,23 +16,20 @@ from joulebook.collector.store.duckdb.book_parts import (
     Columns,
     Marks,
     Parts,
-    within,
 )
 from joulebook.collector.store.duckdb.ledger_sums import (
     EACH,
     ENERGIES,
     NAMES,
     OF_SUMS,
-    WATCHED,
-    WATCHED_OF_ROWS,
-    WATCHED_OF_SUMS,
     account_row,
     added,
 )
 from joulebook.collector.store.duckdb.named_sums import accounts_of, steps_of
 from joulebook.collector.store.duckdb.over_time import Ready, over_time
-from joulebook.collector.store.duckdb.rolls import DAY_US, HOUR_US, MINUTE_US
-from joulebook.collector.store.ladder import Piece, pieces
+from joulebook.collector.store.duckdb.rolls import DAY_US
+from joulebook.collector.store.duckdb.watch_reads import WatchReads
+from joulebook.collector.store.kept import BooksKept
 from joulebook.collector.store.protocol import (
     AccountRow,
     NodeRow,
@@ -42,7 +39,7 @@ from joulebook.collector.store.protocol import (
 )
 
 
-class BookReads:
+class BookReads(WatchReads):
     """The books' part of the reading half."""
 
     # Whether what is added up answers; if not, all rows do.
@@ -68,12 +65,27 @@ class BookReads:
 
         def _learn_layouts(self, layout_ids: Iterable[int]) -> None: ...
 
-    def _ready(self) -> Marks:
+    def _marks_of_sums(self) -> Marks:
         """Return up to which interval totals, minutes, hours and days are rolled up."""
-        if not self._added_up:
-            return Marks()
         (marks,) = self._rows("SELECT total_id, minute_id, hour_id, day_id FROM added_up")
         return Marks(*marks)
+
+    def _ready(self) -> Marks:
+        """Return up to which interval sums are to answer."""
+        return self._marks_of_sums() if self._added_up else Marks()
+
+    def books_kept(self) -> BooksKept:
+        """Return how fine the books are known of which time; what is asked finer raises StoreError."""
+        (books,) = self._rows("SELECT rows_unix_us, minutes_unix_us FROM forgotten_books")
+        return BooksKept(*books)
+
+    def _all_rows(self) -> tuple[str, str]:
+        """Return conditions on rows of the ledger, and on hours of nodes for rows that are forgotten.
+
+        Together they have all that there ever was.
+        """
+        rows_us, hour_id = self.books_kept().rows_us, self._marks_of_sums().hour_id
+        return f"(end_unix_us > {rows_us} OR interval_id >= {hour_id})", f"bucket_us <= {rows_us}"
 
     def _number(self, table: str, name: str) -> int | None:
         """Return the number of a node or an account."""
@@ -111,14 +123,15 @@ class BookReads:
         if not known:
             return []
         names = {number: name for number, name, _ in known}
-        total_id = known[0][2] if self._added_up else 0
         own = f"account_id IN ({', '.join(map(str, names))})"
         found: dict[tuple[str, str], tuple[int, ...]] = {}
+        table, rows, summed = "totals", f"interval_id >= {known[0][2]}", "true"
+        if not self._added_up:
+            table, (rows, summed) = "node_hours", self._all_rows()
         questions = [
-            f"SELECT account_id, node_id, {EACH} FROM ledger WHERE interval_id >= {total_id} AND {own}"
+            f"SELECT account_id, node_id, {EACH} FROM ledger WHERE {rows} AND {own}",
+            f"SELECT account_id, node_id, {NAMES} FROM {table} WHERE {summed} AND {own}",
         ]
-        if self._added_up:
-            questions.append(f"SELECT account_id, node_id, {NAMES} FROM totals WHERE {own}")
         if "unattributed" in accounts:
             by_both = Parts(["account_id", "node_id"], EVERYTHING, None, fleet=False)
             questions.append(by_both.gaps("true"))
@@ -130,7 +143,9 @@ class BookReads:
 
     def energy_by_node(self) -> list[tuple[str, str, int]]:
         """Return (node, account, µJ) of all there ever was; all jobs are one account, `job`."""
-        total_id = self._ready().total_id
+        table, rows, summed = "totals", f"interval_id >= {self._ready().total_id}", "true"
+        if not self._added_up:
+            table, (rows, summed) = "node_hours", self._all_rows()
         energy = " + ".join(ENERGIES)
         active = " + ".join(ENERGIES[: len(ENERGIES) // 2])
         return self._rows(
@@ -138,9 +153,8 @@ class BookReads:
             SELECT node, CASE WHEN starts_with(account, 'job:') THEN 'job' ELSE account END AS class,
                 sum(uj)::HUGEINT
             FROM (
-                SELECT account_id, node_id, {energy} AS uj FROM totals WHERE {self._added_up} UNION ALL
-                SELECT account_id, node_id, sum({energy}) FROM ledger WHERE interval_id >= {total_id}
-                    GROUP BY ALL UNION ALL
+                SELECT account_id, node_id, {energy} AS uj FROM {table} WHERE {summed} UNION ALL
+                SELECT account_id, node_id, sum({energy}) FROM ledger WHERE {rows} GROUP BY ALL UNION ALL
                 SELECT {UNATTRIBUTED}, node_id, sum({active}) FROM gap_ledger GROUP BY ALL)
             JOIN accounts USING (account_id) JOIN nodes USING (node_id)
             GROUP BY ALL HAVING sum(uj) > 0 ORDER BY ALL
@@ -160,10 +174,6 @@ class BookReads:
         watched = self._watched(selected, by_node=False)
         return Summed(accounts, watched[0] if watched else TimeRow("", 0, 0, 0, 0, 0))
 
-    def watched(self, selected: Range) -> list[TimeRow]:
-        """Return how each node was watched."""
-        return self._watched(selected, by_node=True)
-
     def energy_over_time(
         self,
         from_us: int,
@@ -182,7 +192,8 @@ class BookReads:
         if self._added_up:
             (marks,) = self._rows("SELECT minute_id, hour_id, narrow_unix_us FROM added_up, forgotten_cells")
             ready = Ready(*marks)
-        table = self._table(over_time(from_us, to_us, step_us, origin_us, node_id, ready), [])
+        question = over_time(from_us, to_us, step_us, origin_us, node_id, ready, self.books_kept())
+        table = self._table(question, [])
         names = self._accounts_named(table["account_id"].unique().to_pylist())
         return steps_of(table, names, most_jobs)
 
@@ -197,61 +208,16 @@ class BookReads:
         parts = Parts(
             keys,
             columns,
-            self._ready() if self._added_up else None,
+            self._marks_of_sums(),
             fleet="node_id" not in keys and selected.node is None,
             own="".join(conditions.values()),
             own_gaps=conditions.get("node", ""),
             widest_us=self._widest_us,
+            kept=self.books_kept(),
         )
         gaps = selected.account in (None, "unattributed")
-        return [*parts.within(selected.from_us, selected.to_us, gaps=gaps)]
-
-    def _watched(self, selected: Range, *, by_node: bool) -> list[TimeRow]:
-        """Return how nodes were watched, each or all of them."""
-        own = ""
-        if selected.node is not None:
-            if (number := self._number("node", selected.node)) is None:
-                return []
-            own = f" AND node_id = {number}"
-        marks = self._ready()
-        fleet = not by_node and selected.node is None
-        mark, width_us = (marks.minute_id, MINUTE_US) if fleet else (marks.hour_id, HOUR_US)
-        table = "watched_minutes" if fleet else "watched_hours"
-        key = "node_id" if by_node else "0 AS node_id"
-        gap = ", 0::HUGEINT AS gap_us, 0::HUGEINT AS missing_us"
-        parts = []
-        for piece in pieces(selected.from_us, selected.to_us, (width_us,) if self._added_up else ()):
-            if piece.width_us:
-                ended = within("bucket_us", piece)
-                parts.append(
-                    f"SELECT {key}, {WATCHED_OF_SUMS}{gap} FROM {table} WHERE {ended}{own} GROUP BY ALL"
-                )
-            else:
-                ended = within("end_unix_us", piece)
-                parts.append(
-                    f"SELECT {key}, {WATCHED_OF_ROWS}{gap} FROM watched_reports "
-                    f"WHERE interval_id < {mark} AND {ended}{own} GROUP BY ALL"
-                )
-        ended = within("end_unix_us", Piece(0, selected.from_us, selected.to_us))
-        parts.append(
-            f"SELECT {key}, {WATCHED_OF_ROWS}{gap} FROM watched_reports "
-            f"WHERE interval_id >= {mark} AND {ended}{own} GROUP BY ALL"
-        )
-        parts.append(
-            f"SELECT {key}, 0, 0, sum(raised_uj)::HUGEINT, "
-            "sum(duration_us)::HUGEINT, sum(missing_us)::HUGEINT "
-            f"FROM gap_ledger WHERE {ended}{own} GROUP BY ALL"
-        )
-        sums = ", ".join(f"coalesce(sum({name}), 0)::HUGEINT" for name in [*WATCHED, "gap_us", "missing_us"])
-        rows = self._rows(
-            f"SELECT coalesce(node, ''), {sums} FROM ({' UNION ALL '.join(parts)}) "
-            f"{'JOIN nodes USING (node_id)' if by_node else 'LEFT JOIN (SELECT NULL AS node) ON true'} "
-            "GROUP BY 1 ORDER BY 1"
-        )
-        return [
-            TimeRow(node, reported, unread, gap_us, missing, raised)
-            for node, reported, unread, raised, gap_us, missing in rows
-        ]
+        cut = parts.within if self._added_up else parts.by_rows
+        return [*cut(selected.from_us, selected.to_us, gaps=gaps)]
 
     def node_names(self) -> list[str]:
         """Return the name of every node."""

@@ -17,11 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from joulebook.collector.ledger.gaps import gap_between
-from joulebook.collector.store.duckdb import rollup
+from joulebook.collector.store.duckdb import forgetting, rollup
 from joulebook.collector.store.duckdb.files import HOUR_US, MINUTES, READINGS, REPORTS
 from joulebook.collector.store.duckdb.marks import merged
 from joulebook.collector.store.duckdb.packed import unpack
-from joulebook.collector.store.duckdb.rolls import forget_narrow_cells
 from joulebook.collector.store.duckdb.rollup import Alike, Part
 from joulebook.collector.store.duckdb.series import SeriesNumbers
 from joulebook.collector.store.duckdb.settling import Settling
@@ -33,8 +32,6 @@ Ints = npt.NDArray[np.int64]
 _log = logging.getLogger(__name__)
 
 DAY_US = 24 * HOUR_US
-# How long cells of 5 s are kept: who asks for such short steps looks at the last hours.
-_NARROW_US = 2 * DAY_US
 # As many Reports are rolled up in a step, and as many of a kind in one set of arrays.
 _AT_ONCE, _BESIDE = 4_000, 500
 # interval_id, node_id, layout_id, end_unix_us, is_gap, report
@@ -48,6 +45,7 @@ class Retention:
     raw_days: float = 0
     minutes_days: float = 0
     hours_days: float = 0
+    ledger_days: float = 0
 
 
 class Keeper:
@@ -68,7 +66,7 @@ class Keeper:
             settling = Settling(self._store, hour, self._series)
             yield from settling.steps()
         yield from self._forget(now_us)
-        yield from self._forget_cells(now_us)
+        yield from self._forget_books(now_us)
 
     def roll_up(self) -> Iterator[str]:
         """Add what came since the last time to minutes and to what was measured."""
@@ -203,14 +201,11 @@ class Keeper:
             yield "forgot hours"
             self._store.checkpoint()
 
-    def _forget_cells(self, now_us: int) -> Iterator[str]:
-        """Forget narrow cells, of which there are most; rows answer for what only they could."""
-        before = (now_us - _NARROW_US) // HOUR_US * HOUR_US
-        ((forgotten,),) = self._store._rows("SELECT narrow_unix_us FROM forgotten_cells")
-        if before > forgotten:
-            with self._store.writing() as connection:
-                forget_narrow_cells(connection, before)
-            yield "forgot narrow cells"
+    def _forget_books(self, now_us: int) -> Iterator[str]:
+        """Forget what of the books wider buckets have."""
+        yield from forgetting.forget_narrow(self._store, now_us)
+        yield from forgetting.forget_minutes(self._store, _until(self._retention.minutes_days, now_us))
+        yield from forgetting.forget_rows(self._store, _until(self._retention.ledger_days, now_us))
 
     def _forget_raw(self, until: int) -> Iterator[str]:
         gone = self._store._rows(

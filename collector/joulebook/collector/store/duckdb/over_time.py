@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from joulebook.collector.store.duckdb.ledger_sums import ENERGY_UJ, GAP_UJ
 from joulebook.collector.store.duckdb.rolls import CELL_US, HOUR_US, LONG_US, MINUTE_US, NODE_CELL_US
-from joulebook.collector.store.ladder import Piece, pieces
+from joulebook.collector.store.kept import BooksKept
+from joulebook.collector.store.ladder import Piece, kept, pieces
 
 _ROW = "end_unix_us - duration_us AS began, end_unix_us AS ended"
 
@@ -27,9 +28,18 @@ class Ready:
 
 
 def over_time(
-    from_us: int, to_us: int, step_us: int, origin_us: int, node_id: int | None, ready: Ready | None
+    from_us: int,
+    to_us: int,
+    step_us: int,
+    origin_us: int,
+    node_id: int | None,
+    ready: Ready | None,
+    books: BooksKept,
 ) -> str:
-    """Return SQL for (account_id, step, uj); steps count from origin_us. ready None: all rows are read."""
+    """Return SQL for (account_id, step, uj); steps count from origin_us. ready None: all rows are read.
+
+    Raises StoreError where what the steps need is forgotten.
+    """
     minute_id, hour_id = (ready.minute_id, ready.hour_id) if ready else (0, 0)
     of_node = "" if node_id is None else f" AND node_id = {node_id}"
     # Rows below it are in cells.
@@ -50,7 +60,10 @@ def over_time(
         f"SELECT {unattributed} AS account_id, {GAP_UJ} AS uj, {_ROW}, {whole} "
         f"FROM gap_ledger WHERE true{of_node}",
     ]
-    for piece in _kept(pieces(from_us, to_us, fitting), ready.narrow_us if ready else 0):
+    since_us = {MINUTE_US: books.minutes_us, NODE_CELL_US: books.minutes_us}
+    if ready is not None:
+        since_us[CELL_US] = ready.narrow_us
+    for piece in kept(pieces(from_us, to_us, fitting), since_us, books.rows_us):
         if piece.width_us:
             cells += _rolled(piece, steps, hour_id, of_node)
         else:
@@ -65,17 +78,6 @@ def over_time(
         SELECT account_id, step::BIGINT AS step, sum(uj)::HUGEINT AS uj FROM (
             {" UNION ALL ".join([*cells, *steps.spread("booked")])})
         GROUP BY ALL HAVING sum(uj) > 0"""
-
-
-def _kept(cut: Sequence[Piece], narrow_us: int) -> Iterator[Piece]:
-    """Give pieces as they are, but rows' ones for what the narrowest cells are forgotten of."""
-    for piece in cut:
-        if piece.width_us != CELL_US or piece.from_us >= narrow_us:
-            yield piece
-            continue
-        yield Piece(0, piece.from_us, min(piece.to_us, narrow_us))
-        if piece.to_us > narrow_us:
-            yield Piece(CELL_US, narrow_us, piece.to_us)
 
 
 class _Steps:

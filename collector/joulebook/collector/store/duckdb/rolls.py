@@ -141,7 +141,7 @@ class Rolls:
             """
         )
         self._connection.execute(
-            f"INSERT INTO fleet_cells SELECT {mark}, {_spread('account_id', CELL_US, new)}"
+            f"INSERT INTO fleet_cells SELECT {mark}, {spread('account_id', CELL_US, new)}"
         )
         keep_newest(self._connection, new)
         self._minute_id = next_id
@@ -169,7 +169,7 @@ class Rolls:
             """,
             f"""
             CREATE OR REPLACE TEMP TABLE spread AS
-            SELECT {_spread("node_id, account_id", NODE_CELL_US, new)}
+            SELECT {spread("node_id, account_id", NODE_CELL_US, new)}
             """,
             "INSERT INTO node_cells SELECT cell_us, node_id, account_id, energy_uj FROM spread",
             f"""
@@ -220,42 +220,7 @@ def keep_newest(connection: duckdb.DuckDBPyConnection, which: str) -> None:
     connection.execute("DROP TABLE newer")
 
 
-# What is made by rolling up, and can be made anew.
-TABLES = (
-    "totals",
-    "fleet_minutes",
-    "fleet_hours",
-    "fleet_days",
-    "node_hours",
-    "node_days",
-    "watched_minutes",
-    "watched_hours",
-    "fleet_cells",
-    "fleet_cell_minutes",
-    "fleet_cell_hours",
-    "node_cells",
-    "node_cell_hours",
-    "newest_reports",
-)
-
-
-def forget_sums(connection: duckdb.DuckDBPyConnection) -> None:
-    """Empty what was rolled up, in the caller's transaction; a commit makes it anew."""
-    for table in TABLES:
-        connection.execute(f"DELETE FROM {table}")
-    connection.execute("UPDATE added_up SET total_id = 0, minute_id = 0, hour_id = 0, day_id = 0")
-    connection.execute("UPDATE forgotten_cells SET narrow_unix_us = 0")
-
-
-def forget_narrow_cells(connection: duckdb.DuckDBPyConnection, before_us: int) -> None:
-    """Forget the narrowest cells of what is rolled up wider, in the caller's transaction."""
-    connection.execute(
-        "DELETE FROM fleet_cells WHERE cell_us < $1 AND from_id < (SELECT hour_id FROM added_up)", [before_us]
-    )
-    connection.execute("UPDATE forgotten_cells SET narrow_unix_us = $1", [before_us])
-
-
-def _spread(keys: str, width_us: int, new: str) -> str:
+def spread(keys: str, width_us: int, new: str) -> str:
     """Return SQL for (cell_us, keys, energy_uj) of rows of the ledger: each spread evenly over its time.
 
     Up to a moment it is rounded down to whole µJ, so what lies between moments adds up to the whole.

@@ -20,7 +20,12 @@ _ORPHANS = (
     ("Report or gap", "a node", "{marks} ANTI JOIN nodes USING (node_id)", "interval_id"),
     ("Report or gap", "a boot", "{marks} ANTI JOIN boots USING (boot_id)", "interval_id"),
     ("Report", "a layout", "{marks} ANTI JOIN layouts USING (layout_id) WHERE NOT is_gap", "interval_id"),
-    ("revision", "a ledger row", "revisions ANTI JOIN ledger USING (interval_id, account_id)", "interval_id"),
+    (
+        "revision",
+        "a ledger row",
+        "{revisions} ANTI JOIN ledger USING (interval_id, account_id)",
+        "interval_id",
+    ),
     ("ledger row", "an account", "ledger ANTI JOIN accounts USING (account_id)", "interval_id"),
 )
 _TWICE = (
@@ -48,6 +53,9 @@ def wrong_rows(view: Reads) -> Iterator[Finding]:
         "marks": view._marks(EVER, "interval_id, node_id, boot_id, layout_id, start_us, is_gap"),
         # Of Reports whose readings are forgotten the books are kept, and no more.
         "ledger": "(SELECT * FROM ledger WHERE end_unix_us > (SELECT raw_unix_us FROM forgotten))",
+        # Of Reports whose rows are forgotten their raises are kept.
+        "revisions": "(SELECT * FROM revisions WHERE (SELECT rows_unix_us FROM forgotten_books) = 0 "
+        "OR interval_id IN (SELECT interval_id FROM watched_reports))",
     }
     for what, owner, of, which in _ORPHANS:
         ((count, first),) = view._rows(f"SELECT count(*), min({which}) FROM {of.format(**known)}")

@@ -15,14 +15,12 @@ from joulebook.collector.store.duckdb.store import DuckDBStore
 from joulebook.v1 import report_pb2
 
 
-def unsettle(store: DuckDBStore, hour: int) -> None:
-    """Empty the blocks of an hour and all later ones. What was rolled up of earlier ones is not touched."""
+def unsettle(store: DuckDBStore, which: str) -> None:
+    """Empty the blocks of hours for which a condition holds. What was rolled up of others is not touched."""
     assert store.files is not None
-    blocks = store._rows(
-        "SELECT block_id, hour, has_raw FROM blocks WHERE hour >= ? ORDER BY block_id", [hour]
-    )
+    blocks = store._rows(f"SELECT block_id, hour, has_raw FROM blocks WHERE {which} ORDER BY block_id")
     with store.writing() as connection:
-        _empty(store, connection, blocks, hour)
+        _empty(store, connection, blocks, which)
     store.files.remove(store.files.path(kind, block, of) for block, of, _ in blocks for kind in KINDS)
 
 
@@ -30,7 +28,7 @@ def _empty(
     store: DuckDBStore,
     connection: duckdb.DuckDBPyConnection,
     blocks: Sequence[tuple[int, int, bool]],
-    hour: int,
+    which: str,
 ) -> None:
     for block, of, has_raw in blocks:
         if has_raw:
@@ -40,7 +38,7 @@ def _empty(
         connection.execute(
             f"DELETE FROM {table} WHERE list_contains($1::INTEGER[], block_id)", [[b for b, _, _ in blocks]]
         )
-    connection.execute("DELETE FROM hours WHERE hour >= ?", [hour])
+    connection.execute(f"DELETE FROM hours WHERE {which}")
     connection.execute("DELETE FROM minutes")
     connection.execute("DELETE FROM measured")
     connection.execute("UPDATE rolled SET interval_id = -1")
