@@ -99,6 +99,21 @@ def migrate(config: str | None, store: str | None, check: bool) -> None:
 
 @store.command()
 @FileOption
+@click.option("--store", metavar="FILE", help="The embedded store's file.")
+def compact(config: str | None, store: str | None) -> None:
+    """Give back the room that forgotten rows left in an embedded store's file. Stop its collector first."""
+    path = embedded(store_path(configuration(config, {("collector", "store"): store}).collector))
+    from joulebook.collector.store.duckdb.compacting import compact as make_small  # noqa: PLC0415  DuckDB
+
+    try:
+        made = make_small(Path(path))
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"store {path}: {made.before_bytes >> 20} MiB became {made.after_bytes >> 20} MiB")
+
+
+@store.command()
+@FileOption
 @click.option("--store", metavar="STORE", help="The store: a file, or a server's address.")
 @click.option("--replay", is_flag=True, help="Book all raw readings again and compare bit for bit.")
 @json_option

@@ -21,6 +21,13 @@ def copy_store(connection: duckdb.DuckDBPyConnection, path: Path | str, director
     is of no use.
     """
     copy = directory / FILE
+    copy_file(connection, copy)
+    _copy_blocks(Files(path), copy)
+    return copy
+
+
+def copy_file(connection: duckdb.DuckDBPyConnection, copy: Path) -> None:
+    """Copy the file that is open, without its blocks; the copy is on the disk then."""
     with connection.cursor() as cursor:
         (name,) = cursor.execute("SELECT current_database()").fetchall()[0]
         cursor.execute(f"ATTACH {_literal(str(copy))} AS joulebook_copy")
@@ -31,8 +38,6 @@ def copy_store(connection: duckdb.DuckDBPyConnection, path: Path | str, director
             cursor.execute("DETACH joulebook_copy")
     with copy.open("rb") as file:
         os.fsync(file.fileno())
-    _copy_blocks(Files(path), copy)
-    return copy
 
 
 def _copy_blocks(files: Files, copy: Path) -> None:
