@@ -19,11 +19,12 @@ from tests.simulation.collectors import Host
 from tests.simulation.disk import Trouble
 from tests.simulation.duckdb_file import DuckDBFile
 from tests.simulation.loop import Loop, Process
+from tests.simulation.marks import Marks
 from tests.simulation.mutations import Mutation
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
 from tests.simulation.plan import Plan, plan_of
-from tests.simulation.stores import Marks, Outage, Shared, Transactions
+from tests.simulation.stores import Outage, Shared, Transactions
 
 # How long everything may take to come to rest once nothing goes wrong any more.
 _REST_S = 3 * 3600.0

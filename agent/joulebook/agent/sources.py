@@ -14,6 +14,7 @@ from joulebook.agent.meters.nvml import NvmlMeter
 from joulebook.agent.meters.pm_counters import PmCounters
 from joulebook.agent.meters.rapl import RaplMeter
 from joulebook.agent.meters.tpu import TpuMeter
+from joulebook.agent.patience import Patience
 from joulebook.agent.settings import SourceSettings
 from joulebook.agent.source import Domain, Meter, Probe, Roots, Source
 from joulebook.agent.usage.asks import AskUsage
@@ -118,14 +119,14 @@ def probe_sources(
     )
     for usage in usages:
         sources.add(usage)
-    deadline_s = time.monotonic() + patience_s
+    patience = Patience(patience_s)
     for asker, period_s, timeout_s in askers(roots, settings):
         sources.add(
             Beside(
                 asker,
                 period_us=int(period_s * 1e6),
                 timeout_us=int(timeout_s * 1e6),
-                patience_s=max(0.0, deadline_s - time.monotonic()),
+                patience_s=patience.left_s,
             )
         )
     nvml, amdgpu = NvmlMeter(roots), AmdGpuMeter(roots)

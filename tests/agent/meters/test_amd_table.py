@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulebook.agent.meters.amd_table import AmdTable, Residency, TableError, parse
+from joulebook.agent.meters.amd_layouts import TableError
+from joulebook.agent.meters.amd_table import AmdTable, Residency, parse
 from tests.fixtures.amd.tables import DECLARED, table
 
 # What the declarations amount to with 64 bits.

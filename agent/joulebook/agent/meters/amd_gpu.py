@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from joulebook.agent.meters.amd_table import AmdTable, Residency, TableError, parse, parse_energy_uj
+from joulebook.agent.meters.amd_layouts import TableError
+from joulebook.agent.meters.amd_table import AmdTable, Residency, parse, parse_energy_uj
 from joulebook.agent.meters.growing import Growing
 from joulebook.agent.meters.hwmon_sensors import Sensor, text
 from joulebook.agent.source import Metric

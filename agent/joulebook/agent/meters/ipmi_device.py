@@ -7,10 +7,10 @@ import ctypes
 import fcntl
 import os
 import select
-import time
 from pathlib import Path
 
 from joulebook.agent.meters.bmc import AskError
+from joulebook.agent.patience import Patience
 
 DEVICES = ("ipmi0", "ipmi/0", "ipmidev/0")
 FIX_DEVICE = (
@@ -114,10 +114,10 @@ class IpmiDevice:
             Message(netfn, command, len(data), ctypes.addressof(payload)),
         )
         fcntl.ioctl(self._fd, SEND_COMMAND, request)
-        until_s = time.monotonic() + self._timeout_s
+        patience = Patience(self._timeout_s)
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
-        while poll.poll(max(0.0, until_s - time.monotonic()) * 1000):
+        while poll.poll(patience.left_s * 1000):
             number, answer = self._receive()
             # An answer to a question that was given up may still come.
             if number == self._number:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from joulebook.agent.clock import boot_us
 from joulebook.agent.meters.bmc import AskError, NodePower
+from joulebook.agent.patience import Patience
 from joulebook.agent.slow import Slow
 from joulebook.agent.source import ABSENT, Finding
 
@@ -89,9 +89,9 @@ class Asker:
 
 def begin(askers: Sequence[Asker], patience_s: float) -> None:
     """Have all ask at once, and wait for their answers, all together no longer than patience_s."""
-    until_s = time.monotonic() + patience_s
+    patience = Patience(patience_s)
     for asker in askers:
         asker.poll(asker.clock())
     for asker in askers:
-        asker.slow.wait(max(0.0, until_s - time.monotonic()))
+        asker.slow.wait(patience.left_s)
         asker.poll(asker.clock())

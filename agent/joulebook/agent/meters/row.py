@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from joulebook.agent.aside import BlockedError
+from joulebook.agent.patience import Patience
 
 _log = logging.getLogger(__name__)
 
@@ -187,9 +188,9 @@ class Rows(Generic[K]):
         # The others may not go short of their readings for the one that hangs.
         self._rows += [others for row in self._rows if (others := row.parted()) is not None]
         jobs = [row.begin(ask, hurry=hurry) for row in self._rows if not row.away]
-        until_s = time.monotonic() + wait_s
+        patience = Patience(wait_s)
         for job in jobs:
-            job.done.wait(max(0.0, until_s - time.monotonic()))
+            job.done.wait(patience.left_s)
 
     def blocked(self, member: K) -> BlockedError:
         """Return what says how long a GPU that has not answered has been away."""
