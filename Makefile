@@ -65,9 +65,10 @@ simulate: env
 crashes: env
 	python -m tests.crashes --every $(or $(EVERY),1) --seed $(or $(SEED),0)
 
-# Real agents, collectors and InfluxDB, killed, cut off and on full disks: ROUNDS=20 NODES=3 SEED=1. Needs root.
+# Real agents, collectors and stores, killed, cut off and on full disks; needs root. ROUNDS=20 NODES=3 SEED=1, and
+# STORES=duckdb,influxdb,victoriametrics for some.
 chaos: env packages
-	python -m tests.system.chaos --rounds $(or $(ROUNDS),5) --nodes $(or $(NODES),3) --seed $(or $(SEED),1)
+	python -m tests.system.chaos --rounds $(or $(ROUNDS),5) --nodes $(or $(NODES),3) --seed $(or $(SEED),1) $(if $(STORES),--stores $(STORES))
 
 clean:
 	rm -rf .venv build

@@ -8,30 +8,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.servers.influxdb import RunningInflux, influxdb
 from tests.servers.programs import free_port
 from tests.simulated.counter import Counter
 from tests.system.chaos.machine import Network, SmallDisk
+from tests.system.chaos.stores import STORES
 
 _JOULEBOOK = [sys.executable, "-m", "joulebook.cli.main"]
 _PATIENCE_S = 600.0
 _SPOOL_KIB = 512
-# With this a collector ends that begins while its store is away; the service manager starts it again.
-_AWAY = "no InfluxDB answers"
 
 
 class Program:
     """One of ours: it can be killed and started again, and its log goes on."""
 
-    def __init__(self, command: list[str], log: Path, environment: dict[str, str]) -> None:
-        self._command, self._log = command, log
+    def __init__(
+        self, command: list[str], log: Path, environment: dict[str, str], may_end: str | None = None
+    ) -> None:
+        self._command, self._log, self._may_end = command, log, may_end
+        self.killed = 0
         self._environment = os.environ | environment
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -49,14 +50,26 @@ class Program:
         assert self._process is not None
         process, self._process = self._process, None
         process.send_signal(number)
+        self.killed += number == signal.SIGKILL
         return process.wait()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have it stand still while the block runs."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def check(self) -> None:
         """Make sure that it runs if it should; without its store it may end, and is started again."""
         if self._process is None or self._process.poll() is None:
             return
         last = self.said().rstrip().rpartition("\n")[2]
-        if _AWAY not in last:
+        if self._may_end is None or self._may_end not in last:
             raise AssertionError(f"{self._command} ended by itself:\n{self.said()[-3000:]}")
         self._process = None
         self.start()
@@ -98,55 +111,22 @@ class Node:
         self.disk.close()
 
 
-class Influx:
-    """InfluxDB, which can be killed and started again where it was."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._running = ExitStack()
-        self._server: RunningInflux | None = None
-        self.start()
-
-    @property
-    def server(self) -> RunningInflux:
-        """Return the server that runs."""
-        assert self._server is not None
-        return self._server
-
-    def start(self) -> None:
-        """Start it on the ports that it had."""
-        before = self._server
-        ports = (before.direct_port, before.rpc_port, before.port) if before else None
-        self._server = self._running.enter_context(influxdb(self._directory, ports=ports))
-
-    def kill(self) -> None:
-        """Kill -9 it."""
-        os.kill(self.server.pid, signal.SIGKILL)
-        self.close()
-
-    def close(self) -> None:
-        """End what is left of it."""
-        self._running.close()
-
-
 class Fleet:
     """All of it; what is asked of it is asked until it holds."""
 
     def __init__(self, directory: Path, *, store: str, nodes: int) -> None:
-        self.influx = Influx(directory / "influxdb") if store == "influxdb" else None
-        # An embedded store has one collector; its books are where its name says.
-        self.store = self.influx.server.fresh() if self.influx else str(directory / "books.duckdb")
-        count = 2 if self.influx else 1
-        self._http = [free_port() for _ in range(count)]
-        grpc = [free_port() for _ in range(count)]
+        self.store = STORES[store](directory)
+        self._http = [free_port() for _ in range(self.store.collectors)]
+        grpc = [free_port() for _ in self._http]
         self.collectors = [
             Program(
                 [
-                    *(*_JOULEBOOK, "collector", "--insecure", f"--store={self.store}"),
+                    *(*_JOULEBOOK, "collector", "--insecure", f"--store={self.store.name}"),
                     *(f"--http=127.0.0.1:{http}", f"--grpc=0.0.0.0:{port}"),
                 ],
                 directory / f"collector{number}.log",
-                {"JOULEBOOK__ALERTS__FILE": f"{directory}/alerts{number}.sqlite"},
+                self.store.environment | {"JOULEBOOK__ALERTS__FILE": f"{directory}/alerts{number}.sqlite"},
+                self.store.away,
             )
             for number, (http, port) in enumerate(zip(self._http, grpc, strict=True))
         ]
@@ -176,7 +156,7 @@ class Fleet:
             return None
         return sum(int(account["by_domain"]["cpu"]) for account in ledger["accounts"])
 
-    def until(self, holds: Callable[[], bool]) -> None:
+    def until(self, holds: Callable[[], bool], every_s: float = 0.1) -> None:
         """Wait until something holds; what ends by itself meanwhile is a failure."""
         deadline_s = time.monotonic() + _PATIENCE_S
         while not holds():
@@ -185,7 +165,7 @@ class Fleet:
             if time.monotonic() > deadline_s:
                 logs = [p.said()[-1500:] for p in (*self.collectors, *(n.agent for n in self.nodes))]
                 raise AssertionError("it never came about:\n" + "\n---\n".join(logs))
-            time.sleep(0.1)
+            time.sleep(every_s)
 
     def go_on(self) -> None:
         """Wait until what every meter gave up to now is booked."""
@@ -193,21 +173,48 @@ class Fleet:
         self.until(lambda: all((self.booked_uj(node) or 0) >= goal_uj for node, goal_uj in goals))
 
     def settle(self) -> list[str]:
-        """Have the meters stand still and all be booked; return what is not as it must be."""
+        """Have all that meters gave booked, and what keeps it killed; return what is not as it must be."""
+        # While meters go on: agents do not believe one that stands still for a minute.
+        taken = self._waiting()
+        # Not often: the collector stands still while it is looked at.
+        self.until(lambda: not taken & self._waiting(), every_s=5.0)
         for node in self.nodes:
             node.counter.stop()
         self.go_on()
+        self.store.kill()
+        for collector in self.collectors:
+            collector.end(signal.SIGKILL)
+        self.store.start()
+        for collector in self.collectors:
+            collector.start()
+        self.until(lambda: all(self.booked_uj(node) is not None for node in self.nodes))
         problems = []
         for node in self.nodes:
             ledger = self.ledger(node)
             booked_uj = sum(account["by_domain"]["cpu"] for account in ledger["accounts"])
             if booked_uj != node.counter.delivered_uj:
-                problems.append(f"{node.name}: {booked_uj} µJ booked of {node.counter.delivered_uj}")
+                by_account = {account["account"]: account["energy_uj"] for account in ledger["accounts"]}
+                off = f"{booked_uj} µJ booked of {node.counter.delivered_uj}"
+                problems.append(f"{node.name}: {off}: {by_account}")
             if ledger["residual_uj"]:
                 problems.append(f"{node.name}: {ledger['residual_uj']} µJ off balance")
             if any(account["energy_uj"] < 0 for account in ledger["accounts"]):
                 problems.append(f"{node.name}: an account is below 0")
         return problems
+
+    def _waiting(self) -> set[int]:
+        with ExitStack() as still:
+            for collector in self.collectors:
+                still.enter_context(collector.stopped())
+            return self.store.waiting()
+
+    def killed(self) -> dict[str, int]:
+        """Return how many of each kind were killed with -9."""
+        return {
+            "agents": sum(node.agent.killed for node in self.nodes),
+            "collectors": sum(collector.killed for collector in self.collectors),
+            "servers": self.store.killed,
+        }
 
     def close(self) -> None:
         """End what is left."""
@@ -216,5 +223,4 @@ class Fleet:
         for collector in self.collectors:
             with suppress(AssertionError):
                 collector.end(signal.SIGKILL)
-        if self.influx:
-            self.influx.close()
+        self.store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -24,16 +25,20 @@ def lacking() -> str:
 
 
 def run_apart(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `python -m tests.system.chaos.run` there with arguments; nothing it began outlives it."""
+    """Run `python -m tests.system.chaos.run` there with arguments; nothing it began outlives it.
+
+    What it prints is returned, and what it says passes through.
+    """
     command = [*_APART, sys.executable, "-m", "tests.system.chaos.run", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
 
 
-def do(*command: str) -> None:
-    """Run a command that must succeed."""
+def do(*command: str) -> str:
+    """Run a command that must succeed, and return what it prints."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
 
 
 class Network:
@@ -65,6 +70,11 @@ class Network:
     def cut(self) -> None:
         """Let nothing through, and tell nobody."""
         do("ip", "link", "set", self._wire, "down")
+
+    def received(self) -> int:
+        """Return how many packets came out of it, ever."""
+        (link,) = json.loads(do("ip", "-j", "-s", "link", "show", "dev", self._wire))
+        return int(link["stats64"]["rx"]["packets"])
 
     def mend(self) -> None:
         """Let everything through."""
