@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ _PATIENCE_S = 300.0
 class Site:
     """A collector and an agent of this machine, each of which can be killed and started again."""
 
-    def __init__(self, directory: Path, store: str = "") -> None:
+    def __init__(
+        self, directory: Path, store: str = "", environment: Mapping[str, str] | None = None
+    ) -> None:
         self.directory = directory
         self._store = store or f"{directory}/books"
         self.counter = Counter(directory / "sys")
@@ -38,6 +40,7 @@ class Site:
             "JOULEBOOK__AGENT__REPORT_S": "0.2",
             # What the made-up counter shows is all caused by use: what is whose is told by CPU time alone.
             "JOULEBOOK__AGENT__IDLE_POWER_MW": '{"cpu.0" = 1}',
+            **(environment or {}),
         }
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -66,6 +69,11 @@ class Site:
         http = self._http if "collector" in self.running else self._http2
         with urlopen(f"http://{http}/api/v1/{path}") as answer:
             return json.load(answer)
+
+    @property
+    def url(self) -> str:
+        """Where the collector's HTTP API is."""
+        return f"http://{self._http}"
 
     def until(self, holds: Callable[[Any], bool], path: str = "ledger?from=-1h") -> Any:
         """Ask until the answer is as it should be, through times when nobody answers."""

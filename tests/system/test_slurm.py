@@ -1,7 +1,15 @@
 """A real Slurm: its jobs get their own accounts, and the books balance."""
 
+import shutil
 import signal
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
+
+import pytest
 
 from joulebook.agent.source import Roots
 from joulebook.agent.workloads.workloads import Workloads
@@ -56,3 +64,105 @@ def test_jobs_that_share_a_node_have_their_own_accounts(slurm: Slurm, site: Site
     assert ledger["residual_uj"] == 0
     assert sum(account["by_domain"]["cpu"] for account in accounts.values()) == site.counter.delivered_uj
     assert {job["source"] for job in jobs["jobs"] if job["job"] in ids} == {"slurm"}
+
+
+@pytest.fixture
+def asking(tmp_path: Path, slurm: Slurm) -> Iterator[Site]:
+    """A collector that takes what hooks tell, and asks by a squeue that is not there yet; an agent."""
+    (tmp_path / "token").write_text("a-long-token\n")
+    made = Site(
+        tmp_path,
+        environment={
+            "JOULEBOOK__COLLECTOR__JOBS_TOKEN": str(tmp_path / "token"),
+            "JOULEBOOK__COLLECTOR__SLURM__PERIOD_S": "1",
+            "JOULEBOOK__COLLECTOR__SLURM__SQUEUE": str(tmp_path / "squeue"),
+            "JOULEBOOK__COLLECTOR__SLURM__SLURM_CONF": str(slurm.configuration),
+        },
+    )
+    made.start("collector")
+    made.start("agent")
+    yield made
+    for program in list(made.running):
+        made.end(program, signal.SIGKILL)
+    made.counter.close()
+
+
+def unix_s(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def check_edges(job: Any, notes: Path) -> None:
+    """Hold what was seen of a job and what Slurm told against what it wrote down itself."""
+    told, number = job["scheduler"], job["job"].removeprefix("slurm.")
+    began_s, ended_s = map(float, (notes / number).read_text().split())
+    assert (told["partition"], told["cpus"], told["gpus"]) == ("main", 1, 0)
+    assert (told["node_count"], told["memory_bytes"]) == (1, MEMORY_BYTES)
+    # Slurm's times are whole seconds.
+    assert unix_s(told["submit"]) <= unix_s(told["start"]) <= unix_s(told["end"])
+    assert unix_s(told["start"]) <= began_s <= ended_s <= unix_s(job["end"])
+    assert unix_s(told["start"]) <= unix_s(job["start"]) <= unix_s(job["end"])
+
+
+def test_what_slurm_knows_of_its_jobs_comes_to_the_books(asking: Site, slurm: Slurm, tmp_path: Path) -> None:
+    """An array, a short job and one that fails are booked while Slurm is silent, and named when it speaks."""
+    site = asking
+    site.until(lambda ledger: ledger["measured_uj"] > 0)
+    site.counter.start()
+    note = f"{slurm.notes}/$SLURM_JOB_ID"
+    script = f"date +%s.%N >{note}; WORK; status=$?; date +%s.%N >>{note}; exit $status"
+    common = ("--account=chem", f"--mem={MEMORY_BYTES >> 20}M")
+    array = slurm.submit(
+        script.replace("WORK", "sleep 1"), "--array=3,7", "--job-name=many", "--uid=nobody", *common
+    )
+    fails = slurm.submit(script.replace("WORK", "(exit 3)"), "--job-name=fails", *common)
+    short = slurm.submit(script.replace("WORK", ":"), "--job-name=a\nb", "--time=5", *common)
+
+    def booked(answer: Any) -> bool:
+        return len([job for job in answer["jobs"] if job["source"] == "slurm"]) == 4
+
+    jobs = site.until(booked, "jobs?state=ended")["jobs"]
+    assert all(job["scheduler"] is None and job["account"] is None for job in jobs)
+    energy_uj = {job["job"]: job["energy_uj"] for job in jobs}
+    with urlopen(f"{site.url}/metrics") as answer:
+        assert 'joulebook_scheduler_working{scheduler="slurm"} 0' in answer.read().decode()
+    (tmp_path / "squeue").symlink_to(str(shutil.which("squeue")))
+    jobs = site.until(booked, "jobs?account=chem")["jobs"]
+    found = {job["scheduler"]["known_as"] or job["job"]: job for job in jobs}
+    assert {
+        name: (job["name"], job["user"], job["scheduler"]["state"], job["exit_status"])
+        for name, job in found.items()
+    } == {
+        f"{array}_3": ("many", "nobody", "COMPLETED", 0),
+        f"{array}_7": ("many", "nobody", "COMPLETED", 0),
+        f"slurm.{fails}": ("fails", "root", "FAILED", 3),
+        f"slurm.{short}": ("a\\nb", "root", "COMPLETED", 0),
+    }
+    for job in jobs:
+        check_edges(job, slurm.notes)
+    assert site.ask(f"jobs/slurm.{array}_7")["job"] == found[f"{array}_7"]["job"]
+
+    site.counter.stop()
+    delivered_uj = site.counter.delivered_uj
+    ledger = site.until(lambda a: sum(one["by_domain"]["cpu"] for one in a["accounts"]) == delivered_uj)
+    assert ledger["residual_uj"] == 0
+    accounts = {one["account"].removeprefix("job:"): one["energy_uj"] for one in ledger["accounts"]}
+    assert {job: accounts[job] for job in energy_uj} == energy_uj
+    hooks_tell_of_a_job(site, slurm, tmp_path / "token")
+
+
+def hooks_tell_of_a_job(site: Site, slurm: Slurm, token: Path) -> None:
+    """The controller's own prolog and epilog tell of a job what Slurm is not asked about."""
+    (token.parent / "squeue").unlink()
+    for event in ("prolog", "epilog"):
+        command = f"{sys.executable} -m joulebook.cli.main hook slurm-{event} --server {site.url}"
+        slurm.hook(event, f"{command} --token-file {token} --timeout 300 2>>{slurm.notes}/hooks")
+    job = slurm.submit("exit 4", "--job-name=hooked", "--uid=nobody", "--account=bio")
+
+    def told(answer: Any) -> bool:
+        return [one["job"] for one in answer["jobs"] if one["scheduler"]["end"]] == [f"slurm.{job}"]
+
+    (found,) = site.until(told, "jobs?account=bio")["jobs"]
+    assert (slurm.notes / "hooks").read_text() == ""
+    assert (found["user"], found["name"], found["exit_status"]) == ("nobody", "hooked", 4)
+    assert found["scheduler"]["state"] == "FAILED"
+    assert found["scheduler"]["start"] <= found["scheduler"]["end"]

@@ -12,9 +12,8 @@ import click
 from joulebook.cli.options import server_option
 from joulebook.cli.server import Server, ServerError
 from joulebook.collector.credentials import CredentialsError, authorization
+from joulebook.collector.schedulers.text import told_text
 
-# Of a text that is told.
-_LONGEST = 255
 _TEXTS = {
     "user": "SLURM_JOB_USER",
     "account": "SLURM_JOB_ACCOUNT",
@@ -86,7 +85,7 @@ def _slurm(environ: Mapping[str, str]) -> dict[str, Any]:
             f"SLURM_JOB_ID {number!r}: expected a number, as Slurm's prologs and epilogs have it"
         )
     told: dict[str, Any] = {"job": f"slurm.{number}"}
-    told |= {name: _told(environ[variable]) for name, variable in _TEXTS.items() if environ.get(variable)}
+    told |= {name: told_text(environ[variable]) for name, variable in _TEXTS.items() if environ.get(variable)}
     for first, second, sign in (
         ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "_"),
         ("SLURM_HET_JOB_ID", "SLURM_HET_JOB_OFFSET", "+"),
@@ -95,11 +94,6 @@ def _slurm(environ: Mapping[str, str]) -> dict[str, Any]:
         if all(map(str.isdecimal, numbers)):
             told["known_as"] = sign.join(numbers)
     return told
-
-
-def _told(text: str) -> str:
-    """Return a text as it may be told; what cannot be printed is spelled out."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)[:_LONGEST]
 
 
 def _exit_status(code: str) -> int | None:

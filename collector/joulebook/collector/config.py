@@ -7,6 +7,7 @@ import msgspec
 from joulebook.collector.api.device_kinds import errors as metrics_errors
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.loopback import is_loopback
+from joulebook.collector.schedulers.config import SlurmConfig
 from joulebook.collector.store.influxdb_address import InfluxAddress, is_influxdb, redacted
 from joulebook.collector.store.victoriametrics.address import VictoriaAddress, is_victoriametrics
 
@@ -58,6 +59,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     metrics_device_samples: int = 100_000
     # Reports that end later than this are refused: the node's clock is wrong.
     max_future_s: float = 300.0
+    slurm: SlurmConfig = SlurmConfig()
 
     def errors(self) -> list[str]:
         """Return what is wrong with the values, one line each."""
@@ -78,7 +80,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
                 wrong.append(f"collector.{name} = {path!r}: no such file")
         if self.jobs_token and not Path(self.jobs_token).is_file():
             wrong.append(f"collector.jobs_token = {self.jobs_token!r}: no such file")
-        wrong += self._store_errors()
+        wrong += [*self._store_errors(), *self.slurm.errors()]
         for kept in ("raw", "minutes", "hours", "ledger"):
             name = f"retention_{kept}_days"
             days = getattr(self, name)

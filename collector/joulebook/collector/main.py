@@ -23,19 +23,18 @@ from joulebook.collector.api.app import create_app
 from joulebook.collector.api.devices import DeviceFigures
 from joulebook.collector.api.routes import wall_clock_us
 from joulebook.collector.api.service import QueryService
+from joulebook.collector.background import Background, background
 from joulebook.collector.backup.files import beside
 from joulebook.collector.backup.take import take
 from joulebook.collector.config import CollectorConfig
 from joulebook.collector.credentials import CredentialsError, authorization
-from joulebook.collector.housekeeping import Housekeeping
 from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.service import IngestService
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.listen import GrpcServer, HttpServer, StartError
-from joulebook.collector.store.duckdb import DuckDBStore
-from joulebook.collector.store.duckdb.keeper import Keeper, Retention
+from joulebook.collector.schedulers.stats import SchedulerStats
 from joulebook.collector.store.influxdb_address import is_influxdb
 from joulebook.collector.store.opened import open_store
 from joulebook.collector.store.protocol import NoRoomError, Store, StoreError
@@ -83,6 +82,7 @@ async def serve(
     try:
         stats = IngestStats()
         sent = DeliveryStats()
+        scheduler = SchedulerStats()
         delivery = Delivery(alerts, sent)
         evaluation = Evaluation(store, kept, alerts, stats, wall_clock_us, changed=delivery.changed)
         queries = QueryService(store, evaluation)
@@ -105,14 +105,15 @@ async def serve(
             backup=lambda to: take(store, to, files, wall_clock_us()),
             jobs_authorization=jobs,
             devices=devices,
+            scheduler=scheduler,
         )
         http = HttpServer(app, config)
         try:
             grpc = GrpcServer(ingest, queries, config)
             addresses = Addresses(http.address, grpc.address)
-            keeping = _housekeeping(store, config)
+            others = background(store, config, scheduler)
             await _run(
-                committer, evaluation, delivery, keeping, stats, http, grpc, addresses, manager, ready, stop
+                committer, evaluation, delivery, others, stats, http, grpc, addresses, manager, ready, stop
             )
         finally:
             http.close()
@@ -162,7 +163,7 @@ async def _run(
     committer: Committer,
     evaluation: Evaluation,
     delivery: Delivery,
-    keeping: Housekeeping | None,
+    others: Sequence[Background],
     stats: IngestStats,
     http: HttpServer,
     grpc: GrpcServer,
@@ -176,7 +177,7 @@ async def _run(
             commits = tasks.create_task(committer.run())
             judging = tasks.create_task(evaluation.run())
             sending = tasks.create_task(delivery.run(evaluation, page_url=http.url))
-            house = tasks.create_task(keeping.run()) if keeping is not None else None
+            running = [tasks.create_task(one.run()) for one in others]
             await grpc.start()
             pages = tasks.create_task(http.serve())
             await http.started()
@@ -198,8 +199,8 @@ async def _run(
             await asyncio.wait([commits])
             judging.cancel()
             sending.cancel()
-            if house is not None:
-                house.cancel()
+            for other in running:
+                other.cancel()
     finally:
         await grpc.stop(grace_s=0)
 
@@ -220,19 +221,6 @@ def _both(judge: Booked, devices: DeviceFigures | None) -> Booked:
         devices.booked(reports)
 
     return booked
-
-
-def _housekeeping(store: Store, config: CollectorConfig) -> Housekeeping | None:
-    """Return who keeps house in a store of ours; servers do so themselves."""
-    if not isinstance(store, DuckDBStore):
-        return None
-    kept = Retention(
-        config.retention_raw_days,
-        config.retention_minutes_days,
-        config.retention_hours_days,
-        config.retention_ledger_days,
-    )
-    return Housekeeping(Keeper(store, kept), wall_clock_us)
 
 
 async def _give_signs(

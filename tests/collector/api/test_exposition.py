@@ -7,6 +7,7 @@ from joulebook.collector.alerts.alert import AlertBook
 from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.api.exposition import exposition
 from joulebook.collector.ingest.stats import IngestStats
+from joulebook.collector.schedulers.stats import SchedulerStats
 from tests.simulated.alerts import MadeUpBook, firing, pending, resolved
 from tests.simulated.cluster import Cluster, cluster
 
@@ -64,7 +65,8 @@ def samples_of(text: str) -> dict[str, str]:
 
 
 def _exposition(books: Cluster, alerts: AlertBook | None = None) -> str:
-    return exposition(books.store, IngestStats(), alerts or MadeUpBook(), DeliveryStats(), books.now_us)
+    book = alerts or MadeUpBook()
+    return exposition(books.store, IngestStats(), book, DeliveryStats(), SchedulerStats(), books.now_us)
 
 
 def test_format_and_names(url: str) -> None:
@@ -124,12 +126,32 @@ def test_alerts() -> None:
     assert samples['joulebook_firing_alerts_wasted_joules{rule="cpu_held_idle"}'] == "0.000000"
 
 
+def test_a_scheduler() -> None:
+    """Whether it answers is told once it was asked; of whom nobody asks nothing is."""
+    books = cluster()
+    assert "scheduler" not in _exposition(books)
+    stats = SchedulerStats(working=False, questions=3, failures=2, told_jobs=9)
+    samples = samples_of(
+        exposition(books.store, IngestStats(), MadeUpBook(), DeliveryStats(), stats, books.now_us)
+    )
+    books.store.close()
+    told = {key: value for key, value in samples.items() if "scheduler" in key}
+    assert told == {
+        'joulebook_scheduler_working{scheduler="slurm"}': "0",
+        'joulebook_scheduler_questions_total{scheduler="slurm"}': "3",
+        'joulebook_scheduler_failed_questions_total{scheduler="slurm"}': "2",
+        'joulebook_scheduler_told_jobs_total{scheduler="slurm"}': "9",
+    }
+
+
 def test_notifications() -> None:
     """What each Alertmanager took and did not take is counted by its address."""
     books = cluster()
     url = "http://127.0.0.1:9093"
     delivery = DeliveryStats({url: 7}, {url: 2})
-    samples = samples_of(exposition(books.store, IngestStats(), MadeUpBook(), delivery, books.now_us))
+    samples = samples_of(
+        exposition(books.store, IngestStats(), MadeUpBook(), delivery, SchedulerStats(), books.now_us)
+    )
     books.store.close()
     assert samples[f'joulebook_alertmanager_sent_notifications_total{{alertmanager="{url}"}}'] == "7"
     assert samples[f'joulebook_alertmanager_failed_notifications_total{{alertmanager="{url}"}}'] == "2"

@@ -11,6 +11,7 @@ from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.queries.times import MAX_UNIX_US
+from joulebook.collector.schedulers.stats import SchedulerStats
 from joulebook.collector.store.protocol import Range, Store
 from joulebook.v1 import report_pb2
 from joulebook.v1.catalogue import gauge_name, total_name
@@ -33,7 +34,12 @@ class Family:
 
 
 def exposition(
-    store: Store, stats: IngestStats, alerts: AlertBook, delivery: DeliveryStats, now_us: int
+    store: Store,
+    stats: IngestStats,
+    alerts: AlertBook,
+    delivery: DeliveryStats,
+    scheduler: SchedulerStats,
+    now_us: int,
 ) -> str:
     """Return everything that the collector counts."""
     families = [
@@ -42,6 +48,7 @@ def exposition(
         *_ingest(stats),
         *_alerts(alerts),
         *_delivery(delivery),
+        *_scheduler(scheduler),
         _build(),
     ]
     return "".join(line + "\n" for family in families for line in _lines(family))
@@ -158,6 +165,26 @@ def _delivery(stats: DeliveryStats) -> Iterable[Family]:
         counter("sent_notifications", dict(stats.sent), "Alerts that an Alertmanager took, each sending."),
         counter("failed_notifications", dict(stats.failed), "Alerts that it did not take; sent again."),
     )
+
+
+def _scheduler(stats: SchedulerStats) -> Iterable[Family]:
+    # Nothing is told of whom nobody asks.
+    if stats.working is None and not stats.failures:
+        return
+    labels = {"scheduler": stats.scheduler}
+    yield Family(
+        gauge_name("scheduler", "working", "1"),
+        "gauge",
+        "Whether a scheduler answered when it was asked about jobs last.",
+        [(labels, str(int(stats.working or False)))],
+    )
+    for thing, count, help_ in (
+        ("questions", stats.questions, "Times that a scheduler was asked about jobs."),
+        ("failed_questions", stats.failures, "Times that it did not answer, or with what it never says."),
+        ("told_jobs", stats.told_jobs, "Jobs of which it told."),
+    ):
+        name = total_name("scheduler", thing, "1")
+        yield Family(name, "counter", help_, [(labels, str(count))])
 
 
 def _build() -> Family:

@@ -23,7 +23,10 @@ class Slurm:
     def __init__(self, directory: Path) -> None:
         self.node = f"jb{os.getpid()}"
         self._directory = directory
-        self._environment = {**os.environ, "SLURM_CONF": str(directory / "slurm.conf")}
+        self.configuration = directory / "slurm.conf"
+        # Where jobs of any user may write.
+        self.notes = directory / "notes"
+        self._environment = {**os.environ, "SLURM_CONF": str(self.configuration)}
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "Slurm":
@@ -60,6 +63,13 @@ class Slurm:
             check=True,
         )
         return done.stdout.decode().strip()
+
+    def hook(self, event: str, command: str) -> None:
+        """Have the controller run a command as the prolog or epilog of the jobs that come."""
+        script = self._directory / f"{event}.new"
+        script.write_text(f"#!/bin/sh\n{command}\n")
+        script.chmod(0o755)
+        script.rename(self._directory / event)
 
     def cancel(self, *jobs: str) -> None:
         """End jobs, by their numbers or by our names of them."""
@@ -113,8 +123,12 @@ class Slurm:
             (self._directory / name).write_text(text)
         (self._directory / "munge.key").write_bytes(os.urandom(1024))
         (self._directory / "munge.key").chmod(0o400)
+        for event in ("prolog", "epilog"):
+            self.hook(event, ":")
         for name in ("state", "spool"):
             (self._directory / name).mkdir()
+        self.notes.mkdir()
+        self.notes.chmod(0o777)
         # Jobs of other users read their scripts in the spool.
         self._directory.chmod(0o711)
 

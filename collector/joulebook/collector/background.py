@@ -1,0 +1,37 @@
+"""What a collector does beside taking Reports in and answering questions."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from joulebook.collector.api.routes import wall_clock_us
+from joulebook.collector.config import CollectorConfig
+from joulebook.collector.housekeeping import Housekeeping
+from joulebook.collector.schedulers.asking import SlurmAsking
+from joulebook.collector.schedulers.stats import SchedulerStats
+from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.collector.store.duckdb.keeper import Keeper, Retention
+from joulebook.collector.store.protocol import Store
+
+
+class Background(Protocol):
+    """Runs until it is cancelled; when it is over, nobody works on the store for it."""
+
+    async def run(self) -> None:
+        """Do it again and again."""
+
+
+def background(store: Store, config: CollectorConfig, scheduler: SchedulerStats) -> list[Background]:
+    """Return who keeps house in a store of ours (servers do so themselves), and who asks Slurm."""
+    found: list[Background] = []
+    if isinstance(store, DuckDBStore):
+        kept = Retention(
+            config.retention_raw_days,
+            config.retention_minutes_days,
+            config.retention_hours_days,
+            config.retention_ledger_days,
+        )
+        found.append(Housekeeping(Keeper(store, kept), wall_clock_us))
+    if config.slurm.period_s:
+        found.append(SlurmAsking(store, config.slurm, scheduler, wall_clock_us))
+    return found

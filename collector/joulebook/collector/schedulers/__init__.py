@@ -1,0 +1,1 @@
+"""Schedulers that a collector asks about jobs, beside ingest: one file each, and none is needed."""
