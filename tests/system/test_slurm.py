@@ -156,7 +156,7 @@ def hooks_tell_of_a_job(site: Site, slurm: Slurm, token: Path) -> None:
     for event in ("prolog", "epilog"):
         command = f"{sys.executable} -m joulebook.cli.main hook slurm-{event} --server {site.url}"
         slurm.hook(event, f"{command} --token-file {token} --timeout 300 2>>{slurm.notes}/hooks")
-    job = slurm.submit("exit 4", "--job-name=hooked", "--uid=nobody", "--account=bio")
+    job = slurm.submit("sleep 1; exit 4", "--job-name=hooked", "--uid=nobody", "--account=bio")
 
     def told(answer: Any) -> bool:
         return [one["job"] for one in answer["jobs"] if one["scheduler"]["end"]] == [f"slurm.{job}"]

@@ -32,6 +32,8 @@ _UNITS = (
     "ratio",
     "bytes",
     "nodes",
+    "questions",
+    "jobs",
 )
 
 
