@@ -249,12 +249,20 @@ class Cgroups:
             member = self.members[path]
             told = self._facts[member.workload.source].complete(member.workload, path)
             if told != member.workload:
-                member.workload, changed = told, True
+                member.workload, changed = self._renamed(member.workload, told), True
             if not self._lacks(told) or ticks <= 1:
                 del self._nameless[path]
             else:
                 self._nameless[path] = ticks - 1
         return changed
+
+    def _renamed(self, known: Workload, told: Workload) -> Workload:
+        """Return what is told of a workload under an id that nothing else on the node has."""
+        if told.id != known.id:
+            self._ids.discard(known.id)
+            told = replace(told, id=self._free_id(told.id))
+            self._ids.add(told.id)
+        return told
 
     def _lacks(self, workload: Workload) -> bool:
         facts = self._facts.get(workload.source)

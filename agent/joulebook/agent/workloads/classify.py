@@ -3,8 +3,18 @@
 import re
 from dataclasses import replace
 
-from joulebook.agent.workloads import containers, flux, kubernetes, pbs, slurm, subtree, systemd
-from joulebook.agent.workloads.workload import IGNORE, Place, Recogniser, Verdict
+from joulebook.agent.workloads import (
+    containers,
+    flux,
+    htcondor,
+    kubernetes,
+    lsf,
+    pbs,
+    slurm,
+    subtree,
+    systemd,
+)
+from joulebook.agent.workloads.workload import IGNORE, Place, Recogniser, Verdict, told
 
 _RUN = re.compile(r"joulebook-[0-9a-f]{16}\Z")
 
@@ -22,6 +32,8 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     containers.recognise,
     slurm.recognise,
     pbs.recognise,
+    lsf.recognise,
+    htcondor.recognise,
     flux.recognise,
     systemd.recognise,
     subtree.recognise_top,
@@ -31,6 +43,8 @@ RECOGNISERS: tuple[Recogniser, ...] = (
 def classify(place: Place) -> Verdict:
     """Return what the cgroup is and whether to look inside it."""
     verdict = next(verdict for recognise in RECOGNISERS if (verdict := recognise(place)) is not None)
+    if verdict.workload is not None:
+        verdict = replace(verdict, workload=told(verdict.workload))
     if not verdict.descend and subtree.leads_to_configured(place):
         return replace(verdict, descend=True)
     return verdict

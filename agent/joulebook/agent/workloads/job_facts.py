@@ -5,15 +5,17 @@ variables named here is ever taken: it may hold secrets.
 """
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from joulebook.agent.source import Roots
-from joulebook.agent.workloads import flux, pbs, slurm
+from joulebook.agent.workloads import flux, htcondor, lsf, pbs, slurm
 from joulebook.agent.workloads.hierarchy import Controller, Hierarchies
-from joulebook.agent.workloads.workload import Workload
+from joulebook.agent.workloads.processes import read_stat
+from joulebook.agent.workloads.workload import Workload, told
 
 
 class _Tells(NamedTuple):
@@ -28,22 +30,29 @@ _TELLS = {
     slurm.SOURCE: _Tells("SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_CPUS_ON_NODE"),
     pbs.SOURCE: _Tells("PBS_JOBID", "PBS_JOBNAME", "NCPUS"),
     flux.SOURCE: _Tells("FLUX_JOB_ID", "", ""),
+    lsf.SOURCE: _Tells("LSB_JOBID", "LSB_JOBNAME", ""),
+    htcondor.SOURCE: _Tells("", "", ""),
 }
+_AD, _INDEX = "_CONDOR_JOB_AD", "LSB_JOBINDEX"
 SOURCES = tuple(_TELLS)
-_VARIABLES = frozenset(variable for tells in _TELLS.values() for variable in tells if variable)
+_VARIABLES = {_AD, _INDEX}.union(variable for tells in _TELLS.values() for variable in tells if variable)
 _MAX_NAME = 255
 # v1 shows the largest number of pages where there is no limit.
 _NO_LIMIT_BYTES = 1 << 62
 # The schedulers' own helpers, which stand in the job's group as root before and beside the tasks.
 _HELPERS = ("slurmstepd", "flux-imp")
+# Who starts a job's first task: what that one's environment says, the scheduler said.
+_STARTERS = {slurm.SOURCE: "slurmstepd", htcondor.SOURCE: "condor_starter"}
 # Holds a sleeping process of root's.
 _EXTERN = "step_extern"
 
 
 class _Process(NamedTuple):
+    id: str
     uid: int
     name: str
     cpus: str
+    user: str = ""
 
 
 class JobFacts:
@@ -59,28 +68,34 @@ class JobFacts:
 
     def lacks(self, workload: Workload) -> bool:
         """Say whether there is more to be told of a job than is known."""
+        if is_provisional(workload):
+            return True
         return not (workload.name if _TELLS[workload.source].name else workload.user)
 
     def complete(self, workload: Workload, path: str) -> Workload:
         """Return the workload with what can be known of it now; as it was where no process tells yet."""
-        job = workload.id.removeprefix(f"{workload.source}.").partition(".")[0]
-        process = self._process(path, job, _TELLS[workload.source])
+        process = self._process(path, workload)
         if process is None:
             return workload
         millicpus = self._cpuset_millicpus(path)
         if not millicpus and process.cpus.isdecimal():
             millicpus = 1000 * min(int(process.cpus), 1 << 20)
-        return replace(
-            workload,
-            name=process.name,
-            user=workload.user or self._lookup_user(process.uid),
-            reserved_millicpus=millicpus,
-            reserved_memory_bytes=memory_limit_bytes(self._memory, path),
+        return told(
+            replace(
+                workload,
+                id=process.id,
+                name=process.name,
+                user=workload.user or process.user or self._lookup_user(process.uid),
+                reserved_millicpus=millicpus,
+                reserved_memory_bytes=memory_limit_bytes(self._memory, path),
+            )
         )
 
-    def _process(self, path: str, job: str, tells: _Tells) -> _Process | None:
+    def _process(self, path: str, workload: Workload) -> _Process | None:
         """Return what the job's first task that tells anything tells."""
-        nameless = None
+        nameless, provisional = None, is_provisional(workload)
+        tells = _TELLS[workload.source]
+        job = workload.id.removeprefix(f"{workload.source}.").partition(".")[0].partition("[")[0]
         for pid in self._pids(path):
             try:
                 command, uid = parse_status((self._procfs / str(pid) / "status").read_bytes())
@@ -89,16 +104,56 @@ class JobFacts:
             if command in _HELPERS:
                 continue
             try:
-                told = parse_environ((self._procfs / str(pid) / "environ").read_bytes())
+                said = parse_environ((self._procfs / str(pid) / "environ").read_bytes())
             except PermissionError:
                 # Without CAP_SYS_PTRACE the kernel still tells who it is.
-                nameless = nameless or _Process(uid, "", "")
+                if not provisional:
+                    nameless = nameless or _Process(workload.id, uid, "", "")
                 continue
             except OSError:
                 continue
-            if _number(told.get(tells.job, "")) == job:
-                return _Process(uid, told.get(tells.name, "")[:_MAX_NAME], told.get(tells.cpus, ""))
+            if provisional:
+                if found := self._first_task(workload, pid, uid, said):
+                    return found
+            elif tells.job and _number(said.get(tells.job, "")).partition("[")[0] == job:
+                id_ = lsf.identify(workload.id, said) if workload.source == lsf.SOURCE else workload.id
+                return _Process(id_, uid, said.get(tells.name, "")[:_MAX_NAME], said.get(tells.cpus, ""))
         return nameless
+
+    def _first_task(self, workload: Workload, pid: int, uid: int, said: dict[str, str]) -> _Process | None:
+        """Return what a task tells that the scheduler itself started: who the job is, which no path told."""
+        try:
+            parent = read_stat(self._procfs, pid).parent_pid
+            command, _ = parse_status((self._procfs / str(parent) / "status").read_bytes())
+        except (OSError, ValueError):
+            return None
+        if command != _STARTERS[workload.source]:
+            return None
+        tells = _TELLS[workload.source]
+        if workload.source == slurm.SOURCE:
+            found = slurm.numbered(said.get(tells.job, ""))
+            name, cpus = said.get(tells.name, "")[:_MAX_NAME], said.get(tells.cpus, "")
+            return _Process(found, uid, name, cpus) if found else None
+        ad = htcondor.parse_ad(self._read(pid, said.get(_AD, "")))
+        return _Process(ad.id, uid, ad.name, str(ad.cpus or ""), ad.user) if ad else None
+
+    def _read(self, pid: int, path: str) -> bytes:
+        """Return a file of ordinary kind as a process sees it; b"" where it cannot be read at once."""
+        if not path.startswith("/") or "\0" in path:
+            return b""
+        try:
+            # What is no file, a pipe say, could keep the tick waiting.
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+            descriptor = os.open(f"{self._procfs}/{pid}/root{path}", flags)
+        except (OSError, ValueError):
+            return b""
+        try:
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            return os.read(descriptor, htcondor.MAX_AD_BYTES) if regular else b""
+        except OSError:
+            return b""
+        finally:
+            os.close(descriptor)
 
     def _pids(self, path: str) -> Iterator[int]:
         for root in self._trees:
@@ -128,6 +183,16 @@ def _steps(group: Path) -> list[Path]:
     _, names, _ = next(os.walk(group), ("", [], []))
     steps = sorted(name for name in names if name.startswith("step_"))
     return [group / name for name in sorted(steps, key=lambda name: name != "step_batch")]
+
+
+def is_provisional(workload: Workload) -> bool:
+    """Say whether a job goes by what its path has until one of its tasks tells its id."""
+    match workload.source:
+        case slurm.SOURCE:
+            return slurm.is_provisional(workload.id)
+        case htcondor.SOURCE:
+            return htcondor.is_provisional(workload.id)
+    return False
 
 
 def _number(job_id: str) -> str:

@@ -1,7 +1,9 @@
 """Slurm's jobs by the cgroups that slurmd gives them: a job is one account, whatever steps it has.
 
 Layout: https://slurm.schedmd.com/cgroup_v1.html and cgroup_v2.html. v1: /slurm[_NODE]/uid_N/job_N/step_X;
-v2: …slice/[NODE_]slurmstepd.scope/job_N/step_X. NODE is there where a host has several slurmd.
+v2: …slice/[NODE_]slurmstepd.scope/job_N/step_X. NODE is there where a host has several slurmd. From 26.05 on
+a job's directory has its SLUID for a name, s and 13 letters of Crockford's base 32, and its tasks know its
+number.
 """
 
 import re
@@ -13,7 +15,10 @@ SOURCE = "slurm"
 _ROOT = re.compile(r"slurm(?:_.+)?\Z")
 _USER = re.compile(r"uid_(?P<uid>[0-9]+)\Z")
 _SCOPE = re.compile(r"(?:.+_)?slurmstepd\.scope\Z")
-_JOB = re.compile(r"job_(?P<number>[0-9]+)\Z")
+_SLUID = "s[0-9A-HJKMNP-TV-Z]{13}"
+_JOB = re.compile(rf"(?:job_(?P<number>[0-9]+)|(?P<sluid>{_SLUID}))\Z")
+_PROVISIONAL = re.compile(rf"slurm\.{_SLUID}(?:\.[0-9]+)?\Z")
+_NUMBER = re.compile(r"[1-9][0-9]{0,9}\Z")
 
 
 def recognise(place: Place) -> Verdict | None:
@@ -44,4 +49,14 @@ def _below_root(place: Place) -> Verdict | None:
 def _job(leaf: str, user: str) -> Verdict:
     if (job := _JOB.match(leaf)) is None:
         return IGNORE
-    return Verdict(Workload(f"slurm.{job['number']}", JOB, SOURCE, user=user))
+    return Verdict(Workload(f"slurm.{job['number'] or job['sluid']}", JOB, SOURCE, user=user))
+
+
+def is_provisional(workload_id: str) -> bool:
+    """Say whether an id is a SLUID, and not yet a job's number."""
+    return _PROVISIONAL.match(workload_id) is not None
+
+
+def numbered(job_id: str) -> str:
+    """Return the id of a job that its first task's SLURM_JOB_ID numbers; "" where it is no number."""
+    return f"slurm.{job_id}" if _NUMBER.match(job_id) else ""

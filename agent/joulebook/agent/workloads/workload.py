@@ -1,8 +1,9 @@
 """What a workload is, and what a recogniser says about a cgroup's path."""
 
+import hashlib
 import pwd
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -13,6 +14,9 @@ WorkloadKind: TypeAlias = report_pb2.WorkloadKind.ValueType
 JOB = report_pb2.WORKLOAD_KIND_JOB
 SYSTEM = report_pb2.WORKLOAD_KIND_SYSTEM
 AGENT = report_pb2.WORKLOAD_KIND_AGENT
+
+# Of an id, a name or a user. What is longer in an id is told apart by more than its beginning.
+_LONGEST = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,31 @@ class Verdict:
 
     workload: Workload | None = None
     descend: bool = False
+
+
+def told(workload: Workload) -> Workload:
+    """Return a workload as it can be told: names of directories and users may hold anything at all.
+
+    An id is 1 to 255 printable ASCII characters, a name or user of as many printable ones.
+    """
+    id_ = "".join(c if " " <= c <= "~" else _spelled(c) for c in workload.id)
+    if len(id_) > _LONGEST:
+        # Two that begin alike stay two.
+        digest = hashlib.blake2b(id_.encode(), digest_size=8).hexdigest()
+        id_ = f"{id_[: _LONGEST - 17]}-{digest}"
+    name, user = (
+        "".join(c if c.isprintable() else _spelled(c) for c in text)[:_LONGEST]
+        for text in (workload.name, workload.user)
+    )
+    if (id_, name, user) == (workload.id, workload.name, workload.user):
+        return workload
+    return replace(workload, id=id_, name=name, user=user)
+
+
+def _spelled(character: str) -> str:
+    # A byte that is no UTF-8 is a surrogate here.
+    raw = character.encode(errors="surrogateescape")
+    return "".join(f"\\x{byte:02x}" for byte in raw)
 
 
 IGNORE = Verdict()
