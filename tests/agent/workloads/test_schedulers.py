@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,28 @@ def test_a_sluid_is_booked_until_a_task_tells_its_number(tmp_path: Path) -> None
     workloads.refresh(5)
     assert workloads.refresh(6)
     assert ids(workloads) == {}
+    workloads.close()
+
+
+def test_a_group_that_goes_while_it_is_looked_into_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever directory of a job is gone when it is listed, the tick goes on."""
+    fake, workloads = opened(tmp_path, SLUID)
+    put(fake, f"{SLUID}/step_0/user/task_0", 70, b"SLURM_JOB_ID=42\0", "slurmstepd")
+    listed = os.scandir
+    for gone in ("s0CX2V1B9VVG00", "step_0", "user", "task_0"):
+
+        def scandir(path: str, gone: str = gone) -> Any:
+            if str(path).endswith(gone):
+                raise FileNotFoundError(2, "No such file or directory", path)
+            return listed(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", scandir)
+            workloads.refresh(2)
+    workloads.refresh(3)
+    assert set(ids(workloads)) == {"slurm.42"}
     workloads.close()
 
 
