@@ -71,6 +71,8 @@ class Sampler:
         self._floors: list[tuple[int | IdleFloor, int]] = []
         # Of domains that a gauge measures.
         self._errors: dict[tuple[str, str], SamplingError] = {}
+        # Which of the meters, and where among its domains, tells of each.
+        self._gauges: list[tuple[int, int, SamplingError]] = []
         self._sampling = [(r, r.source) for r in self._readers if isinstance(r.source, Sampling)]
         self._arrange()
         self._findings = [f for _, probe in probed for f in probe.findings]
@@ -99,12 +101,13 @@ class Sampler:
             if floor is None:
                 floor = self._learnt.setdefault((domain.name, domain.source), IdleFloor())
             self._floors.append((floor, place[domain.name]))
-        known, self._errors = self._errors, {}
-        for reader, _ in self._sampling:
-            for domain in reader.probe.domains:
+        known, self._errors, self._gauges = self._errors, {}, []
+        for number, (reader, _) in enumerate(self._sampling):
+            for at, domain in enumerate(reader.probe.domains):
                 if domain.kind in _GAUGES:
                     key = (domain.name, domain.source)
-                    self._errors[key] = known.get(key) or SamplingError()
+                    error = self._errors[key] = known.get(key) or SamplingError()
+                    self._gauges.append((number, at, error))
 
     @property
     def layout(self) -> bytes:
@@ -149,12 +152,8 @@ class Sampler:
     def _error_values(self, now_us: int) -> list[int]:
         if not self._errors:
             return []
-        told = {
-            (domain.name, domain.source): variance
-            for reader, meter in self._sampling
-            for domain, variance in zip(reader.probe.domains, meter.variances_nj2(), strict=True)
-        }
-        return [error.update(now_us, told[key]) for key, error in self._errors.items()]
+        told = [meter.variances_nj2() for _, meter in self._sampling]
+        return [error.update(now_us, told[number][at]) for number, at, error in self._gauges]
 
     def _change_sources(self, now_us: int) -> list[int] | None:
         """Take up what came and went; return the readings at which new series begin; None: no news."""

@@ -15,8 +15,9 @@ from pathlib import Path
 from joulebook.agent.meters.amd_layouts import TableError
 from joulebook.agent.meters.amd_table import AmdTable, Residency, parse, parse_energy_uj
 from joulebook.agent.meters.growing import Growing
-from joulebook.agent.meters.hwmon_sensors import Sensor, text
+from joulebook.agent.meters.hwmon_sensors import Sensor
 from joulebook.agent.source import Metric
+from joulebook.agent.sysfs import text
 from joulebook.v1 import metrics_pb2 as metrics
 
 _TABLE_BYTES = 4096

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from joulebook.agent.meters.amd_gpu import AmdGpu
-from joulebook.agent.meters.hwmon_sensors import text
+from joulebook.agent.sysfs import text
 
 _WHOLE_PPM = 1_000_000
 

@@ -9,12 +9,13 @@ from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
 from joulebook.agent.meters.gauges import Gauge, GaugeReader
 from joulebook.agent.meters.health import FIX_PERMISSION, Health
 from joulebook.agent.meters.held import HeldPower
-from joulebook.agent.meters.hwmon_sensors import Sensor, choose, memory_held, parse_accuracy_ppm, text
+from joulebook.agent.meters.hwmon_sensors import Sensor, choose, memory_held, parse_accuracy_ppm
 from joulebook.agent.meters.sampled import Declared
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.slow import doubled_s
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Domain, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
+from joulebook.agent.sysfs import text
 from joulebook.v1 import report_pb2
 
 # Documentation/hwmon/amd_energy.rst and the GPU drivers keep 64-bit counters updated each millisecond.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulebook.agent.source import WORKING, Finding
+from joulebook.agent.sysfs import text
 from joulebook.v1 import report_pb2
 
 _SENSOR = re.compile(r"(energy|power)([0-9]+)_(input|average)")
@@ -71,14 +72,6 @@ def parse_accuracy_ppm(data: bytes) -> int:
         return _ACCURACY_PPM
     wrong_ppm = round((100 - percent if percent >= 50 else percent) * 10_000)
     return wrong_ppm if 0 < wrong_ppm <= 500_000 else _ACCURACY_PPM
-
-
-def text(path: Path) -> bytes:
-    """Return a sysfs attribute without its line end; empty where it cannot be read."""
-    try:
-        return path.read_bytes().strip()
-    except OSError:
-        return b""
 
 
 def _sensors(chip_directory: Path) -> list[Sensor]:

@@ -14,6 +14,7 @@ from joulebook.agent.meters.health import FIX_PERMISSION, Health
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Domain, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
+from joulebook.agent.sysfs import text
 from joulebook.v1 import report_pb2
 
 FIX_MASKED = "show /sys/devices/virtual/powercap to the agent's container, or run the agent on the host"
@@ -67,17 +68,10 @@ def domain_name(name: bytes, parent: bytes) -> str:
     return f"{part}.{number}" if part else ""
 
 
-def _text(path: Path) -> bytes:
-    try:
-        return path.read_bytes().strip()
-    except OSError:
-        return b""
-
-
 def _number(path: Path) -> int:
-    text = _text(path)
+    digits = text(path)
     # isdigit() alone takes a page of digits; no range or limit has 16.
-    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else 0
+    return int(digits) if digits.isdigit() and len(digits) <= _MOST_DIGITS else 0
 
 
 def _limit_mw(zone: Path, domain: str) -> int:
@@ -191,7 +185,7 @@ class RaplMeter:
         except OSError:
             return {}
         matches.sort(key=lambda m: (_CONTROLS.index(m[1]), [int(n) for n in m[2].split(":")]))
-        return {match[0]: _text(self._powercap / match[0] / "name") for match in matches}
+        return {match[0]: text(self._powercap / match[0] / "name") for match in matches}
 
     def _open(self, path: Path, name: str, known: dict[Path, EnergyCounter]) -> None:
         range_uj = _number(path / "max_energy_range_uj")

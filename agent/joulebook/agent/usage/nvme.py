@@ -7,6 +7,7 @@ import msgspec
 
 from joulebook.agent.source import Device, Metric, Roots
 from joulebook.agent.source_facts import SourceFacts
+from joulebook.agent.sysfs import text
 from joulebook.agent.usage import nvme_admin
 from joulebook.agent.usage.beside import Answered, Told, Unread, answered, device_name
 from joulebook.agent.usage.nvme_admin import Admin, PowerState
@@ -137,8 +138,4 @@ class NvmeDisks:
 
 
 def _text(path: Path) -> str:
-    """Return a sysfs attribute; empty where it cannot be read."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""
+    return text(path).decode(errors="replace")
