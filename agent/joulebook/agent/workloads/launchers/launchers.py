@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from joulebook.agent.source import SUSPECT, UNREADABLE, WORKING, Finding, Roots
 from joulebook.agent.workloads.column import CPU, Member, Past
@@ -54,7 +55,10 @@ class Launchers:
         self._members = Members(roots.procfs, self._processes, has_clocks=own)
         self._drivers = Drivers(roots.procfs)
         self._here = Here(
-            node, address() if names else "", self._processes.network, self._processes.network(os.getpid())
+            node,
+            address() if names else "",
+            self._processes.network,
+            Processes(Path("/proc")).network(os.getpid()),
         )
         self._due_us = 0
         # When the last tick was, on the boot clock: what began since then is this interval's alone.
@@ -195,8 +199,9 @@ class Launchers:
             return parent.part if parent is not None else None
         known = self.parts.get((application, place.path))
         if known is None:
-            beside = next(part.member.workload for key, part in self.parts.items() if key[0] == application)
-            known = self._part(application, place, pid, Claim(application, beside.source, beside.name))
+            others = (part.member.workload for key, part in self.parts.items() if key[0] == application)
+            if (beside := next(others, None)) is not None:
+                known = self._part(application, place, pid, Claim(application, beside.source, beside.name))
         return known
 
     def _part(self, application: str, place: Place, pid: int, claim: Claim) -> Part | None:
