@@ -213,6 +213,20 @@ def environments() -> Iterator[bytes]:
             yield each.read_bytes()
 
 
+def test_a_program_that_a_shell_executes_later_is_found(ticking: Ticking) -> None:
+    """A shell that waits, then executes the marked program: the same process is another one by then."""
+    script = f"read _; JOULEBOOK_JOB=late-{TOKEN} exec sleep 1000"
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE) as shell:
+        for _ in range(3):
+            ticking.tick()
+        assert shell.stdin
+        shell.stdin.write(b"\n")
+        shell.stdin.flush()
+        found = ticking.until(lambda found: f"marked.late-{TOKEN}" in found)
+        assert found[f"marked.late-{TOKEN}"].source == "marked"
+        shell.kill()
+
+
 def test_the_agent_itself_is_no_application(ticking: Ticking, worker: Callable[..., Worker]) -> None:
     """A marked shell's agent stays the agent's own; so does nothing else."""
     started = worker()

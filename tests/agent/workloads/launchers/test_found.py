@@ -1,0 +1,76 @@
+"""What is new among processes, on a made-up /proc."""
+
+from pathlib import Path
+
+from joulebook.agent.workloads.launchers.found import Found
+from joulebook.agent.workloads.launchers.process import Processes
+
+
+def show(procfs: Path, pid: int, command: str = "sh", parent: int = 1) -> None:
+    (procfs / str(pid)).mkdir(exist_ok=True)
+    fields = " ".join(str(n) for n in range(5, 53))
+    (procfs / str(pid) / "stat").write_text(f"{pid} ({command}) S {parent} {fields}\n")
+
+
+def started(procfs: Path, last_pid: int) -> None:
+    (procfs / "loadavg").write_text(f"0.1 0.1 0.1 1/99 {last_pid}\n")
+
+
+def seen(found: Found) -> list[tuple[int, bool]]:
+    return [(pid, is_new) for pid, _, is_new in found.look()]
+
+
+def test_only_what_was_started_since_is_looked_at(tmp_path: Path) -> None:
+    """The directory is listed only when the kernel has given out a pid; the kernel's own are left alone."""
+    show(tmp_path, 2, "kthreadd", 0)
+    show(tmp_path, 3, "kworker", 2)
+    show(tmp_path, 7)
+    started(tmp_path, 7)
+    found = Found(tmp_path, Processes(tmp_path), sees_own_pids=True)
+    assert seen(found) == [(7, True)]
+    show(tmp_path, 8, parent=7)
+    assert (8, True) not in seen(found)
+    started(tmp_path, 8)
+    assert (8, True) in seen(found)
+    assert found.children(7) == [8]
+
+
+def test_a_young_process_is_looked_at_again_until_it_is_old(tmp_path: Path) -> None:
+    """A program that is executed later is found, at the 1st, 2nd, 4th … 32nd look, and no later."""
+    show(tmp_path, 7)
+    started(tmp_path, 7)
+    found = Found(tmp_path, Processes(tmp_path), sees_own_pids=True)
+    looks = [seen(found) for _ in range(70)]
+    assert looks[0] == [(7, True)]
+    assert [n for n, look in enumerate(looks) if look == [(7, False)]] == [1, 2, 4, 8, 16, 32]
+    show(tmp_path, 8, "sh")
+    started(tmp_path, 8)
+    assert seen(found) == [(8, True)]
+    show(tmp_path, 8, "java")
+    assert seen(found) == [(8, True)]
+
+
+def test_many_new_ones_are_looked_at_in_turn(tmp_path: Path) -> None:
+    """Of a thousand processes that are started at once a look takes some, and the next ones the rest."""
+    started(tmp_path, 1)
+    found = Found(tmp_path, Processes(tmp_path), sees_own_pids=True)
+    seen(found)
+    for pid in range(100, 1100):
+        show(tmp_path, pid)
+    started(tmp_path, 1100)
+    new = [[pid for pid, is_new in seen(found) if is_new] for _ in range(5)]
+    assert [len(look) for look in new] == [250, 250, 250, 250, 0]
+    assert sorted(pid for look in new for pid in look) == list(range(100, 1100))
+
+
+def test_what_is_gone_is_forgotten(tmp_path: Path) -> None:
+    """A pid that ended and is given out again is new."""
+    show(tmp_path, 7)
+    started(tmp_path, 7)
+    found = Found(tmp_path, Processes(tmp_path), sees_own_pids=False)
+    assert seen(found) == [(7, True)]
+    (tmp_path / "7/stat").unlink()
+    (tmp_path / "7").rmdir()
+    assert seen(found) == []
+    show(tmp_path, 7)
+    assert seen(found) == [(7, True)]
