@@ -59,8 +59,10 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """How the node is watched."""
 
     tick_s: float = 1.0
-    # Ticks at the very moments when jobs begin and end.
+    # Ticks at the moments when jobs begin and end, or so much later. Without them a job's first and last
+    # intervals are those of the ticks about its ends.
     edges: bool = False
+    late_s: float = 0.0
     # Jobs have cpusets, which tell the packages that they are on.
     cpusets: bool = True
     lost_reports: float = 0.0

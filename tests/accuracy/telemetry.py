@@ -58,8 +58,10 @@ def watch(scenario: Scenario, mix: Mix, run: Run, seed: int) -> Ticks:
     """Tick over a run, at the edges of jobs too where the scenario says so."""
     total = len(mix.busy_cpus)
     steps = np.arange(0, total + 1, round(scenario.watch.tick_s * STEPS_PER_S))
+    late = round(scenario.watch.late_s * STEPS_PER_S)
+    first_at, last_at = np.minimum(mix.first + late, total), np.minimum(mix.last + late, total)
     if scenario.watch.edges:
-        steps = np.union1d(steps, np.concatenate([mix.first, mix.last]))
+        steps = np.union1d(steps, np.concatenate([first_at, last_at]))
     powers = {f"cpu.{i}": power for i, power in enumerate(run.package_w)} | {"memory.0": run.memory_w}
     if run.node_w is not None:
         powers["node"] = run.node_w
@@ -74,26 +76,30 @@ def watch(scenario: Scenario, mix: Mix, run: Run, seed: int) -> Ticks:
     cpu = _counted(mix.busy_cpus.T * _STEP_US, steps)
     at = np.maximum(steps - 1, 0)
     memory = mix.memory_bytes.T[:, at].astype(np.int64)
+    busy_us = cpu.sum(axis=0)
+    package_busy = [_busy(mix, cpu, package, len(run.package_w)) for package in range(len(run.package_w))]
+    memory_used = memory.sum(axis=0)
     if scenario.watch.edges:
-        first, last = np.searchsorted(steps, mix.first), np.searchsorted(steps, mix.last)
+        first = np.searchsorted(steps, first_at)
     else:
-        # A cgroup counts from its making, so its first interval is whole; what it used after the last tick
-        # before its end is lost to what contains it.
-        first, last = (
-            np.searchsorted(steps, mix.first, "right") - 1,
-            np.searchsorted(steps, mix.last, "right") - 1,
-        )
+        first = np.searchsorted(steps, mix.first, "right") - 1
+    # What a job used after its last reading is known from what contained it, so its last interval is whole.
+    last = np.searchsorted(steps, last_at)
+    for job, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        # A cgroup counts from its making, so its first interval is whole too.
+        cpu[job, begin] = 0
+        if steps[end] > mix.last[job]:
+            # Its memory is as it was read last; one that no tick saw has none.
+            memory[job, end] = memory[job, end - 1] if end - 1 > begin else 0
     return Ticks(
         steps=steps,
         energy_uj=energy,
         floor_mw={name: _floor(steps * _STEP_US, counter) for name, counter in energy.items()},
-        busy_us=cpu.sum(axis=0),
-        package_busy_us=np.stack(
-            [_busy(mix, cpu, package, len(run.package_w)) for package in range(len(run.package_w))]
-        ),
+        busy_us=busy_us,
+        package_busy_us=np.stack(package_busy),
         cpu_us=cpu,
         memory_bytes=memory,
-        memory_used_bytes=memory.sum(axis=0),
+        memory_used_bytes=memory_used,
         seen=list(zip(first.tolist(), last.tolist(), strict=True)),
     )
 

@@ -1,6 +1,7 @@
 """The Layout message: what the agent's columns are about."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.metadata import version
 
 from joulebook.agent.source import Device, Domain, Series
@@ -47,37 +48,43 @@ def build_layout(
         )
     workload_place = {workload.id: i for i, workload in enumerate(workloads, start=1)}
     domain_place = {domain.name: i for i, (domain, _) in enumerate(domains, start=1)}
-    for workload in workloads:
-        message.workloads.add(
-            id=workload.id,
-            kind=workload.kind,
-            source=workload.source,
-            name=workload.name,
-            user=workload.user,
-            parent=workload_place.get(workload.parent, 0),
-            job=workload.job,
-            reserved_millicpus=workload.reserved_millicpus,
-            reserved_memory_bytes=workload.reserved_memory_bytes,
-            start_unix_us=workload.start_unix_us,
-            gpu=[domain_place[gpu] for gpu in workload.gpus if gpu in domain_place],
-            gpu_share_ppm=[
-                ppm
-                for gpu, ppm in zip(workload.gpus, workload.gpu_shares_ppm, strict=False)
-                if gpu in domain_place
-            ],
-            cpu_domain=[
-                domain_place[domain]
-                for domain in (f"cpu.{package}" for package in workload.packages)
-                if domain in domain_place
-            ],
-        )
+    domain_names = tuple(domain_place)
+    message.workloads.extend(
+        [_workload(each, workload_place.get(each.parent, 0), domain_names) for each in workloads]
+    )
     device_place = {device.name: i for i, device in enumerate(devices, start=1)}
-    for one in series:
-        message.series_metric.append(one.metric)
-        message.series_domain.append(domain_place[one.domain] if one.domain else 0)
-        message.series_device.append(device_place[one.device] if one.device else 0)
-        message.series_workload.append(workload_place[one.workload] if one.workload else 0)
+    domain_place[""] = device_place[""] = workload_place[""] = 0
+    message.series_metric.extend([one.metric for one in series])
+    message.series_domain.extend([domain_place[one.domain] for one in series])
+    message.series_device.extend([device_place[one.device] for one in series])
+    message.series_workload.extend([workload_place[one.workload] for one in series])
     return message.SerializeToString()
+
+
+# A thousand workloads of which some come and go make a layout a second: those that stay are not made anew.
+@lru_cache(4096)
+def _workload(workload: Workload, parent: int, domains: tuple[str, ...]) -> report_pb2.Workload:
+    """Return a workload's message, which nobody changes; domains are the layout's in their order."""
+    place = {name: i for i, name in enumerate(domains, start=1)}
+    return report_pb2.Workload(
+        id=workload.id,
+        kind=workload.kind,
+        source=workload.source,
+        name=workload.name,
+        user=workload.user,
+        parent=parent,
+        job=workload.job,
+        reserved_millicpus=workload.reserved_millicpus,
+        reserved_memory_bytes=workload.reserved_memory_bytes,
+        start_unix_us=workload.start_unix_us,
+        gpu=[place[gpu] for gpu in workload.gpus if gpu in place],
+        gpu_share_ppm=[
+            ppm for gpu, ppm in zip(workload.gpus, workload.gpu_shares_ppm, strict=False) if gpu in place
+        ],
+        cpu_domain=[
+            place[domain] for domain in (f"cpu.{package}" for package in workload.packages) if domain in place
+        ],
+    )
 
 
 def _fact(text: str) -> str:

@@ -121,7 +121,7 @@ def kernel(request: pytest.FixtureRequest, need: Callable[[str], None]) -> Itera
         if request.param == "v2":
             need("a cgroup v2 hierarchy to write to")
         pytest.skip("no v1 hierarchy that counts CPU time")
-    top = cpu.root / f"slurm_jb{os.urandom(3).hex()}"
+    top = cpu.root / f"slurm_tails{os.urandom(3).hex()}"
     (top / "uid_0").mkdir(parents=True)
     workloads = Workloads(roots)
     node = Kernel(cpu, top, workloads)

@@ -20,7 +20,7 @@ from joulebook.agent.workloads.walk import Walk
 from joulebook.agent.workloads.workload import JOB, Place, Verdict, Workload, user_name
 
 # A job that nobody can tell more of is asked about no longer.
-_ASKED_TICKS = 60
+_ASKED_OFTEN_TICKS, _ASKED_TICKS = 8, 64
 # A manager sets a group's cpuset just after making it; later changes are found within so many ticks.
 _SETTLING_TICKS = 3
 _CPUSET_TICKS = 60
@@ -52,7 +52,7 @@ class Cgroups:
         jobs, pods = JobFacts(roots, hierarchies, lookup_user), PodFacts(roots, hierarchies)
         # Who tells what paths do not, by the source of a workload.
         self._facts: dict[str, JobFacts | PodFacts] = {kubernetes.SOURCE: pods} | dict.fromkeys(SOURCES, jobs)
-        # Jobs whose name is not known yet, and for how many ticks they will be asked about.
+        # Jobs whose name is not known yet, and for how many ticks.
         self._nameless: dict[str, int] = {}
         self._young: set[str] = set()
         self._cpusets = Cpusets(roots, hierarchies)
@@ -239,21 +239,23 @@ class Cgroups:
         self._ids.add(member.workload.id)
         self._settling[path] = _SETTLING_TICKS
         if self._lacks(member.workload):
-            self._nameless.setdefault(path, _ASKED_TICKS)
+            self._nameless.setdefault(path, 0)
         return True
 
     def _ask(self) -> bool:
         """Learn what jobs and pods say of themselves; say whether that changed anything."""
         changed = False
-        for path, ticks in list(self._nameless.items()):
+        for path, asked in list(self._nameless.items()):
+            self._nameless[path] = asked + 1
+            # At each of the first ticks, and then at the 16th, the 32nd and so on.
+            if asked > _ASKED_OFTEN_TICKS and asked & (asked - 1):
+                continue
             member = self.members[path]
             told = self._facts[member.workload.source].complete(member.workload, path)
             if told != member.workload:
                 member.workload, changed = self._renamed(member.workload, told), True
-            if not self._lacks(told) or ticks <= 1:
+            if not self._lacks(told) or asked >= _ASKED_TICKS:
                 del self._nameless[path]
-            else:
-                self._nameless[path] = ticks - 1
         return changed
 
     def _renamed(self, known: Workload, told: Workload) -> Workload:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from joulebook.agent.source import Metric
+from joulebook.agent.source import Metric, Series
 from joulebook.agent.workloads.workload import Workload
 from joulebook.v1 import metrics_pb2
 
@@ -39,6 +39,14 @@ class Member:
     workload: Workload
     columns: list[Column] = field(default_factory=list)
     path: str = ""
+    _series: tuple[Series, ...] = ()
+
+    def series(self) -> tuple[Series, ...]:
+        """Return the columns' series, kept from one layout to the next."""
+        known = self._series
+        if len(known) != len(self.columns) or (known and known[0].workload != self.workload.id):
+            self._series = tuple(Series(column.metric, workload=self.workload.id) for column in self.columns)
+        return self._series
 
     def close(self) -> None:
         """Close the columns."""

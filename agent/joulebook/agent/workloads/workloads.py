@@ -232,11 +232,7 @@ class Workloads:
         before = set(map(id, self._columns))
         until = {id(column): tick for column, tick in self._young}
         self._columns = [column for member in members for column in member.columns]
-        self.series = tuple(
-            Series(column.metric, workload=member.workload.id)
-            for member in members
-            for column in member.columns
-        )
+        self.series = tuple(series for member in members for series in member.series())
         self._gpu_series = self._gpus.series(frozenset(workload.id for workload in self.workloads))
         self.series += self._gpu_series
         self._baseline = [column.value for column in self._columns] + self._gpu_values()
@@ -294,6 +290,8 @@ class Workloads:
             outer = runs[member.workload.id].outer if member.workload.id in runs else ""
             if outer in around:
                 parent = outer
-            workloads.append(replace(member.workload, parent=parent))
+            own = member.workload
+            # Most have no parent: of a thousand that stay few are made anew.
+            workloads.append(own if own.parent == parent else replace(own, parent=parent))
         inherit_packages(workloads)
         return self._gpus.holding(workloads)
