@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from joulebook.collector.store.duckdb.forgetting import forget_minutes, forget_r
 from joulebook.collector.store.duckdb.ledger_sums import ENERGIES
 from joulebook.collector.store.duckdb.staging import insert
 
-# As many nodes' rows are in one file; a cluster's file is as many times larger.
-NODES, DAYS, REPORT_S = 20, 30, 10
+# A cluster's file is as many times larger as it has more nodes.
+NODES, DAYS, REPORT_S = 5, 30, 10
 KEPT_DAYS = 7
 _DAY_US = 86_400_000_000
 _FIRST_US = 20_400 * _DAY_US
@@ -30,42 +31,37 @@ _MEAN_UJ = {"cpu_active_uj": 900_000_000, "memory_active_uj": 90_000_000, "platf
 _MEAN_UJ |= {"cpu_idle_uj": 300_000_000, "memory_idle_uj": 40_000_000, "platform_idle_uj": 30_000_000}
 
 
-def retention() -> dict[str, float]:
-    """Return MiB of the file before, after and once compacted, and seconds of the steps in between."""
+def retention() -> Iterator[tuple[str, float]]:
+    """Give MiB of the file before, after and once compacted, and seconds of the steps in between."""
     with tempfile.TemporaryDirectory(dir=Path("build").resolve()) as name:
         path = Path(name) / "books.duckdb"
         store = DuckDBStore(path)
         _fill(store)
         store.checkpoint()
-        found = {"before_mib": _mib(path)}
+        yield "before_mib", _mib(path)
         until_us = _FIRST_US + (DAYS - KEPT_DAYS) * _DAY_US
         for what, forget in (("rows", forget_rows), ("minutes", forget_minutes)):
             steps_s, began = [], time.perf_counter()
             for _ in forget(store, until_us):
                 steps_s.append(time.perf_counter() - began)
                 began = time.perf_counter()
-            found |= {f"{what}_steps": len(steps_s), f"{what}_s": sum(steps_s)}
-            found |= {f"{what}_step_median_s": statistics.median(steps_s), f"{what}_step_max_s": max(steps_s)}
+            yield f"{what}_steps", len(steps_s)
+            yield f"{what}_step_median_ms", statistics.median(steps_s) * 1000
+            yield f"{what}_step_max_ms", max(steps_s) * 1000
             store.checkpoint()
-            found[f"after_{what}_mib"] = _mib(path)
-            ((used,),) = store._rows(
-                "SELECT block_size * used_blocks FROM pragma_database_size() "
-                "WHERE database_name = current_database()"
-            )
-            found[f"in_use_after_{what}_mib"] = used / (1 << 20)
+            yield f"after_{what}_mib", _mib(path)
         store.close()
         began = time.perf_counter()
         compact(path)
-        found |= {"compact_s": time.perf_counter() - began, "compacted_mib": _mib(path)}
+        yield "compact_s", time.perf_counter() - began
+        yield "compacted_mib", _mib(path)
         for_ever = DuckDBStore(path)
-        for _ in forget_rows(for_ever, _FIRST_US + DAYS * _DAY_US):
-            pass
-        for _ in forget_minutes(for_ever, _FIRST_US + DAYS * _DAY_US):
-            pass
+        for forget in (forget_rows, forget_minutes):
+            for _ in forget(for_ever, _FIRST_US + DAYS * _DAY_US):
+                pass
         for_ever.close()
         compact(path)
-        found["for_ever_kib_a_node_and_day"] = _mib(path) * 1024 / NODES / DAYS
-        return found
+        yield "for_ever_mib", _mib(path)
 
 
 def _mib(path: Path) -> float:
@@ -119,5 +115,5 @@ def _fill(store: DuckDBStore) -> None:
 
 
 if __name__ == "__main__":
-    for figure, value in retention().items():
-        print(f"{figure:28} {value:10.2f}")
+    for figure, value in retention():
+        print(f"{figure:24} {value:10.2f}", flush=True)

@@ -64,16 +64,20 @@ def forget_minutes(store: DuckDBStore, until_us: int) -> Iterator[str]:
             connection.execute("UPDATE forgotten_books SET minutes_unix_us = $1", [until_us])
         yield "forgot minutes of the books"
     until_us = max(until_us, before_us)
-    for table, at, own in (
-        ("fleet_minutes", "bucket_us - 1", _IN_HOURS),
-        ("fleet_cell_minutes", "cell_us", "true"),
-        ("node_cells", "cell_us", "true"),
+    if not until_us:
+        return
+    for table, at, end, own in (
+        # Buckets are named by their end, which is in them, and cells by their start.
+        ("fleet_minutes", "bucket_us", 1, _IN_HOURS),
+        ("fleet_cell_minutes", "cell_us", 0, "true"),
+        ("node_cells", "cell_us", 0, "true"),
     ):
         of = f"FROM {table} WHERE {at} < $1 AND {own}"
-        for (number,) in store._rows(f"SELECT DISTINCT ({at}) // {_SLICE_US} {of} ORDER BY 1", [until_us]):
+        slices = f"SELECT DISTINCT ({at} - {end}) // {_SLICE_US} {of} ORDER BY 1"
+        for (number,) in store._rows(slices, [until_us + end]):
             end_us = min((number + 1) * _SLICE_US, until_us)
             with store.writing() as connection:
-                connection.execute(f"DELETE {of} AND {at} >= $2", [end_us, number * _SLICE_US])
+                connection.execute(f"DELETE {of} AND {at} >= $2", [end_us + end, number * _SLICE_US + end])
             yield "removed minutes of the books"
     # There are no hours of how all nodes were watched: a row an hour takes the place of those by minute.
     of = f"FROM watched_minutes WHERE bucket_us <= $1 AND {_IN_HOURS}"
