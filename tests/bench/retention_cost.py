@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.compacting import compact
-from joulebook.collector.store.duckdb.forgetting import forget_minutes, forget_rows
+from joulebook.collector.store.duckdb.forgetting import forget_minutes, forget_narrow, forget_rows
 from joulebook.collector.store.duckdb.ledger_sums import ENERGIES
 from joulebook.collector.store.duckdb.staging import insert
 
@@ -112,6 +112,9 @@ def _fill(store: DuckDBStore) -> None:
                 insert(connection, "ledger", pa.table({k: v[rows] for k, v in ledger.items()}))
                 connection.execute("UPDATE rolled SET interval_id = $1", [int(number[end - 1])])
                 store._rolls.roll_everything(int(number[end - 1]) + 1)
+        # As the keeper does, whatever is configured.
+        for _ in forget_narrow(store, _FIRST_US + (day + 1) * _DAY_US):
+            pass
 
 
 if __name__ == "__main__":
