@@ -1,4 +1,4 @@
-"""An hour of three nodes with all that dashboards show: GPUs, jobs over nodes, disks, network, a gap."""
+"""An hour of three nodes with all that dashboards show: GPUs, jobs, disks, network, a gap, a late Report."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ TICK_US = 5_000_000
 _TICKS_A_REPORT = 2
 _REPORTS = 360
 _LOST = 200
+# Of n1 the last one, which tells JOB's end, comes after all others, and after it this one, which raises JOB's
+# revision.
+_LATE = 100
 _COUNTER, _MODEL = report_pb2.SOURCE_KIND_COUNTER, report_pb2.SOURCE_KIND_MODEL
 
 
@@ -59,7 +62,7 @@ def fill(store: Store) -> Rack:
         "n2": {0: [job, awkward, system], 60: [job, system]},
         "n3": {0: [system]},
     }
-    lost_uj = 0
+    lost_uj, later = 0, {}
     for node in nodes:
         reports = []
         for number in range(_REPORTS):
@@ -72,10 +75,16 @@ def fill(store: Store) -> Rack:
             # On n1 one is lost on its way: a gap.
             if (node.name, number) == ("n1", _LOST):
                 lost_uj = node.measured_uj - before_uj
+            elif node.name == "n1" and number in (_LATE, _REPORTS - 1):
+                later[number] = report
             else:
                 reports.append(report)
+        if node.name != "n3":
+            last = later[_REPORTS - 1] if node.name == "n1" else reports[-1]
+            last.ended.add(workload_id=JOB, end_unix_us=END_US - 2 * TICK_US, exit_status=0)
         _tell_sources(reports[0], unreadable=node.name == "n3")
         deliver(store, [decoded(node, reports)])
+    deliver(store, [decoded(nodes[0], [later[number]]) for number in sorted(later, reverse=True)])
     return Rack(nodes, lost_uj, _TICKS_A_REPORT * len(GPUS["n1"]) * nodes[0].gpu_uj)
 
 

@@ -42,29 +42,46 @@ def _energy() -> Sequence[Builder[Panel]]:
     # Jobs are kept at time 0, in the retention policy that never forgets.
     about = '"name", "user", "source", "start_unix_us" / 1000 AS "start"'
     asked = f'SELECT {about} FROM "names"."job" WHERE "job" =~ /^${{workload:regex}}$/ GROUP BY "node"'
+    figure = 'count("start_us") + 1 AS "revision", max("revised_unix_us") / 1000 AS "revised"'
+    revised = f'SELECT {figure} FROM "names"."revision" WHERE "job" =~ /^${{workload:regex}}$/ GROUP BY "job"'
     return [
         number(
-            "Energy", f"All that was booked to the job, {_IN_TIME}.", in_all(ENERGY_UJ, "ledger", JOB), UJ
+            "Energy",
+            f"All that was booked to the job, {_IN_TIME}.",
+            in_all(ENERGY_UJ, "ledger", JOB),
+            UJ,
+            width=3,
         ),
-        number("Active", "What the job caused.", in_all(ACTIVE_UJ, "ledger", JOB), UJ),
+        number("Active", "What the job caused.", in_all(ACTIVE_UJ, "ledger", JOB), UJ, width=3),
         number(
             "Held idle",
             "The job's part of the idle floor: drawn for it, whether it used it or not.",
             in_all(IDLE_UJ, "ledger", JOB),
             UJ,
+            width=3,
         ),
         number(
             "Modelled",
             "The share of the energy that no meter measured, but a model told.",
             in_all(MODELLED, "ledger", JOB),
             "percentunit",
+            width=3,
         ),
         rows(
             "About",
             "What the job said of itself, on each node.",
             [Target(asked, table=True)],
             {"start": "dateTimeAsIso"},
-            width=8,
+            width=7,
+            height=4,
+        ),
+        rows(
+            "Revision",
+            "Which figure of the job this is; none is shown of the first. A Report that comes once a job has "
+            "ended, and changes its energy, makes the next: what was quoted before may be of an earlier one.",
+            [Target(revised, table=True)],
+            {"revised": "dateTimeAsIso"},
+            width=5,
             height=4,
         ),
         shares(

@@ -25,8 +25,9 @@ def test_only_fields_that_are_stored_are_asked_for() -> None:
     """Every quoted name in a question is a field of the catalogue or the store, a tag, or a measurement."""
     fields = {entry.name for entry in catalogue().values()} | {*SUMS, *DASHBOARD, "interval_us"}
     fields |= set(re.findall(r'"(\w+)"', FIELDS)) | {"state", "reason", "fix", "name", "user", "source"}
+    fields.add("revised_unix_us")
     tags = {"node", "domain", "device", "workload", "account", "user", "gap", "job"}
-    measurements = {*tags, "workload_domain", "ledger", "report", "names", "source"}
+    measurements = {*tags, "workload_domain", "ledger", "report", "names", "source", "revision"}
     for name in NAMES:
         for panel in panels_of(name):
             for target in panel["targets"]:

@@ -95,6 +95,9 @@ def test_totals_of_a_job_are_its_books(site: Site) -> None:
         about = site.rows("job", "About", shown)
         assert {(r["name"], r["user"]) for r in about} == {(job.name, job.user)}
         assert sorted(r["node"] for r in about) == job.nodes
+        revised = [(r["revision"], round(r["revised"] * 1000)) for r in site.rows("job", "Revision", shown)]
+        assert revised == ([(2, job.revised_us)] if name == JOB else [])
+        assert job.revision == (2 if name == JOB else 1)
 
 
 def test_totals_of_gpus_are_the_books(site: Site) -> None:
