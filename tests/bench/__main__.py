@@ -18,6 +18,7 @@ PARTS = {
     "rate": "rate_cost",
     "disk": "disk_cost",
     "influx": "influx_cost",
+    "month": "month",
     "queries": "query_cost",
 }
 

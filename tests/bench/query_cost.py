@@ -16,15 +16,12 @@ from urllib.parse import quote, urlencode
 
 from joulebook.collector.queries.jobs import get_job
 from joulebook.collector.store.duckdb import DuckDBStore
-from joulebook.collector.store.duckdb.migrations.steps import released
 from joulebook.collector.store.protocol import Range
 from tests.bench.month import NODES, Month, month, name
 from tests.bench.month_peers import peers
 from tests.bench.processes import free_port, running
 from tests.bench.rows import Row, row
 
-# A new version of the tables makes another one.
-_MONTH = Path(f"build/month-{len(released())}")
 _TARGET_MS = 100.0
 _WARM = 60
 # The collector as it is, but for its clock: it is set back to where the store ends.
@@ -40,7 +37,7 @@ Question = Callable[[Random], str]
 
 def measure() -> list[Row]:
     """Return the median and the slowest of every question, and what has a peer beside it."""
-    kept = month(_MONTH)
+    kept = month()
     with tempfile.TemporaryDirectory(dir="build") as directory:
         path = Path(directory) / "books.duckdb"
         shutil.copy(kept.path, path)
