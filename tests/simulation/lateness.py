@@ -22,7 +22,8 @@ def places_of(
         for job in one.readings.layout.jobs:
             rows.setdefault((job, one.node))
         for end in one.ended:
-            ends[end.workload_id, one.node] = end.end_unix_us
+            key = (end.workload_id, one.node)
+            ends[key] = max(ends.get(key, 0), end.end_unix_us)
         if one.node not in newest or _end(one) > _end(newest[one.node]):
             newest[one.node] = one
     found = [
@@ -30,7 +31,7 @@ def places_of(
         for job, node in sorted(rows)
         if job in everywhere or (job in jobs and node in nodes)
     ]
-    asked = {*nodes, *(row.node for row in found if row.end_unix_us is None)}
+    asked = {*nodes, *(row.node for row in found)}
     told = [newest[node] for node in sorted(asked & newest.keys())]
     return Places(found, [NodeRow(d.node, d.readings.layout, d.boot, _end(d)[0]) for d in told])
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.decode import Decoded
-from joulebook.collector.ingest.finals import Finals
+from joulebook.collector.ingest.finals import Finals, Judgement
 from joulebook.collector.ingest.stats import IngestStats
-from joulebook.collector.ledger.book import book
+from joulebook.collector.ledger.book import Books, book
 from joulebook.collector.queries.jobs import get_job
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.protocol import Places, Store
@@ -23,21 +24,24 @@ JOBS = ("a", "b")
 
 
 def _reports() -> list[Decoded]:
-    """Return what three nodes send on which two jobs come, go, and end with and without a word."""
+    """Return what four nodes send on which two jobs come, go, end with and without a word, and come back."""
     found: list[Decoded] = []
     lives = {
         "n1": [("a", ""), ("a", "a"), ("", ""), ("b", "")],
         "n2": [("", ""), ("a", ""), ("ab", "ab"), ("", "")],
         "n3": [("b", ""), ("b", ""), ("", "b"), ("a", "")],
+        # The job comes back under its name, twice.
+        "n4": [("a", "a"), ("a", ""), ("a", "a"), ("", ""), ("a", "")],
     }
     for name, life in lives.items():
-        node, sent = SimulatedNode(name=name, boot=name.encode() * 8), []
+        node, sent, ends = SimulatedNode(name=name, boot=name.encode() * 8), [], dict[str, int]()
         for jobs, ended in life:
-            node.begin([Load(job, cpu_us=1_000_000) for job in jobs])
+            node.begin([Load(job, cpu_us=1_000_000, start_unix_us=ends.get(job, 0)) for job in jobs])
             node.tick()
             sent.append(node.report())
             for job in ended:
-                sent[-1].ended.add(workload_id=job, end_unix_us=WALL_US + node.now_us, exit_status=0)
+                ends[job] = WALL_US + node.now_us
+                sent[-1].ended.add(workload_id=job, end_unix_us=ends[job], exit_status=0)
         found += decoded(node, sent)
     return found
 
@@ -145,21 +149,47 @@ def test_a_job_that_runs_somewhere_is_asked_for_only_where_it_comes() -> None:
     store.close()
 
 
-def test_another_life_under_the_same_name_is_not_late() -> None:
-    """Who logs in again adds to the account, and changes nothing that was final; what is late still does."""
+def test_another_life_under_the_same_name_raises_once() -> None:
+    """Who logs in again runs, and makes a final figure provisional: once; nothing is asked while he does."""
     store, node = DuckDBStore(":memory:"), SimulatedNode()
-    committer, sent, end_us = Committer(store, IngestStats()), [], 0
-    for jobs in ("a", "a", "", "a", "a"):
-        node.begin([Load(job, cpu_us=1_000_000, start_unix_us=end_us) for job in jobs])
+    counted = _Counted(store)
+    committer, end_us = Committer(store, IngestStats()), 0
+    told: list[tuple[str, int, int | None]] = []
+    asked: list[int] = []
+    committer._finals = _Judged(counted)
+    for jobs in ("a", "a", "", "a", "a", "a", "a", ""):
+        if [*jobs] != [load.id for load in node._loads] or not node.layouts:
+            node.begin([Load(job, cpu_us=1_000_000, start_unix_us=end_us) for job in jobs])
         node.tick()
-        sent.append(node.report())
-        if len(sent) == 2:
+        report = node.report()
+        if len(told) in (1, 6):
             end_us = WALL_US + node.now_us
-            sent[-1].ended.add(workload_id="a", end_unix_us=end_us, exit_status=0)
-    first, *lives = decoded(node, sent)
-    for one in lives:
-        committer.apply([one])
-    assert get_job(store, "a").revision == 1
-    committer.apply([first])
-    assert get_job(store, "a").revision == 2
+            report.ended.add(workload_id="a", end_unix_us=end_us, exit_status=len(told))
+        committer.apply(decoded(node, [report]))
+        found = get_job(store, "a")
+        told.append((found.state, found.revision, found.exit_status))
+        asked.append(counted.asked)
+    again = ("running", 2, None)
+    assert told == [
+        ("running", 1, None),
+        ("ended", 1, 1),
+        ("ended", 1, 1),
+        *[again] * 3,
+        ("ended", 2, 6),
+        ("ended", 2, 6),
+    ]
+    # Of Reports 4 and 5, which go on as the third did, nothing.
+    assert asked[3:6] == [asked[3]] * 3
     store.close()
+
+
+class _Judged(Finals):
+    """Judges by another store than it is given."""
+
+    def __init__(self, store: _Counted) -> None:
+        super().__init__()
+        self._store = store
+
+    def judge(self, _store: Store, reports: Sequence[Decoded], books: Books) -> Judgement:
+        """Judge by it."""
+        return super().judge(self._store, reports, books)  # type: ignore[arg-type]

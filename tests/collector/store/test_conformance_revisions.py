@@ -84,6 +84,37 @@ def test_a_job_that_runs_again_is_not_final(kind: Kind) -> None:
     assert told == [("ended", 1), ("running", 2), ("running", 2), ("ended", 2), ("ended", 2)]
 
 
+def test_a_job_that_comes_back_runs(kind: Kind) -> None:
+    """Who logs in again runs, and his figure is the next one, once; it is final when he is gone again."""
+    name = kind.fresh()
+    node, told, ends_us = SimulatedNode(), [], [0]
+    energy_uj_of: dict[int, int] = {}
+    for number, jobs in enumerate((JOB, JOB, "", JOB, JOB, JOB, "")):
+        store = kind.opened(name)
+        if number in (0, 2, 3, 6):
+            loads = [Load(JOB, cpu_us=1_000_000, start_unix_us=ends_us[-1])] if jobs else []
+            node.begin([*loads, Load("slurm.8", cpu_us=500_000)])
+        node.tick()
+        report = node.report()
+        if number in (1, 5):
+            ends_us.append(WALL_US + node.now_us - 50_000_000)
+            report.ended.add(workload_id=JOB, end_unix_us=ends_us[-1], exit_status=number)
+        committer_of(store).apply(decoded(node, [report]))
+        state, figure = revision(store)
+        found = get_job(store, JOB)
+        assert found.start_us == WALL_US
+        for wanted in ("running", "ended"):
+            listed = [one.job for one in list_jobs(store, limit=10, state=wanted).items]
+            assert (JOB in listed) == (wanted == state)
+        if state == "ended":
+            assert energy_uj_of.setdefault(figure, found.energy_uj) == found.energy_uj
+        told.append((state, figure, found.exit_status, found.end_us))
+        kind.close()
+    again = ("running", 2, None, None)
+    first, second = ("ended", 1, 1, ends_us[1]), ("ended", 2, 5, ends_us[2])
+    assert told == [("running", 1, None, None), first, first, again, again, second, second]
+
+
 def test_what_ends_within_a_commit_was_not_final(kind: Kind) -> None:
     """Reports that become durable together with the end change no figure that anybody could have quoted."""
     store = kind.opened()
@@ -141,7 +172,8 @@ def test_named_jobs_and_nodes_are_those_of_all(kind: Kind) -> None:
     ]
     places = store.places(["n1"], [JOB, "slurm.8"], [JOB])
     own = [row for row in store.jobs() if row.job == JOB or row.node == "n1"]
-    assert (places.jobs, told(places.nodes)) == (own, told(store.nodes())[:1])
+    # An end that was told need not be that of the life that is there.
+    assert (places.jobs, told(places.nodes)) == (own, told(store.nodes()))
     # Where a job may still be is told beside the nodes that were asked for.
     assert told(store.places([], [], ["slurm.8"]).nodes) == told(store.nodes())
 

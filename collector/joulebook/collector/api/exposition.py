@@ -63,8 +63,10 @@ def _lines(family: Family) -> Iterator[str]:
 
 
 def _escaped(text: str, *, quote: bool = False) -> str:
-    text = text.replace("\\", r"\\").replace("\n", r"\n")
-    return text.replace('"', r"\"") if quote else text
+    # Nearly no name has any of these, and there are tens of thousands of them.
+    if "\\" in text or "\n" in text:
+        text = text.replace("\\", r"\\").replace("\n", r"\n")
+    return text.replace('"', r"\"") if quote and '"' in text else text
 
 
 def _millionths(value: int) -> str:

@@ -6,7 +6,7 @@ What was quoted of such a job changes with them, so each raises the job's revisi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,9 +14,8 @@ import numpy as np
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.layout import FIXED_ACCOUNTS, NodeLayout
-from joulebook.collector.store.presence import is_running, present
+from joulebook.collector.store.presence import goes_on, is_running, present
 from joulebook.collector.store.protocol import NodeRow, Store
-from joulebook.v1.naming import job_of
 
 
 @dataclass(slots=True)
@@ -96,32 +95,22 @@ class Finals:
             of_asked = np.flatnonzero(np.isin(books.report, asked))
             rows = zip(books.report[of_asked].tolist(), (books.account[i] for i in of_asked), strict=True)
             accounts = {f"job:{job}" for job in final}
-            late = [(report, account) for report, account in rows if account in accounts]
-            ended = {
-                (r.node, f"job:{r.job}"): r.end_unix_us for r in places.jobs if r.end_unix_us is not None
-            }
-            found.late = [
-                (report, account)
-                for report, account in late
-                if not _is_another_life(reports[report], account, ended.get((reports[report].node, account)))
-            ]
+            found.late = [(report, account) for report, account in rows if account in accounts]
         # A job that comes only now may have been told to have ended: that is seen when it is asked for again.
-        going_on = {(row.node, row.job) for row in places.jobs if row.end_unix_us is None}
-        going_on -= {(decoded.node, end.workload_id) for decoded in reports for end in decoded.ended}
+        ends = {(row.node, row.job): row.end_unix_us for row in places.jobs}
+        for key, end_us in ((key, end_us) for key, end_us in _ends(reports) if key in ends):
+            ends[key] = max(ends[key] or 0, end_us)
         for node, layout in _newest(own, places.nodes, reports).items():
-            if going_on.issuperset((node, job) for job in layout.jobs):
+            starts = [((node, job), start_us) for job, start_us in layout.job_starts.items()]
+            if all(key in ends and goes_on(start_us, ends[key]) for key, start_us in starts):
                 found.running[node] = layout
 
 
-def _is_another_life(decoded: Decoded, account: str, end_unix_us: int | None) -> bool:
-    """Say whether a job that ended on a node has begun there again: who logs in again, what is requeued.
-
-    Nothing that was final changes then. A start of 0 is not known.
-    """
-    if end_unix_us is None:
-        return False
-    workloads = decoded.readings.layout.message.workloads
-    return any(f"job:{job_of(w)}" == account and w.start_unix_us >= max(end_unix_us, 1) for w in workloads)
+def _ends(reports: Sequence[Decoded]) -> Iterator[tuple[tuple[str, str], int]]:
+    """Give what Reports tell of ends, by node and job."""
+    for decoded in reports:
+        for end in decoded.ended:
+            yield (decoded.node, end.workload_id), end.end_unix_us
 
 
 def _newest(own: set[str], nodes: Sequence[NodeRow], reports: Sequence[Decoded]) -> dict[str, NodeLayout]:

@@ -140,6 +140,11 @@ class NodeLayout:
         moved = (metrics.METRIC_DEVICE_READ, metrics.METRIC_DEVICE_WRITTEN)
         self.disk_io_rows = shared_ints(np.flatnonzero(np.isin(self._metric, moved)))
         self._place_workloads(message.workloads)
+        # When what is there of each job began, the last of it, in unix µs; 0: it is not known.
+        self.job_starts: dict[str, int] = {}
+        for w in message.workloads:
+            if w.kind == report_pb2.WORKLOAD_KIND_JOB:
+                self.job_starts[job_of(w)] = max(w.start_unix_us, self.job_starts.get(job_of(w), 0))
         self._place_gpus(message.workloads)
         self._place_packages(message, packages, may_run_on)
         self.logical_cpus = message.host.logical_cpus

@@ -46,8 +46,8 @@ class Figures:
     @classmethod
     def of(cls, rows: Sequence[AccountRow]) -> Figures:
         """Add rows up: systematic errors linearly, random ones in quadrature."""
-        active = [sum(row.active_uj[i] for row in rows) for i in range(len(CLASSES))]
-        idle = [sum(row.idle_uj[i] for row in rows) for i in range(len(CLASSES))]
+        active = _added([row.active_uj for row in rows])
+        idle = _added([row.idle_uj for row in rows])
         both = {name: a + i for name, a, i in zip(CLASSES, active, idle, strict=True)}
         return cls(
             energy_uj=sum(active) + sum(idle),
@@ -60,6 +60,13 @@ class Figures:
             ),
             modelled_uj=sum(row.modelled_uj for row in rows),
         )
+
+
+def _added(rows: Sequence[Sequence[int]]) -> Sequence[int]:
+    """Add up by class; most lists have one row for each of their items."""
+    if len(rows) == 1:
+        return rows[0]
+    return [sum(column) for column in zip(*rows, strict=True)] if rows else [0] * len(CLASSES)
 
 
 def coverage(energy_uj: int, modelled_uj: int, known_us: int, total_us: int) -> Coverage:

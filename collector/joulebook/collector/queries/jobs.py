@@ -11,7 +11,7 @@ from joulebook.collector.queries.figures import ByDomain, Coverage, Figures, cov
 from joulebook.collector.queries.pages import Page, check_limit, first_page, place_of
 from joulebook.collector.queries.times import MAX_UNIX_US
 from joulebook.collector.store.jobs_asked import JobsAsked
-from joulebook.collector.store.presence import is_running, present
+from joulebook.collector.store.presence import is_running, present, running_jobs
 from joulebook.collector.store.protocol import (
     AccountRow,
     JobRow,
@@ -91,7 +91,7 @@ def list_jobs(
         asked = replace(asked, after=(int(start), str(name)))
     with store.snapshot() as frozen:
         if state is not None:
-            running = _running(frozen)
+            running = running_jobs(frozen)
             asked = replace(asked, among=running) if state == "running" else replace(asked, but=running)
         places = _places(frozen, frozen.newest_jobs(asked))
         taken = first_page(list(places), lambda job: (-_start_us(places[job]), job), limit)
@@ -148,16 +148,10 @@ def _told(job: Job, told: Scheduled | None) -> Job:
     )
 
 
-def _running(store: StoreView) -> set[str]:
-    """Return the jobs that run anywhere: they are on a node, and nothing was told of their end there."""
-    return {job for _, job in present(store.nodes()).intersection(store.open_jobs())}
-
-
 def _places(store: StoreView, rows: Sequence[JobRow]) -> dict[str, list[_Place]]:
     """Return where jobs are or were, in the order of the rows."""
-    # What has ended everywhere needs no look at the nodes.
-    waiting = {row.node for row in rows if row.end_unix_us is None}
-    nodes = store.nodes(waiting) if waiting else []
+    # A job of which an end was told may have come back.
+    nodes = store.nodes({row.node for row in rows}, sources=False) if rows else []
     heard_us, there = {row.node: row.last_unix_us for row in nodes}, present(nodes)
     jobs: dict[str, list[_Place]] = defaultdict(list)
     for row in rows:
@@ -177,7 +171,7 @@ def _rows(store: StoreView, jobs: Mapping[str, Sequence[_Place]]) -> dict[str, d
     """Return what jobs received, by job and node."""
     places = [place for own in jobs.values() for place in own]
     from_us = min(p.row.start_unix_us for p in places) - _MARGIN_US
-    ends = [p.row.end_unix_us for p in places]
+    ends = [None if p.running else p.row.end_unix_us for p in places]
     to_us = max((end + _MARGIN_US if end is not None else 2 * MAX_UNIX_US) for end in ends)
     found: dict[str, dict[str, AccountRow]] = defaultdict(dict)
     for row in store.totals([f"job:{job}" for job in jobs], Range(from_us, to_us)):
@@ -192,7 +186,8 @@ def _job(
     start_us = _start_us(places)
     ends = [_end_us(p, rows.get(p.row.node)) for p in places]
     state = _state(places)
-    statuses = [p.row.exit_status for p in places if p.row.exit_status is not None]
+    # Of one that came back it is of the life before.
+    statuses = [p.row.exit_status for p in places if p.row.exit_status is not None and not p.running]
     total_us = sum(end - p.row.start_unix_us for p, end in zip(places, ends, strict=True))
     # An interval that the job began or ended in is longer than the job's part of it.
     known = {
@@ -229,10 +224,10 @@ def _job(
 def _end_us(place: _Place, booked: AccountRow | None) -> int:
     """Return when a job ended on a node, or up to when it is known to have been there."""
     row = place.row
-    if row.end_unix_us is not None:
-        seen_us = row.end_unix_us
-    elif place.running:
+    if place.running:
         seen_us = place.heard_us
+    elif row.end_unix_us is not None:
+        seen_us = row.end_unix_us
     else:
         seen_us = booked.last_unix_us if booked else 0
     return max(seen_us, row.start_unix_us)

@@ -9,7 +9,7 @@ from joulebook.collector.queries.errors import UnknownNameError, expected_name
 from joulebook.collector.queries.figures import ByDomain, Coverage, Figures, coverage
 from joulebook.collector.queries.known import HOUR_US, MINUTE_US, Stretch, known_part
 from joulebook.collector.queries.pages import MAX_LIMIT, check_limit
-from joulebook.collector.store.protocol import AccountRow, Range, Store, StoreView
+from joulebook.collector.store.protocol import AccountRow, Range, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int, limi
         selected = Range(known.from_us, known.to_us, node)
         summed = frozen.summed(selected, limit)
         measured = measured_in(frozen, selected)
-        unchecked_uj = sum(_booked_uj(frozen, one) for one in measured.forgotten)
+        unchecked_uj = sum(frozen.all_booked_uj(one) for one in measured.forgotten)
     total, watched = Figures.of(summed.accounts), summed.watched
     total_us = watched.reported_us + watched.gap_us
     missing_us = watched.unread_us + watched.missing_us
@@ -76,11 +76,6 @@ def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int, limi
         coverage=coverage(total.energy_uj, total.modelled_uj, total_us - missing_us, total_us),
         forgotten=known.forgotten,
     )
-
-
-def _booked_uj(view: StoreView, selected: Range) -> int:
-    """Return what all accounts received together; by node it may not be known so finely."""
-    return Figures.of(view.summed(selected, 1).accounts).energy_uj
 
 
 def _account(row: AccountRow) -> LedgerAccount:

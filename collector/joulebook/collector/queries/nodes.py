@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from google.protobuf.descriptor import EnumDescriptor
 
@@ -80,9 +81,10 @@ class Node:
 def list_nodes(store: Store, *, limit: int, cursor: str | None, now_us: int) -> Page[Node]:
     """Return nodes by name."""
     with store.snapshot() as frozen:
-        taken = page(frozen.nodes(), lambda row: (row.node,), limit, cursor)
-        powers = _powers(frozen, taken.items, now_us)
-    return Page([_node(row, powers.get(row.node)) for row in taken.items], taken.next_cursor)
+        taken = page(frozen.nodes(sources=False), lambda row: (row.node,), limit, cursor)
+        rows = frozen.nodes([row.node for row in taken.items]) if taken.items else []
+        powers = _powers(frozen, rows, now_us)
+    return Page([_node(row, powers.get(row.node)) for row in rows], taken.next_cursor)
 
 
 def get_node(store: Store, node: str, *, now_us: int) -> Node:
@@ -118,13 +120,12 @@ def _power_within(store: StoreView, selected: Range) -> dict[str, list[AccountPo
         return {}
     watched = {row.node: row for row in store.watched(selected)}
     found: dict[str, list[AccountPower]] = defaultdict(list)
-    for row in store.accounts(selected):
-        time = watched.get(row.node)
+    for account, node, energy_uj in store.energies(selected):
+        time = watched.get(node)
         # What passed in a gap is known only now, but was not drawn now.
-        if time is None or not time.reported_us or (row.account == "unattributed" and time.gap_us):
+        if time is None or not time.reported_us or (account == "unattributed" and time.gap_us):
             continue
-        energy_uj = sum(row.active_uj) + sum(row.idle_uj)
-        found[row.node].append(AccountPower(row.account, energy_uj * 1000 // time.reported_us))
+        found[node].append(AccountPower(account, energy_uj * 1000 // time.reported_us))
     return found
 
 
@@ -160,6 +161,7 @@ def _node(row: NodeRow, powers: list[AccountPower] | None) -> Node:
     )
 
 
+@cache
 def _short(enum: EnumDescriptor, number: int, prefix: str) -> str:
     """Return an enum's name without its prefix; a newer agent's may not be known here."""
     found = enum.values_by_number.get(number)

@@ -108,7 +108,10 @@ def _summed(sums: Sums, entry: MetricEntry) -> Series:
 def _where_reported(
     values: Sequence[int | float], covered_us: npt.NDArray[np.int64]
 ) -> list[int | float | None]:
-    reported = (covered_us > 0).tolist()
+    there = covered_us > 0
+    if there.all():
+        return [*values]
+    reported = there.tolist()
     return [value if there else None for value, there in zip(values, reported, strict=True)]
 
 

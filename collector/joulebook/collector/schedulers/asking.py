@@ -15,7 +15,7 @@ from joulebook.collector.schedulers.config import SlurmConfig
 from joulebook.collector.schedulers.slurm import environment, parse_jobs, sacct_command, squeue_command
 from joulebook.collector.schedulers.stats import SchedulerStats
 from joulebook.collector.store.jobs_asked import JobsAsked
-from joulebook.collector.store.presence import present
+from joulebook.collector.store.presence import running_jobs
 from joulebook.collector.store.protocol import Store, StoreError
 from joulebook.collector.store.scheduled import Scheduled
 
@@ -82,7 +82,7 @@ class SlurmAsking:
     def _wanted(self) -> Mapping[str, Sequence[str]]:
         """Return the jobs that there is something to ask about, by Slurm's number of them."""
         with self._store.snapshot() as frozen:
-            running = {job for _, job in present(frozen.nodes()).intersection(frozen.open_jobs())}
+            running = running_jobs(frozen)
             newest = {row.job for row in frozen.newest_jobs(JobsAsked(most=_MOST))}
             jobs = sorted(job for job in running | newest if _JOB.match(job))
             known = frozen.scheduled(jobs)

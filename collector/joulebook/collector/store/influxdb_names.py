@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from joulebook.collector.facts.mark import Name
@@ -53,16 +54,14 @@ class NameReads:
         return places(view, nodes, jobs, everywhere)
 
     @reading
-    def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
-        """Return every node, or those that are named, by name."""
-        last, sources = self._asked(
-            "node",
-            named,
-            f'SELECT last("end_us") AS "end_us", "layout" FROM "report" {{}} {BY_MARK}',
-            f'SELECT * FROM "{NAMES}"."source" {{}} GROUP BY "node"',
-        )
+    def nodes(self, named: Collection[str] | None = None, *, sources: bool = True) -> list[NodeRow]:
+        """Return every node, or those that are named, by name; how their sources are only where asked for."""
+        queries = [f'SELECT last("end_us") AS "end_us", "layout" FROM "report" {{}} {BY_MARK}']
+        if sources:
+            queries.append(f'SELECT * FROM "{NAMES}"."source" {{}} GROUP BY "node"')
+        last, *told_of = self._asked("node", named, *queries)
         states: dict[str, dict[str, tuple[int, str, str]]] = defaultdict(dict)
-        for series in sources:
+        for series in chain(*told_of):
             told = sorted((r["name"], (r["state"], r["reason"], r["fix"])) for r in series.rows())
             states[untag(series.tags["node"])] = dict(told)
         found: dict[str, tuple[tuple[int, int], str, str]] = {}

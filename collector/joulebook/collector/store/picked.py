@@ -21,13 +21,19 @@ class PickedReads:
 
         def scheduled(self, jobs: Collection[str] | None = None) -> dict[str, Scheduled]: ...
 
-        def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]: ...
+        def nodes(self, named: Collection[str] | None = None, *, sources: bool = True) -> list[NodeRow]: ...
 
         def accounts(self, selected: Range) -> list[AccountRow]: ...
 
     def books_kept(self) -> BooksKept:
         """Return how fine the books are known: all that there are, interval by interval."""
         return BooksKept()
+
+    def energies(self, selected: Range) -> list[tuple[str, str, int]]:
+        """Return (account, node, µJ) of what each account received on each node."""
+        return [
+            (row.account, row.node, sum(row.active_uj) + sum(row.idle_uj)) for row in self.accounts(selected)
+        ]
 
     def booked_uj(self, selected: Range) -> dict[str, int]:
         """Return what all accounts of each node received together."""
@@ -36,9 +42,13 @@ class PickedReads:
             booked[row.node] += sum(row.active_uj) + sum(row.idle_uj)
         return booked
 
+    def all_booked_uj(self, selected: Range) -> int:
+        """Return what all accounts of all nodes of a range received together."""
+        return sum(self.booked_uj(selected).values())
+
     def node_names(self) -> list[str]:
         """Return the name of every node."""
-        return [row.node for row in self.nodes()]
+        return [row.node for row in self.nodes(sources=False)]
 
     def open_jobs(self) -> list[tuple[str, str]]:
         """Return (node, job) of whose end nothing was told."""

@@ -102,7 +102,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where jobs are and were, and the nodes that were asked for or where any of the jobs may still be."""
+    """Where jobs are and were, and the nodes that were asked for or are those of any of the jobs."""
 
     jobs: Sequence[JobRow]
     nodes: Sequence[NodeRow]
@@ -217,8 +217,8 @@ class StoreView(ScheduledView, Protocol):
     def layout(self, node: str, hash_: int) -> NodeLayout | None:
         """Return a layout that a stored Report was sent with."""
 
-    def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
-        """Return every node, or those that are named, by name."""
+    def nodes(self, named: Collection[str] | None = None, *, sources: bool = True) -> list[NodeRow]:
+        """Return every node, or those that are named, by name; how their sources are only where asked for."""
 
     def node_names(self) -> list[str]:
         """Return the name of every node."""
@@ -241,8 +241,14 @@ class StoreView(ScheduledView, Protocol):
     def accounts(self, selected: Range) -> list[AccountRow]:
         """Return what each account received on each node, from the ledger."""
 
+    def energies(self, selected: Range) -> list[tuple[str, str, int]]:
+        """Return (account, node, µJ) of what each account received on each node."""
+
     def booked_uj(self, selected: Range) -> dict[str, int]:
         """Return what all accounts of each node received together."""
+
+    def all_booked_uj(self, selected: Range) -> int:
+        """Return what all accounts of all nodes of a range received together."""
 
     def totals(self, accounts: Collection[str], within: Range) -> list[AccountRow]:
         """Return all that some accounts ever received, by account and node; none of it is out of a range."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.duckdb.book_parts import (
     ENERGY,
     EVERYTHING,
@@ -32,7 +30,6 @@ from joulebook.collector.store.duckdb.watch_reads import WatchReads
 from joulebook.collector.store.kept import BooksKept
 from joulebook.collector.store.protocol import (
     AccountRow,
-    NodeRow,
     Range,
     Summed,
     TimeRow,
@@ -46,8 +43,16 @@ class BookReads(WatchReads):
     _added_up = True
     # No bucket that is wider does.
     _widest_us = DAY_US
+    # Whether all questions see one state, in which marks stay where they are.
+    _same_state = False
+    _kept_marks: Marks | None = None
+    _kept_books: BooksKept | None = None
 
     if TYPE_CHECKING:
+
+        def _number(self, table: str, name: str) -> int | None: ...
+
+        def _numbered(self, accounts: Collection[str]) -> dict[int, str]: ...
 
         def _rows(
             self, query: str, parameters: list[Any] | dict[str, Any] | None = None
@@ -61,14 +66,15 @@ class BookReads(WatchReads):
 
         def _table(self, query: str, parameters: list[Any]) -> pa.Table: ...
 
-        def _layout(self, layout_id: int) -> NodeLayout: ...
-
-        def _learn_layouts(self, layout_ids: Iterable[int]) -> None: ...
-
     def _marks_of_sums(self) -> Marks:
         """Return up to which interval totals, minutes, hours and days are rolled up."""
-        (marks,) = self._rows("SELECT total_id, minute_id, hour_id, day_id FROM added_up")
-        return Marks(*marks)
+        if self._kept_marks is not None:
+            return self._kept_marks
+        (row,) = self._rows("SELECT total_id, minute_id, hour_id, day_id FROM added_up")
+        marks = Marks(*row)
+        if self._same_state:
+            self._kept_marks = marks
+        return marks
 
     def _ready(self) -> Marks:
         """Return up to which interval sums are to answer."""
@@ -76,8 +82,13 @@ class BookReads(WatchReads):
 
     def books_kept(self) -> BooksKept:
         """Return how fine the books are known of which time; what is asked finer raises StoreError."""
-        (books,) = self._rows("SELECT rows_unix_us, minutes_unix_us FROM forgotten_books")
-        return BooksKept(*books)
+        if self._kept_books is not None:
+            return self._kept_books
+        (row,) = self._rows("SELECT rows_unix_us, minutes_unix_us FROM forgotten_books")
+        books = BooksKept(*row)
+        if self._same_state:
+            self._kept_books = books
+        return books
 
     def _all_rows(self) -> tuple[str, str]:
         """Return conditions on rows of the ledger, and on hours of nodes for rows that are forgotten.
@@ -86,11 +97,6 @@ class BookReads(WatchReads):
         """
         rows_us, hour_id = self.books_kept().rows_us, self._marks_of_sums().hour_id
         return f"(end_unix_us > {rows_us} OR interval_id >= {hour_id})", f"bucket_us <= {rows_us}"
-
-    def _number(self, table: str, name: str) -> int | None:
-        """Return the number of a node or an account."""
-        found = self._rows(f"SELECT {table}_id FROM {table}s WHERE {table} = ?", [name])
-        return found[0][0] if found else None
 
     def accounts(self, selected: Range) -> list[AccountRow]:
         """Return what each account received on each node, from the ledger."""
@@ -109,23 +115,37 @@ class BookReads(WatchReads):
         )
         return {self._node_name(node_id): uj for node_id, uj in rows}
 
+    def energies(self, selected: Range) -> list[tuple[str, str, int]]:
+        """Return (account, node, µJ) of what each account received on each node."""
+        parts = self._parts(selected, ["account_id", "node_id"], ENERGY)
+        if not parts:
+            return []
+        rows = self._sums(
+            "SELECT account_id, node_id, sum(energy_uj)::HUGEINT AS energy_uj "
+            f"FROM ({' UNION ALL '.join(parts)}) GROUP BY ALL"
+        )
+        names = self._accounts_named(row[0] for row in rows)
+        return sorted((names.get(a, ""), self._node_name(n), uj) for a, n, uj in rows)
+
+    def all_booked_uj(self, selected: Range) -> int:
+        """Return what all accounts of all nodes of a range received together."""
+        parts = self._parts(selected, ["account_id"], ENERGY)
+        if not parts:
+            return 0
+        rows = self._rows(f"SELECT sum(energy_uj)::HUGEINT FROM ({' UNION ALL '.join(parts)})")
+        return rows[0][0] or 0
+
     def totals(self, accounts: Collection[str], _within: Range) -> list[AccountRow]:
         """Return all that some accounts ever received, by account and node.
 
         Short questions, added up here: to plan one for all of it would take longer than to answer it.
         """
-        one = len(accounts) == 1
-        known = self._rows(
-            "SELECT account_id, account, total_id FROM accounts, added_up WHERE account "
-            + ("= $1" if one else "IN (SELECT unnest($1::VARCHAR[]))"),
-            [*accounts] if one else [list(accounts)],
-        )
-        if not known:
+        names = self._numbered(accounts)
+        if not names:
             return []
-        names = {number: name for number, name, _ in known}
         own = f"account_id IN ({', '.join(map(str, names))})"
         found: dict[tuple[str, str], tuple[int, ...]] = {}
-        table, rows, summed = "totals", f"interval_id >= {known[0][2]}", "true"
+        table, rows, summed = "totals", f"interval_id >= {self._marks_of_sums().total_id}", "true"
         if not self._added_up:
             table, (rows, summed) = "node_hours", self._all_rows()
         questions = [
@@ -218,38 +238,6 @@ class BookReads(WatchReads):
         gaps = selected.account in (None, "unattributed")
         cut = parts.within if self._added_up else parts.by_rows
         return [*cut(selected.from_us, selected.to_us, gaps=gaps)]
-
-    def node_names(self) -> list[str]:
-        """Return the name of every node."""
-        return [name for (name,) in self._rows("SELECT node FROM nodes")]
-
-    def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
-        """Return every node, or those that are named, by name."""
-        minute_id = self._ready().minute_id
-        own, parameters = "", []
-        if named is not None:
-            own = "SEMI JOIN (SELECT node_id FROM nodes WHERE node IN (SELECT unnest($1))) USING (node_id)"
-            parameters = [list(named)]
-        states: dict[int, dict[str, tuple[int, str, str]]] = defaultdict(dict)
-        for node_id, name, state, reason, fix in self._rows(
-            f"SELECT node_id, name, state, reason, fix FROM source_states {own} ORDER BY name", parameters
-        ):
-            states[node_id][name] = (state, reason, fix)
-        rows = self._rows(
-            f"""
-            SELECT node_id, node, layout_id, boot, end_unix_us FROM (
-                SELECT node_id, unnest(arg_max(
-                    struct_pack(layout_id, boot_id, end_unix_us), (end_unix_us, end_us)))
-                FROM (SELECT node_id, layout_id, boot_id, end_unix_us, end_us FROM intervals
-                      WHERE NOT is_gap AND interval_id >= {minute_id} UNION ALL
-                      SELECT * FROM newest_reports WHERE {self._added_up}) {own}
-                GROUP BY node_id)
-            JOIN nodes USING (node_id) JOIN boots USING (boot_id) ORDER BY node
-            """,
-            parameters,
-        )
-        self._learn_layouts(row[2] for row in rows)
-        return [NodeRow(n, self._layout(y), bytes(b), t, states.get(i, {})) for i, n, y, b, t in rows]
 
 
 def _added_up(parts: Sequence[str], keys: Sequence[str]) -> str:

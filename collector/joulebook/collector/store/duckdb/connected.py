@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,11 +26,13 @@ class Connected:
         self._layouts: dict[int, NodeLayout] = {}
         self._node_names: dict[int, str] = {}
         self._account_names: dict[int, str] = {}
+        # Of nodes and accounts, by table and name.
+        self._numbers: dict[tuple[str, str], int] = {}
 
     def _know_what_does(self, other: Connected) -> None:
         """Know the names and layouts that another one knows, and let it know what is learnt here."""
         self._layouts, self._node_names = other._layouts, other._node_names
-        self._account_names = other._account_names
+        self._account_names, self._numbers = other._account_names, other._numbers
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -68,6 +70,30 @@ class Connected:
         table = self._table(query, [])
         return list(zip(*(_values(column) for column in table.columns), strict=True))
 
+    def _number(self, table: str, name: str) -> int | None:
+        """Return the number of a node or an account."""
+        known = self._numbers.get((table, name))
+        if known is None:
+            found = self._rows(f"SELECT {table}_id FROM {table}s WHERE {table} = ?", [name])
+            if not found:
+                return None
+            known = self._numbers[table, name] = found[0][0]
+        return known
+
+    def _numbered(self, accounts: Collection[str]) -> dict[int, str]:
+        """Return those of some accounts that there are, by number."""
+        unknown = [account for account in accounts if ("account", account) not in self._numbers]
+        if unknown:
+            # Names of many are read at once; a name never changes its number.
+            rows = self._rows(
+                "SELECT account, account_id FROM accounts WHERE account "
+                + ("= $1" if len(unknown) == 1 else "IN (SELECT unnest($1::VARCHAR[]))"),
+                unknown if len(unknown) == 1 else [unknown],
+            )
+            self._numbers.update({("account", account): number for account, number in rows})
+        known = ((self._numbers.get(("account", account)), account) for account in accounts)
+        return {number: account for number, account in known if number is not None}
+
     def _node_name(self, node_id: int) -> str:
         if node_id not in self._node_names:
             # A name never changes. Of a number without one `store check` tells.
@@ -77,7 +103,7 @@ class Connected:
     def _accounts_named(self, account_ids: Iterable[int]) -> dict[int, str]:
         """Return the names of these accounts and others; none of a number that has none."""
         known = self._account_names
-        if any(number not in known for number in account_ids):
+        if not known.keys() >= {*account_ids}:
             # A name never changes, and numbers only grow.
             known.update(
                 self._rows(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from joulebook.collector.ledger.gaps import gap_between
 from joulebook.collector.ledger.measured import drawn_uj
@@ -34,19 +33,17 @@ class MeasuredReads(RawReads):
         with self._reading():
             blocks = self._blocks_about(selected)
             gone = _parts_of(sorted({b.hour for b in blocks if not (b.has_raw or b.whole)}), selected)
-            where, parameters = self._where(selected)
+            where = f"end_unix_us > {selected.from_us} AND end_unix_us <= {selected.to_us}"
+            where += f" AND {self._owners(selected)}"
             for one in gone:
                 where += f" AND NOT (end_unix_us > {one.from_us} AND end_unix_us <= {one.to_us})"
             rows = self._rows(
-                f"""
-                SELECT node, sum(measured_uj)::HUGEINT FROM measured JOIN nodes USING (node_id)
-                WHERE {where} GROUP BY node
-                """,
-                parameters,
+                f"SELECT node_id, sum(measured_uj)::HUGEINT FROM measured WHERE {where} GROUP BY node_id"
             )
             rows += self._in_blocks(blocks, selected)
-            rows += self._unrolled(where, parameters)
-            for node, uj in rows:
+            for node_id, uj in rows:
+                found[self._node_name(node_id)] += uj
+            for node, uj in self._unrolled(where):
                 found[node] += uj
         return Measured(found, gone, all(block.has_raw for block in blocks))
 
@@ -64,34 +61,33 @@ class MeasuredReads(RawReads):
         )
         return [_Block(*row) for row in rows]
 
-    def _unrolled(self, where: str, parameters: list[Any]) -> list[tuple[str, int]]:
+    def _unrolled(self, where: str) -> list[tuple[str, int]]:
         """Return the energy of what is not rolled up yet by node: as was read off each Report when it came.
 
         A roll-up reads all of it again, from what is stored.
         """
-        unrolled = f"""
-            SELECT node, i.interval_id, is_gap FROM intervals AS i
-            JOIN rolled AS r ON node_id % 16 = part AND i.interval_id > r.interval_id
-            JOIN nodes USING (node_id) WHERE {where}"""
-        noted = "FROM watched_reports WHERE interval_id > (SELECT min(interval_id) FROM rolled)"
-        rows = self._rows(
-            f"""
-            SELECT node, sum(measured_uj)::HUGEINT FROM ({unrolled} AND NOT is_gap) JOIN ({noted})
-            USING (interval_id) WHERE measured_uj IS NOT NULL GROUP BY node
-            """,
-            parameters,
+        noted = (
+            "SELECT interval_id, measured_uj FROM watched_reports "
+            "WHERE interval_id > (SELECT min(interval_id) FROM rolled)"
         )
-        others = self._rows(
+        rows: list[tuple[str, int]] = []
+        gaps: list[int] = []
+        others: list[int] = []
+        for node_id, uj, own_gaps, not_noted in self._rows(
             f"""
-            SELECT interval_id, is_gap FROM ({unrolled}) ANTI JOIN ({noted} AND measured_uj IS NOT NULL)
-            USING (interval_id)
-            """,
-            parameters,
-        )
-        for *_, (before, after) in self.gap_edges([number for number, is_gap in others if is_gap]):
+            SELECT node_id, sum(measured_uj)::HUGEINT, list(i.interval_id) FILTER (is_gap),
+                list(i.interval_id) FILTER (NOT is_gap AND measured_uj IS NULL)
+            FROM intervals AS i JOIN rolled AS r ON node_id % 16 = part AND i.interval_id > r.interval_id
+            LEFT JOIN ({noted}) AS w ON i.interval_id = w.interval_id WHERE {where} GROUP BY node_id
+            """
+        ):
+            rows.append((self._node_name(node_id), uj or 0))
+            gaps += own_gaps or []
+            others += not_noted or []
+        for *_, (before, after) in self.gap_edges(gaps) if gaps else []:
             if (gap := gap_between(before, after)) is not None:
                 rows.append((after.layout.node, int(gap.by_class_uj.sum())))
-        return rows + self._not_noted([number for number, is_gap in others if not is_gap])
+        return rows + self._not_noted(others)
 
     def _not_noted(self, intervals: list[int]) -> list[tuple[str, int]]:
         """Return the energy of Reports that came before it was noted, read off them now."""
@@ -107,27 +103,29 @@ class MeasuredReads(RawReads):
             found.append((layout.node, int(drawn_uj(layout, energy_of(layout, report)[:, 1:]).sum())))
         return found
 
-    def _in_blocks(self, blocks: Sequence[_Block], selected: Range) -> list[tuple[str, int]]:
+    def _in_blocks(self, blocks: Sequence[_Block], selected: Range) -> list[tuple[int, int]]:
         """Return the energy of blocks by node: of whole hours, and of parts whose readings are there."""
-        rows = self._rows(
-            """
-            SELECT node, sum(measured_uj)::HUGEINT FROM measured_blocks
-            SEMI JOIN (SELECT unnest($1::INTEGER[]) AS block_id) USING (block_id) JOIN nodes USING (node_id)
-            WHERE $2 IS NULL OR node = $2 GROUP BY node
-            """,
-            [[block.number for block in blocks if block.whole], selected.node],
-        )
-        parts = [(block.number, block.hour) for block in blocks if block.has_raw and not block.whole]
-        if parts:
-            where, parameters = self._where(selected)
+        rows: list[tuple[int, int]] = []
+        if whole := [block.number for block in blocks if block.whole]:
+            # Whole hours that lie together nearly always are blocks that do.
             rows += self._rows(
                 f"""
-                SELECT node, sum(measured_uj)::HUGEINT
-                FROM {self._parquet(REPORTS, parts)} JOIN nodes USING (node_id) WHERE {where} GROUP BY node
+                SELECT node_id, sum(measured_uj)::HUGEINT FROM measured_blocks
+                WHERE block_id BETWEEN {min(whole)} AND {max(whole)} AND list_contains($1, block_id)
+                    AND {self._owners(selected)} GROUP BY node_id
                 """,
-                parameters,
+                [whole],
             )
-        return [(node, uj) for node, uj in rows]
+        parts = [(block.number, block.hour) for block in blocks if block.has_raw and not block.whole]
+        if parts:
+            rows += self._rows(
+                f"""
+                SELECT node_id, sum(measured_uj)::HUGEINT FROM {self._parquet(REPORTS, parts)}
+                WHERE end_unix_us > {selected.from_us} AND end_unix_us <= {selected.to_us}
+                    AND {self._owners(selected)} GROUP BY node_id
+                """
+            )
+        return rows
 
 
 def _parts_of(hours: Sequence[int], selected: Range) -> list[Range]:

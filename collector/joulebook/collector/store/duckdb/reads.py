@@ -10,13 +10,14 @@ import duckdb
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.duckdb.book_reads import BookReads
 from joulebook.collector.store.duckdb.job_reads import JobReads
+from joulebook.collector.store.duckdb.node_reads import NodeReads
 from joulebook.collector.store.duckdb.scheduled import ScheduledReads
 from joulebook.collector.store.duckdb.sums import SumReads
 from joulebook.collector.store.presence import places
 from joulebook.collector.store.protocol import Places
 
 
-class Reads(BookReads, JobReads, ScheduledReads, SumReads):
+class Reads(BookReads, NodeReads, JobReads, ScheduledReads, SumReads):
     """The reading half of the embedded store."""
 
     @contextmanager
@@ -26,6 +27,7 @@ class Reads(BookReads, JobReads, ScheduledReads, SumReads):
             cursor.execute("BEGIN TRANSACTION")
             frozen = _Frozen(cursor, self.files)
             frozen._know_what_does(self)
+            frozen._same_state = True
             try:
                 yield frozen
             finally:

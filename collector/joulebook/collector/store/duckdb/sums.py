@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -36,7 +34,8 @@ class SumReads(MeasuredReads):
             series = self.series_named(metric, selected.node, subject)
             found: dict[tuple[str, SeriesKey], Sums] = {}
             if series:
-                table = self._rolled(selected, step_us, metric, subject, by_hour=by_hour)
+                which = "" if selected.node is None and subject is None else _of_series([*series])
+                table = self._rolled(selected, step_us, metric, which, by_hour=by_hour)
                 _take(found, table, series, steps)
             self._add_unrolled_ticks(found, selected, step_us, metric, subject)
         return [
@@ -44,19 +43,15 @@ class SumReads(MeasuredReads):
             for name in sorted(found, key=lambda n: (n[0], n[1].domain, n[1].device, n[1].workload))
         ]
 
-    def _rolled(
-        self, selected: Range, step_us: int, metric: int, subject: str | None, *, by_hour: bool
-    ) -> pa.Table:
-        """Return (series, step, sums) of all parts that lie in a range."""
+    def _rolled(self, selected: Range, step_us: int, metric: int, which: str, *, by_hour: bool) -> pa.Table:
+        """Return (series, step, sums) of all parts that lie in a range, of series on a condition."""
         first, last = selected.from_us // MINUTE_US, selected.to_us // MINUTE_US
-        parts = [
-            f"SELECT {_COLUMNS}, minute::BIGINT AS minute FROM minutes "
-            f"WHERE metric = {int(metric)} AND minute >= {first} AND minute < {last}"
-        ]
+        minutes = f"WHERE metric = {int(metric)} AND minute >= {first} AND minute < {last}{which}"
+        parts = [f"SELECT {_COLUMNS}, minute::BIGINT AS minute FROM minutes {minutes}"]
         if by_hour:
             parts.append(
                 f"SELECT {_COLUMNS}, hour::BIGINT * 60 AS minute FROM hours "
-                f"WHERE metric = {int(metric)} AND hour >= {first // 60} AND hour < {last // 60}"
+                f"WHERE metric = {int(metric)} AND hour >= {first // 60} AND hour < {last // 60}{which}"
             )
         else:
             blocks = self._rows(
@@ -65,24 +60,15 @@ class SumReads(MeasuredReads):
             )
             if blocks:
                 files = self._parquet(MINUTES, [(block, hour) for block, hour in blocks])
-                parts.append(
-                    f"SELECT {_COLUMNS}, minute::BIGINT AS minute FROM {files} "
-                    f"WHERE metric = {int(metric)} AND minute >= {first} AND minute < {last}"
-                )
+                parts.append(f"SELECT {_COLUMNS}, minute::BIGINT AS minute FROM {files} {minutes}")
         return self._table(
             f"""
             SELECT series_id, (minute - {first}) * {MINUTE_US} // {int(step_us)} AS step,
                    sum(covered_us)::BIGINT AS covered_us, sum(total)::BIGINT AS total,
                    sum(weighted) AS weighted
-            FROM ({" UNION ALL ".join(parts)})
-            SEMI JOIN (
-                SELECT series_id FROM series JOIN nodes USING (node_id)
-                WHERE metric = $1 AND ($2 IS NULL OR node = $2)
-                    AND ($3 IS NULL OR $3 IN (domain, device, workload, workload || '/' || domain)))
-                USING (series_id)
-            GROUP BY ALL ORDER BY series_id, step
+            FROM ({" UNION ALL ".join(parts)}) GROUP BY ALL
             """,
-            [metric, selected.node, subject],
+            [],
         )
 
     def _add_unrolled_ticks(
@@ -111,23 +97,31 @@ class SumReads(MeasuredReads):
                     np.add.at(sums.weighted, step, values[inside].astype(np.float64) * interval_us[inside])
 
 
+def _of_series(numbers: list[int]) -> str:
+    """Return the condition that takes these series; a node's of a metric are in a row."""
+    least, most = min(numbers), max(numbers)
+    among = f" AND series_id BETWEEN {least} AND {most}"
+    if most - least + 1 != len(numbers):
+        among += f" AND series_id IN ({', '.join(map(str, numbers))})"
+    return among
+
+
 def _take(
     found: dict[tuple[str, SeriesKey], Sums],
     table: pa.Table,
     series: dict[int, tuple[str, SeriesKey]],
     steps: int,
 ) -> None:
-    """Lay a table that is in order of its series out by step."""
+    """Lay a table out by series and step."""
     columns = {name: table[name].to_numpy() for name in table.column_names}
-    numbers = columns["series_id"]
-    edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)] if len(numbers) else [0]
-    for begin, end in pairwise(edges):
-        sums = _nothing(*series[int(numbers[begin])], steps)
-        step = columns["step"][begin:end]
-        sums.covered_us[step] = columns["covered_us"][begin:end]
-        sums.total[step] = columns["total"][begin:end]
-        sums.weighted[step] = columns["weighted"][begin:end]
-        found[sums.node, sums.key] = sums
+    numbers, row = np.unique(columns["series_id"], return_inverse=True)
+    covered_us, total = np.zeros((2, len(numbers), steps), dtype=np.int64)
+    weighted = np.zeros((len(numbers), steps))
+    for laid, name in ((covered_us, "covered_us"), (total, "total"), (weighted, "weighted")):
+        laid[row, columns["step"]] = columns[name]
+    for i, number in enumerate(numbers.tolist()):
+        if (named := series.get(number)) is not None:
+            found[named] = Sums(*named, covered_us[i], total[i], weighted[i])
 
 
 def _nothing(node: str, key: SeriesKey, steps: int) -> Sums:

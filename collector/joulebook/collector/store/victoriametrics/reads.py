@@ -118,16 +118,16 @@ class Reads(PickedReads):
         """Return what nodes' newest Reports say, where jobs are and were of these, and some everywhere."""
         return places(self, nodes, jobs, everywhere)
 
-    def nodes(self, named: Collection[str] | None = None) -> list[NodeRow]:
-        """Return every node, or those that are named, by name."""
-        sources = self._facts.sources(named)
+    def nodes(self, named: Collection[str] | None = None, *, sources: bool = True) -> list[NodeRow]:
+        """Return every node, or those that are named, by name; how their sources are only where asked for."""
+        states = self._facts.sources(named) if sources else {}
         return [
             NodeRow(
                 mark.node,
                 self._known_layout(mark.node, mark.layout),
                 mark.boot,
                 mark.end_unix_us,
-                sources.get(mark.node, {}),
+                states.get(mark.node, {}),
             )
             for mark in self._facts.nodes(named)
         ]
