@@ -191,6 +191,10 @@ def test_hostile_marks_stay_apart_and_harmless(mark: str) -> None:
     assert name.isascii()
     assert not set(name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:@~-")
     assert name != clean(mark + "x")
+    claim = marked.recognise(process("x", JOULEBOOK_JOB=mark), HERE)
+    assert claim is not None
+    assert claim.name.isprintable()
+    assert 0 < len(claim.name) <= 255
     assert clean(name) != name, "nobody can mark a process with what another one was given"
 
 

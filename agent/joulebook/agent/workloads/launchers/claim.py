@@ -12,6 +12,7 @@ from joulebook.agent.workloads.launchers.process import Process
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,99}\Z")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.:@-]")
 _KEPT = 80
+_MAX_NAME = 255
 # Set aside for documentation: nobody's, beyond any router.
 _ELSEWHERE = ("192.0.2.1", 9)
 _LOCAL_NAMES = frozenset(("", "localhost", "localhost.localdomain", "ip6-localhost"))
@@ -88,6 +89,11 @@ def clean(text: str) -> str:
         return text
     mark = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=4).hexdigest()
     return f"{_UNSAFE.sub('_', text[:_KEPT]).lstrip('_.:@-')}~{mark}"
+
+
+def shown(text: str) -> str:
+    """Return text as a name that may be shown: short, and without what moves a terminal's cursor."""
+    return "".join(each if each.isprintable() else "�" for each in text[:_MAX_NAME])
 
 
 def host_port(address: str) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ client itself under LocalCluster.
 
 import hashlib
 
-from joulebook.agent.workloads.launchers.claim import Claim, Here, clean, host_port
+from joulebook.agent.workloads.launchers.claim import Claim, Here, clean, host_port, shown
 from joulebook.agent.workloads.launchers.process import Process
 
 SOURCE = "dask"
@@ -56,4 +56,6 @@ def _at(address: str, process: Process, here: Here) -> Claim | None:
 
 
 def _by_file(file: str) -> Claim:
-    return Claim(f"dask.file-{hashlib.blake2b(file.encode(), digest_size=6).hexdigest()}", SOURCE, file[:255])
+    return Claim(
+        f"dask.file-{hashlib.blake2b(file.encode(), digest_size=6).hexdigest()}", SOURCE, shown(file)
+    )

@@ -3,7 +3,7 @@
 A master and a worker of a standalone cluster serve all applications and are none's.
 """
 
-from joulebook.agent.workloads.launchers.claim import Claim, Here, clean, host_port
+from joulebook.agent.workloads.launchers.claim import Claim, Here, clean, host_port, shown
 from joulebook.agent.workloads.launchers.process import Process
 
 SOURCE = "spark"
@@ -16,7 +16,6 @@ _DRIVERS = (
 # The last argument of a JVM that a Python driver started for itself.
 _OF_PYTHON = "pyspark-shell"
 _OF_R = "sparkr-shell"
-_MAX_NAME = 255
 
 
 def recognise(process: Process, here: Here) -> Claim | None:
@@ -39,7 +38,7 @@ def recognise(process: Process, here: Here) -> Claim | None:
     return Claim(
         f"spark.{here.only(process.pid)}",
         SOURCE,
-        (process.option("--name") or _conf(process, "spark.app.name"))[:_MAX_NAME],
+        shown(process.option("--name") or _conf(process, "spark.app.name")),
         also=(process.parent_pid,) if of_script else (),
         # With master local there is no executor to come.
         is_driver=not (process.option("--master") or _conf(process, "spark.master")).startswith("local"),
