@@ -146,6 +146,7 @@ def test_a_job_in_two_services_is_one_and_in_a_schedulers_job_none(
         part: ("", MARK, "root"),
         other: (f"marked.{MARK}", MARK, "root"),
     }
+    assert all(0 <= time.time() - found[each].start_unix_us / 1e6 < 600 for each in (part, other))
     assert "slurm.987654321" in found
     assert f"marked.other-{TOKEN}" not in found
     workers[0].do(0.05)

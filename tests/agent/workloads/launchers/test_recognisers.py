@@ -28,7 +28,7 @@ TF = '{{"cluster": {{"chief": ["{}:2222"], "worker": ["w:2222"]}}, "task": {{"ty
 
 
 def process(command: str, parent: Process = SHELL, pid: int = 21, **told: Any) -> Process:
-    return Process(pid, parent.pid, 0, command.split(), told, {parent.pid: parent}.get)
+    return Process(pid, parent.pid, 9_000_001, command.split(), told, {parent.pid: parent}.get)
 
 
 AGENT = process("/usr/bin/python3 /usr/bin/torchrun --nproc-per-node 2 train.py", pid=20)
@@ -50,7 +50,7 @@ RANK: dict[str, Any] = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_PORT": "29500"}
         (
             torchrun.recognise,
             process("python train.py", AGENT, TORCHELASTIC_RUN_ID="none", MASTER_ADDR="127.0.0.1", **RANK),
-            "torchrun.node1.20",
+            "torchrun.node1.20.9",
             (20,),
         ),
         (torchrun.recognise, process("python t.py", MASTER_ADDR="gpu1", **RANK), "torchrun.gpu1:29500", ()),
@@ -96,7 +96,7 @@ RANK: dict[str, Any] = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_PORT": "29500"}
         (
             dask.recognise,
             process("python -c x", process("python client.py", pid=20), __DASK_PARENT_PID="20"),
-            "dask.node1.20",
+            "dask.node1.20.9",
             (20,),
         ),
         (dask.recognise, process("python3 /usr/bin/dask scheduler"), "dask.10.0.0.1:8786", ()),
@@ -129,10 +129,10 @@ RANK: dict[str, Any] = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_PORT": "29500"}
         (
             spark.recognise,
             process(SUBMIT + " pyspark-shell", process("python x.py", pid=20)),
-            "spark.node1.21",
+            "spark.node1.21.9",
             (20,),
         ),
-        (spark.recognise, process(SUBMIT + " words.py"), "spark.node1.21", ()),
+        (spark.recognise, process(SUBMIT + " words.py"), "spark.node1.21.9", ()),
         (spark.recognise, process("/usr/bin/java -cp /x org.apache.spark.deploy.worker.Worker"), None, ()),
         (spark.recognise, process("vim org.apache.spark.deploy.SparkSubmit"), None, ()),
         (mpi.recognise, process("./solver", OMPI_MCA_orte_hnp_uri=HNP), "mpi.192.0.2.2:53741.4063", ()),

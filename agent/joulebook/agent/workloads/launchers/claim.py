@@ -56,9 +56,12 @@ class Here:
             return f"{self.node}.{network}"
         return self.address or self.node
 
-    def only(self, pid: int) -> str:
-        """Return a name for an application that no other node has a part of."""
-        return f"{self.node}.{pid}"
+    def only(self, process: Process) -> str:
+        """Return a name for an application that no other node has a part of, by who began it and when.
+
+        Pids come again; with the second after boot in which it began one hardly does.
+        """
+        return f"{self.node}.{process.pid}.{process.start_us // 1_000_000}"
 
 
 def is_loopback(host: str) -> bool:

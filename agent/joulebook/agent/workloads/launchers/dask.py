@@ -23,7 +23,7 @@ def recognise(process: Process, here: Here) -> Claim | None:
         return claim
     if "__DASK_PARENT_PID" in process.told and (nanny := process.parent) is not None:
         # A client with workers of its own: no other node knows its cluster.
-        return _daemon(nanny, here) or Claim(f"dask.{here.only(nanny.pid)}", SOURCE, also=(nanny.pid,))
+        return _daemon(nanny, here) or Claim(f"dask.{here.only(nanny)}", SOURCE, also=(nanny.pid,))
     return _at(process.told.get("DASK_SCHEDULER_ADDRESS", ""), process, here)
 
 

@@ -143,6 +143,14 @@ class Launchers:
             for driver, of_driver in self._drivers.named(claim):
                 self._join_all(driver, replace(of_driver, id=claim.id))
 
+    def _began_unix_us(self, pid: int) -> int:
+        """Return when a process began; 0 where it is gone."""
+        try:
+            start_us = self._processes.birth(pid).start_us
+        except (OSError, ValueError, IndexError):
+            return 0
+        return self._unix_us - max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000 - start_us)
+
     def _claim(self, process: Process) -> Claim | None:
         for _, recognise in self._recognisers:
             if claim := recognise(process, self._here):
@@ -231,7 +239,7 @@ class Launchers:
             claim.name,
             user,
             job=application if free != application else "",
-            start_unix_us=self._unix_us,
+            start_unix_us=self._began_unix_us(pid),
         )
         part = Part(application, workload, place.path, self._past.value(free, CPU), self._procfs)
         self.parts[application, place.path] = part

@@ -36,7 +36,7 @@ def recognise(process: Process, here: Here) -> Claim | None:
         return None
     of_script = command[-1] in (_OF_PYTHON, _OF_R) and process.parent_pid > 1
     return Claim(
-        f"spark.{here.only(process.pid)}",
+        f"spark.{here.only(process)}",
         SOURCE,
         shown(process.option("--name") or _conf(process, "spark.app.name")),
         also=(process.parent_pid,) if of_script else (),

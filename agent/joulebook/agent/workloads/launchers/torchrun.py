@@ -20,9 +20,9 @@ def recognise(process: Process, here: Here) -> Claim | None:
     also = first_started(process, _AGENTS)
     if run and run != "none":
         name = clean(run)
-    elif is_loopback(host) and also:
+    elif is_loopback(host) and also and process.parent is not None:
         # The same port is everyone's default: on one node the agent itself tells runs apart.
-        name = here.only(also[0])
+        name = here.only(process.parent)
     else:
         name = clean(f"{here.host(host, process.pid)}:{port}")
     return Claim(f"torchrun.{name}", SOURCE, also=also)
