@@ -15,7 +15,7 @@ from joulebook.agent.source import UNREADABLE, WORKING, Finding
 from joulebook.agent.workloads.gpuholders import allotted
 from joulebook.agent.workloads.gpus import Gpu
 from joulebook.agent.workloads.podresources import PodResources, ask
-from joulebook.agent.workloads.settings import WorkloadsConfig, WorkloadsSettings
+from joulebook.agent.workloads.settings import WorkloadsConfig
 from joulebook.agent.workloads.workload import Workload
 from joulebook.agent.workloads.workloads import Workloads
 from tests.fixtures.cgroups.fake import V2, FakeCgroups
@@ -153,10 +153,3 @@ def test_devices_by_any_name() -> None:
     assert allotted([f"{CARDS[0].uuid}::3", f"{CARDS[0].uuid}::1"], CARDS) == (("gpu.0",), {})
     assert allotted(["MIG-1", "MIG-2"], CARDS) == (("gpu.1",), {"gpu.1": 750_000})
     assert allotted(["7", "GPU-ffffffff", ""], CARDS) == ((), {})
-
-
-def test_the_socket_is_a_path() -> None:
-    """A relative path is refused with what was expected."""
-    (wrong,) = WorkloadsSettings(podresources="kubelet.sock").errors()
-    assert wrong.startswith("agent.workloads.podresources = 'kubelet.sock': expected the absolute path")
-    assert WorkloadsSettings(podresources="").errors() == []

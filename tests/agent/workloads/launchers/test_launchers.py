@@ -9,16 +9,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from joulebook.agent.source import UNREADABLE, Roots
 from joulebook.agent.workloads.column import CPU
+from joulebook.agent.workloads.gpus import Gpu
 from joulebook.agent.workloads.launchers.process import Processes
 from joulebook.agent.workloads.launchers.table import LAUNCHERS
 from joulebook.agent.workloads.processes import process_cpu_ns
-from joulebook.agent.workloads.settings import WorkloadsConfig, WorkloadsSettings
+from joulebook.agent.workloads.settings import WorkloadsConfig
 from joulebook.agent.workloads.workload import Workload
 from joulebook.agent.workloads.workloads import Workloads
 from tests.agent.workloads.runnode import Node, tick_and_list
@@ -55,11 +57,31 @@ for worker in workers:
 """
 
 
+@dataclass
+class Card:
+    """A GPU with known processes on it."""
+
+    index: int
+    on_it: dict[int, int]
+    uuid: str = ""
+    model: str = "H200"
+    domain: str = field(init=False)
+    minor: int = field(init=False)
+    parts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.domain, self.minor = f"gpu.{self.index}", self.index
+
+    def processes(self, now_us: int) -> dict[int, int]:  # noqa: ARG002  (as a driver's)
+        return self.on_it
+
+
 class Ticking:
     """Workloads that look for applications, and what they tell."""
 
-    def __init__(self) -> None:
-        self.workloads = Workloads(Roots(), WorkloadsConfig(launchers=tuple(LAUNCHERS), node="here"))
+    def __init__(self, workloads: Workloads | None = None) -> None:
+        config = WorkloadsConfig(launchers=tuple(LAUNCHERS), node="here")
+        self.workloads = workloads or Workloads(Roots(), config)
         self.cpu_us: dict[str, int] = {}
         self.ended: list[str] = []
 
@@ -67,10 +89,10 @@ class Ticking:
         now_us = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
         if self.workloads.refresh(now_us):
             for series, value in zip(self.workloads.series, self.workloads.baseline(), strict=True):
-                if series.metric == CPU and self._is_ours(series.workload):
+                if series.metric == CPU and TOKEN in series.workload:
                     assert value == self.cpu_us.get(series.workload, 0), "a series begins at the last tick"
         for series, value in zip(self.workloads.series, self.workloads.read(now_us), strict=True):
-            if series.metric == CPU and self._is_ours(series.workload):
+            if series.metric == CPU and TOKEN in series.workload:
                 assert value >= self.cpu_us.get(series.workload, 0), "CPU time never falls"
                 self.cpu_us[series.workload] = value
         self.ended += [each for each, _, _ in self.workloads.ended()]
@@ -82,9 +104,6 @@ class Ticking:
             assert time.monotonic() < deadline_s, f"it never came about: {sorted(found)}"
             time.sleep(0.02)
         return found
-
-    def _is_ours(self, workload: str) -> bool:
-        return TOKEN in workload
 
 
 @pytest.fixture
@@ -214,6 +233,24 @@ def environments() -> Iterator[bytes]:
             yield each.read_bytes()
 
 
+def test_gpus_that_an_application_uses_and_holds_are_its_own() -> None:
+    """A marked process on a GPU is its job's there, and what its environment names it holds."""
+    environ = {"JOULEBOOK_JOB": MARK, "CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    command = [sys.executable, "-S", "-c", "input()"]
+    with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE) as process:
+        gpus: list[Gpu] = [Card(0, {process.pid: 300_000}), Card(1, {})]
+        config = WorkloadsConfig(launchers=("marked",), node="here")
+        ticking = Ticking(Workloads(Roots(), config, gpus=lambda: gpus))
+        part = f"marked.{MARK}"
+        found = ticking.until(lambda found: part in found and bool(found[part].gpus))
+        assert found[part].gpus == ("gpu.1",)
+        ticking.until(lambda _: any(each.domain for each in ticking.workloads.series))
+        used = [(each.workload, each.domain) for each in ticking.workloads.series if each.domain]
+        assert used == [(part, "gpu.0")]
+        ticking.workloads.close()
+        process.communicate()
+
+
 def test_a_program_that_a_shell_executes_later_is_found(ticking: Ticking) -> None:
     """A shell that waits, then executes the marked program: the same process is another one by then."""
     script = f"read _; JOULEBOOK_JOB=late-{TOKEN} exec sleep 1000"
@@ -253,13 +290,3 @@ def test_environments_that_may_not_be_read_are_told_of(monkeypatch: pytest.Monke
     assert finding.state == UNREADABLE
     assert "CAP_SYS_PTRACE" in finding.fix
     workloads.close()
-
-
-def test_unknown_launchers_are_refused_with_the_near_name() -> None:
-    """A misspelt launcher is named, with what there is and what was meant."""
-    assert WorkloadsSettings().errors() == []
-    assert WorkloadsSettings(launchers=[]).errors() == []
-    assert WorkloadsSettings(launchers=["rya"]).errors() == [
-        "agent.workloads.launchers has 'rya': expected some of "
-        "marked, spark, ray, dask, torchrun, tensorflow, mpi; did you mean 'ray'?"
-    ]
