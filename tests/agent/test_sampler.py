@@ -137,6 +137,21 @@ def test_a_workload_that_appears_is_counted_from_its_birth(bench: Bench) -> None
     assert bench.series(1, metrics.METRIC_WORKLOAD_CPU, "unit.a.service") == [1_000, 0]
 
 
+def test_what_was_split_by_guess_is_told(bench: Bench) -> None:
+    """How much CPU time of workloads that ended together may be another's goes with the Report."""
+    for letter in "abc":
+        bench.group(f"docker/{letter * 64}", 10)
+    bench.group("docker", 30)
+    bench.tick()
+    bench.group("docker", 2_000_030)
+    bench.remove("docker/" + "a" * 64)
+    bench.remove("docker/" + "b" * 64)
+    bench.tick()
+    bench.sampler.cut()
+    (told,) = [s for r, _ in bench.reports for s in r.sources if s.name == "workloads.ended"]
+    assert told.reason.startswith("2.000 s")
+
+
 def test_a_workload_that_vanishes_ends_its_layout(bench: Bench) -> None:
     """A workload that is gone is in no later layout, and the Reports still tile the clock."""
     bench.tick()

@@ -9,6 +9,7 @@ from tests.bench.rows import machine, write
 PARTS = {
     "agent": "agent_cost",
     "ticks": "ticks",
+    "scale": "scale_cost",
     "launchers": "launcher_cost",
     "gauges": "gauges",
     "bmc": "bmc_cost",

@@ -32,6 +32,8 @@ _GAUGES = (report_pb2.SOURCE_KIND_AVERAGE_POWER, report_pb2.SOURCE_KIND_INSTANT_
 
 _log = logging.getLogger(__name__)
 
+_UNSURE = "{:.3f} s of CPU time was split among workloads that ended together, by how busy they had been"
+
 # Takes a Report and its serialised Layout.
 Emit = Callable[[report_pb2.Report, bytes], None]
 
@@ -78,6 +80,7 @@ class Sampler:
         self._findings = [f for _, probe in probed for f in probe.findings]
         self._ended: list[report_pb2.WorkloadEnd] = []
         self._offsets: tuple[int, ...] = ()
+        self._unsure_us = 0
         self._layout = b""
         self._layout_hash = 0
         self._rows: list[list[int]] = []
@@ -250,6 +253,9 @@ class Sampler:
         times_us = self._times_us
         if len(times_us) < 2:
             return
+        if (unsure_us := self._workloads.unsure_us) != self._unsure_us:
+            self._unsure_us = unsure_us
+            self.note(Finding("workloads.ended", WORKING, _UNSURE.format(unsure_us / 1e6)))
         values: list[int] = []
         for column in zip(*self._rows, strict=True):
             values.append(column[0])
