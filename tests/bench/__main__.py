@@ -18,6 +18,7 @@ PARTS = {
     "ingest": "ingest_cost",
     "rate": "rate_cost",
     "disk": "disk_cost",
+    "settle": "settle_cost",
     "influx": "influx_cost",
     "month": "month",
     "queries": "query_cost",

@@ -206,7 +206,8 @@ def blocks(
     hours = np.arange(first_us // HOUR_US, -(-last_us // HOUR_US))
     connection.execute(
         f"""
-        INSERT INTO blocks SELECT h - {hours[0]}, h, {nodes} * 360, {FIRST_ID - 1}, 0, 0, false, 0, 0, false
+        INSERT INTO blocks
+        SELECT h - {hours[0]}, h, {nodes} * 360, {FIRST_ID - 1}, 0, 0, false, 0, 0, false, true
         FROM range({hours[0]}, {hours[-1] + 1}) AS h(h)
         """
     )

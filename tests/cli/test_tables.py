@@ -60,9 +60,13 @@ def test_job(url: str) -> None:
 def test_a_job_whose_figure_changed(url: str) -> None:
     """Which figure it is, and since when, is shown once it is another than the first."""
     found = json.loads(_shown(url, "job", ENDED_JOB, "--json").stdout)
-    assert "revision" not in _shown(url, "job", ENDED_JOB).stdout
-    head, *_ = job_tables(found | {"revision": 3, "revised": "2026-09-21T15:00:00Z"})
-    assert str(head).endswith(": ended with 3; revision 3 since 2026-09-21T15:00:00Z")
+    first, *_ = job_tables(found | {"revision": 1, "superseded": []})
+    assert "revision" not in str(first)
+    was = {"revision": 2, "energy_uj": 5_000_000, "plus_minus_uj": 1_000_000, "until": "2026-09-21T15:00:00Z"}
+    told = {"revision": 3, "revised": was["until"], "settled": True, "superseded": [was]}
+    head, *_, last = job_tables(found | told)
+    assert str(head).endswith(": ended with 3, settled; revision 3 since 2026-09-21T15:00:00Z")
+    assert last == "revision 2 said 5.000 ± 1.000 J until 2026-09-21T15:00:00Z"
 
 
 def test_what_a_scheduler_told_is_shown(url: str) -> None:

@@ -6,6 +6,7 @@ A collector may die between any two statements of a transaction, and any stateme
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from random import Random
@@ -13,7 +14,9 @@ from typing import Any, cast
 
 import duckdb
 
+from joulebook.collector.check.books import embedded
 from joulebook.collector.ingest.sequence import PlacedGap, Span
+from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.keeper import Keeper
 from joulebook.collector.store.protocol import Commit, Places, StoreError
@@ -72,11 +75,33 @@ class DuckDBFile:
         """Return nothing: its gaps are among its accounts."""
         return []
 
+    def finish(self) -> list[str]:
+        """Do all that housekeeping leaves to do; say what was wrong with the file before and after."""
+        assert self.store is not None
+        statements = self.store._connection
+        if isinstance(statements, _Statements):
+            self.store._connection = statements._connection
+        wrong = embedded(self.store, Policy.RESERVED)
+        for _ in keeper(self.store).steps(_EVER_US):
+            pass
+        return [f"DuckDB's file: {one}" for one in (*wrong, *embedded(self.store, Policy.RESERVED))]
+
+    def superseded(self) -> Counter[str]:
+        """Return how often booking anew raised each job's revision."""
+        assert self.store is not None
+        rows = self.store._rows("SELECT account FROM superseded JOIN accounts USING (account_id)")
+        return Counter(account.removeprefix("job:") for (account,) in rows)
+
     def close(self) -> None:
         """Close what is open."""
         if self.store is not None:
             self.store.close()
             self.store = None
+
+
+def keeper(store: DuckDBStore) -> Keeper:
+    """Return who keeps house; every hour is over at once, so it is booked anew again and again."""
+    return Keeper(store, policy=Policy.RESERVED, settle_us=0)
 
 
 class _Statements:
@@ -113,7 +138,7 @@ class _Open:
         self._statements = _Statements(store._connection, shared, process)
         store._connection = cast(duckdb.DuckDBPyConnection, self._statements)
         # Everything is settled at once, so that what comes late finds its neighbours in blocks.
-        self._keeper = Keeper(store, settle_us=0)
+        self._keeper = keeper(store)
         self._house: Iterator[str] = iter(())
 
     def _work(self) -> None:

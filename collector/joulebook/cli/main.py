@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 import click
+
+# Whatever the collector solves is small: for that, threads only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Name → where the command is, and what it does. Nothing of it is imported before it is called for.
 _COMMANDS = {
@@ -27,6 +31,7 @@ _COMMANDS = {
     "store": ("joulebook.cli.store:store", "Prepare a store, bring it to this version, or check its books."),
     "backup": ("joulebook.cli.backup:backup", "Back a collector's books up while it runs."),
     "restore": ("joulebook.cli.backup:restore", "Restore a backup, and verify its books."),
+    "rebill": ("joulebook.cli.rebill:rebill", "Book past hours anew by another policy."),
     "archive": ("joulebook.cli.archive:archive", "Write readings and books as Parquet for other programs."),
     "config": ("joulebook.cli.configuration:config", "Check, sample or show the configuration."),
     "completion": ("joulebook.cli.completion:completion", "Print shell completion."),

@@ -63,6 +63,8 @@ def job_tables(job: dict[str, Any]) -> list[Table | str]:
     heads = f"{shown_id(job)}  {printable(job['name'])}  on {', '.join(job['nodes'])}: {state_of(job)}"
     if job["exit_status"] is not None:
         heads += f" with {job['exit_status']}"
+    if job["state"] == "ended":
+        heads += ", settled" if job["settled"] else ", provisional"
     if job["revision"] > 1:
         heads += f"; revision {job['revision']} since {job['revised']}"
     told = _scheduler_line(job)
@@ -80,4 +82,9 @@ def job_tables(job: dict[str, Any]) -> list[Table | str]:
         *told,
         table(["domain", "energy", "active", "idle"], rows, right=("energy", "active", "idle")),
         f"{power(job['average_power_mw'])} on average over {duration(job['duration_s'])}; {shares}",
+        *(
+            f"revision {was['revision']} said {energy(was['energy_uj'], was['plus_minus_uj'])} "
+            f"until {was['until']}"
+            for was in job["superseded"]
+        ),
     ]

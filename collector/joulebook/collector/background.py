@@ -31,7 +31,7 @@ def background(store: Store, config: CollectorConfig, scheduler: SchedulerStats)
             config.retention_hours_days,
             config.retention_ledger_days,
         )
-        found.append(Housekeeping(Keeper(store, kept), wall_clock_us))
+        found.append(Housekeeping(Keeper(store, kept, policy=config.policy), wall_clock_us))
     if config.slurm.period_s:
         found.append(SlurmAsking(store, config.slurm, scheduler, wall_clock_us))
     return found

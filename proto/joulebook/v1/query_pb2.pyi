@@ -282,6 +282,8 @@ class Job(_message.Message):
     ACTIVE_BY_DOMAIN_FIELD_NUMBER: _builtins.int
     REVISED_US_FIELD_NUMBER: _builtins.int
     SCHEDULER_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_FIELD_NUMBER: _builtins.int
     job: _builtins.str
     user: _builtins.str
     account: _builtins.str
@@ -299,13 +301,15 @@ class Job(_message.Message):
     idle_uj: _builtins.int
     plus_minus_uj: _builtins.int
     revision: _builtins.int
-    """Counts from 1, and goes up with every Report that changes the energy of a job that had ended. Where two
-    answers say ended and the same revision, they say the same energy.
+    """Counts from 1, and goes up with whatever changes the energy of a job that had ended: a late Report, or
+    settlement. Where two answers say ended and the same revision, they say the same energy.
     """
     cost: _builtins.float
     co2_grams: _builtins.float
     revised_us: _builtins.int
     """When the revision last went up."""
+    settled: _builtins.bool
+    """The split is final, but for late Reports: every hour is booked with all that it tells."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -319,6 +323,10 @@ class Job(_message.Message):
     @_builtins.property
     def scheduler(self) -> Global___Scheduler:
         """Unset where its scheduler told of nothing."""
+
+    @_builtins.property
+    def superseded(self) -> _containers.RepeatedCompositeFieldContainer[Global___SupersededFigure]:
+        """What settlement replaced, by revision."""
 
     def __init__(
         self,
@@ -347,10 +355,12 @@ class Job(_message.Message):
         active_by_domain: Global___ByDomain | None = ...,
         revised_us: _builtins.int | None = ...,
         scheduler: Global___Scheduler | None = ...,
+        settled: _builtins.bool = ...,
+        superseded: _abc.Iterable[Global___SupersededFigure] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "end_us", b"end_us", "exit_status", b"exit_status", "revised_us", b"revised_us", "scheduler", b"scheduler"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "active_uj", b"active_uj", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "duration_us", b"duration_us", "end_us", b"end_us", "energy_uj", b"energy_uj", "exit_status", b"exit_status", "idle_uj", b"idle_uj", "job", b"job", "name", b"name", "nodes", b"nodes", "plus_minus_uj", b"plus_minus_uj", "revised_us", b"revised_us", "revision", b"revision", "scheduler", b"scheduler", "source", b"source", "start_us", b"start_us", "state", b"state", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "active_uj", b"active_uj", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "duration_us", b"duration_us", "end_us", b"end_us", "energy_uj", b"energy_uj", "exit_status", b"exit_status", "idle_uj", b"idle_uj", "job", b"job", "name", b"name", "nodes", b"nodes", "plus_minus_uj", b"plus_minus_uj", "revised_us", b"revised_us", "revision", b"revision", "scheduler", b"scheduler", "settled", b"settled", "source", b"source", "start_us", b"start_us", "state", b"state", "superseded", b"superseded", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account: _TypeAlias = _typing.Literal["account"]  # noqa: Y015
     _WhichOneofArgType__account: _TypeAlias = _typing.Literal["_account", b"_account"]  # noqa: Y015
@@ -382,6 +392,36 @@ class Job(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__revised_us) -> _WhichOneofReturnType__revised_us | None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
+
+@_typing.final
+class SupersededFigure(_message.Message):
+    """What a revision of a job's figure said, and until when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    ENERGY_UJ_FIELD_NUMBER: _builtins.int
+    PLUS_MINUS_UJ_FIELD_NUMBER: _builtins.int
+    UNTIL_US_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    energy_uj: _builtins.int
+    plus_minus_uj: _builtins.int
+    until_us: _builtins.int
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        energy_uj: _builtins.int = ...,
+        plus_minus_uj: _builtins.int = ...,
+        until_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["energy_uj", b"energy_uj", "plus_minus_uj", b"plus_minus_uj", "revision", b"revision", "until_us", b"until_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SupersededFigure: _TypeAlias = SupersededFigure  # noqa: Y015
 
 @_typing.final
 class Scheduler(_message.Message):

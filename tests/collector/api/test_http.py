@@ -55,12 +55,13 @@ def test_job(url: str) -> None:
     assert job.keys() == {
         "job", "user", "account", "name", "source", "state", "nodes", "start", "end", "exit_status",
         "duration_s", "average_power_mw", "energy_uj", "active_uj", "idle_uj", "by_domain",
-        "active_by_domain", "plus_minus_uj", "coverage", "revision", "revised", "cost", "co2_grams",
-        "scheduler",
+        "active_by_domain", "plus_minus_uj", "coverage", "revision", "revised", "settled",
+        "superseded", "cost", "co2_grams", "scheduler",
     }  # fmt: skip
     assert (job["start"], job["end"]) == ("2026-09-21T14:13:20Z", "2026-09-21T14:13:50Z")
     assert (job["duration_s"], job["exit_status"]) == (30.0, 3)
     assert (job["revision"], job["revised"]) == (1, None)
+    assert (job["settled"], job["superseded"]) == (False, [])
     assert (job["account"], job["cost"], job["co2_grams"], job["scheduler"]) == (None, None, None, None)
 
 

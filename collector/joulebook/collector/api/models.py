@@ -129,15 +129,25 @@ class Scheduler(_Answer):
     told: Time = _of("told_us")
 
 
+class Figure(_Answer):
+    """What a revision of a job's figure said, until settlement replaced it."""
+
+    revision: int
+    energy_uj: int
+    plus_minus_uj: int
+    until: Time = _of("until_us")
+
+
 class Job(_Answer):
     """A job over all of its nodes; cost and co2_grams are null until there are prices to go by.
 
     user, account, name and exit_status are the scheduler's where it told of them; scheduler is null where it
     told of nothing. start and end are those that the nodes' agents saw.
 
-    revision counts from 1, and goes up with every Report that changes the energy of a job that had ended:
-    where two answers say ended and the same revision, they say the same energy. revised is when it last
-    went up.
+    revision counts from 1, and goes up with whatever changes the energy of a job that had ended, a late
+    Report or settlement: where two answers say ended and the same revision, they say the same energy. revised
+    is when it last went up. settled: the split is final, but for late Reports; superseded has the figures
+    that settlement replaced.
     """
 
     job: str
@@ -161,6 +171,8 @@ class Job(_Answer):
     coverage: Coverage
     revision: int
     revised: OptionalTime = _of("revised_us")
+    settled: bool
+    superseded: list[Figure]
     cost: float | None
     co2_grams: float | None
     scheduler: Scheduler | None

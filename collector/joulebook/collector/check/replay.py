@@ -12,31 +12,57 @@ from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.book import Books, book
 from joulebook.collector.ledger.gaps import gap_between
 from joulebook.collector.ledger.policy import Policy
+from joulebook.collector.ledger.settlement import settled_books
+from joulebook.collector.ledger.stack import Readings
 from joulebook.collector.store.duckdb import stored
 from joulebook.collector.store.duckdb.reads import Reads
-from joulebook.collector.store.duckdb.stored import AMOUNTS, StoredGap, StoredReport
+from joulebook.collector.store.duckdb.stored import AMOUNTS, StoredGap, StoredReport, in_order
 
 Ints = npt.NDArray[np.int64]
 
 # So much of a boot is looked at at a time.
 _PART_US = 6 * 3_600_000_000
+# So many nodes' Reports of an hour are read at a time.
+_NODES = 4
 _MOST_A_BATCH = 20
 
 
 def replay(view: Reads, policy: Policy) -> Iterator[Finding]:
     """Give every Report whose rows are not those that its readings make, and every gap that is not one.
 
-    Rows that are forgotten are in hours, whose sums are checked anyway.
+    policy: by which Reports are booked that were not booked anew yet. Rows that are forgotten are in hours,
+    whose sums are checked anyway.
     """
     rows_us = view.books_kept().rows_us
-    for batch in stored.reports(view):
-        whole = [report for report in batch if report.readings is not None]
-        yield from (_broken(report) for report in batch if report.readings is None)
-        books = book([r.readings for r in whole if r.readings is not None], policy)
-        yield from _figures(whole, books)
-        yield from _rows(view, whole, books, rows_us)
-    for node, boot, start_us, end_us in stored.boots(view):
-        yield from _gaps(view, node, boot, start_us, end_us)
+    policies = {hour: Policy(name) for hour, name in view._rows("SELECT hour, policy FROM rebooked_hours")}
+    for hour, counts in stored.hours(view).items():
+        nodes = sorted(counts)
+        for begin in range(0, len(nodes), _NODES):
+            some = nodes[begin : begin + _NODES]
+            reports = list(stored.reports_of_hour(view, hour, some))
+            yield from (_broken(report) for report in reports if report.readings is None)
+            whole = [report for report in reports if report.readings is not None]
+            live = [report for report in whole if not report.rebooked]
+            yield from _differences(view, live, book(_readings(live), policy), rows_us)
+            for node in some:
+                anew = in_order(r for r in whole if r.rebooked and r.node_id == node)
+                if anew:
+                    books = settled_books(_readings(anew), policies.get(hour, policy))
+                    yield from _differences(view, anew, books, rows_us)
+    for node_name, boot, start_us, end_us in stored.boots(view):
+        yield from _gaps(view, node_name, boot, start_us, end_us)
+
+
+def _readings(reports: Sequence[StoredReport]) -> list[Readings]:
+    return [one.readings for one in reports if one.readings is not None]
+
+
+def _differences(
+    view: Reads, reports: Sequence[StoredReport], books: Books, rows_us: int
+) -> Iterator[Finding]:
+    if reports:
+        yield from _figures(reports, books)
+        yield from _rows(view, reports, books, rows_us)
 
 
 def _broken(report: StoredReport) -> Finding:
@@ -57,7 +83,8 @@ def _rows(view: Reads, reports: Sequence[StoredReport], books: Books, rows_us: i
     if not by_number:
         return
     numbers = np.array([r.interval_id for r in reports])
-    had = stored.rows(view, int(numbers.min()), int(numbers.max()))
+    nodes = sorted({r.node_id for r in reports})
+    had = stored.rows(view, int(numbers.min()), int(numbers.max()), nodes)
     amounts = np.column_stack(
         [books.active_uj, books.idle_uj, books.modelled_uj, books.systematic_uj, books.variance_uj2]
     )
@@ -74,7 +101,8 @@ def _rows(view: Reads, reports: Sequence[StoredReport], books: Books, rows_us: i
         elif not np.array_equal(there, own):
             yield _differs(by_number[key[0]], key[1], _said(there, own), _said(own, there))
     for key, there in left.items():
-        if key[0] in by_number:
+        # Who received something before a Report was booked anew keeps a row.
+        if key[0] in by_number and (there.any() or not by_number[key[0]].rebooked):
             yield _differs(by_number[key[0]], key[1], _said(there), "no row")
 
 

@@ -58,8 +58,12 @@ class _Part:
 
 
 def settled_books(readings: Sequence[Readings], policy: Policy = Policy.RESERVED) -> Books:
-    """Book a node's Reports, in order of time, with what they tell together of each job's intensity."""
-    return book(readings, policy, causes_of(readings))
+    """Book a node's Reports, in order of time, with what they tell together of each job's intensity.
+
+    Where no job was there is nothing to learn.
+    """
+    learnt = any(one.layout.jobs for one in readings)
+    return book(readings, policy, causes_of(readings) if learnt else None)
 
 
 def causes_of(readings: Sequence[Readings]) -> list[Causes | None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from joulebook.collector.queries.errors import BadValueError, UnknownNameError, expected_name
 from joulebook.collector.queries.figures import ByDomain, Coverage, Figures, coverage
 from joulebook.collector.queries.pages import Page, check_limit, first_page, place_of
+from joulebook.collector.queries.revised import Figure, Revised
 from joulebook.collector.queries.times import MAX_UNIX_US
 from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.presence import is_running, present, running_jobs
@@ -16,7 +17,6 @@ from joulebook.collector.store.protocol import (
     AccountRow,
     JobRow,
     Range,
-    Revision,
     Store,
     StoreView,
 )
@@ -32,8 +32,9 @@ class Job:
     """A job over all of its nodes. cost and co2_grams are None until there are prices to go by.
 
     What its scheduler told goes before what its tasks did; scheduler is None while nothing was told.
-    revision counts from 1, and goes up with every Report that changes the energy of a job that had ended;
-    revised_us is when it last did.
+    revision counts from 1, and goes up with whatever changes the energy of a job that had ended: a late
+    Report, or settlement; revised_us is when it last did. settled: all of its Reports are booked with what
+    their hours tell together, so only late ones will change it. superseded has what settlement replaced.
     """
 
     job: str
@@ -57,6 +58,8 @@ class Job:
     coverage: Coverage
     revision: int
     revised_us: int | None
+    settled: bool
+    superseded: list[Figure]
     cost: float | None = None
     co2_grams: float | None = None
     scheduler: Scheduled | None = None
@@ -96,12 +99,9 @@ def list_jobs(
         places = _places(frozen, frozen.newest_jobs(asked))
         taken = first_page(list(places), lambda job: (-_start_us(places[job]), job), limit)
         rows = _rows(frozen, {job: places[job] for job in taken.items}) if taken.items else {}
-        revisions = frozen.revisions(taken.items) if taken.items else {}
+        revised = _revised(frozen, {job: places[job] for job in taken.items})
         told = frozen.scheduled(taken.items) if taken.items else {}
-    found = [
-        _told(_job(job, places[job], rows.get(job, {}), revisions.get(job)), told.get(job))
-        for job in taken.items
-    ]
+    found = [_told(_job(job, places[job], rows.get(job, {}), revised), told.get(job)) for job in taken.items]
     return Page(found, taken.next_cursor)
 
 
@@ -113,9 +113,9 @@ def get_job(store: Store, job: str) -> Job:
             raise UnknownNameError("job", job, _expected(frozen, job))
         (found,) = places
         rows = _rows(frozen, places)
-        revision = frozen.revisions([found]).get(found)
+        revised = _revised(frozen, places)
         told = frozen.scheduled([found]).get(found)
-    return _told(_job(found, places[found], rows.get(found, {}), revision), told)
+    return _told(_job(found, places[found], rows.get(found, {}), revised), told)
 
 
 def _known_as(store: StoreView, job: str) -> dict[str, list[_Place]]:
@@ -159,6 +159,10 @@ def _places(store: StoreView, rows: Sequence[JobRow]) -> dict[str, list[_Place]]
     return jobs
 
 
+def _revised(store: StoreView, jobs: Mapping[str, Sequence[_Place]]) -> Revised:
+    return Revised.of(store, jobs, [job for job, places in jobs.items() if _state(places) == "ended"])
+
+
 def _state(places: Sequence[_Place]) -> str:
     return "running" if any(p.running for p in places) else "ended"
 
@@ -179,9 +183,7 @@ def _rows(store: StoreView, jobs: Mapping[str, Sequence[_Place]]) -> dict[str, d
     return found
 
 
-def _job(
-    job: str, places: Sequence[_Place], rows: Mapping[str, AccountRow], revision: Revision | None
-) -> Job:
+def _job(job: str, places: Sequence[_Place], rows: Mapping[str, AccountRow], revised: Revised) -> Job:
     sums = Figures.of(list(rows.values()))
     start_us = _start_us(places)
     ends = [_end_us(p, rows.get(p.row.node)) for p in places]
@@ -196,6 +198,7 @@ def _job(
         if p.row.node in rows
     }
     first = places[0].row
+    revision, revised_us = revised.revision(job)
     return Job(
         job=job,
         user=first.user,
@@ -216,8 +219,10 @@ def _job(
         active_by_domain=sums.active_by_domain,
         plus_minus_uj=sums.plus_minus_uj,
         coverage=coverage(sums.energy_uj, sums.modelled_uj, sum(known.values()), total_us),
-        revision=revision.number if revision else 1,
-        revised_us=revision.revised_unix_us if revision else None,
+        revision=revision,
+        revised_us=revised_us,
+        settled=revised.settled(job),
+        superseded=revised.superseded(job),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.kept import BooksKept
-from joulebook.collector.store.protocol import AccountRow, JobRow, NodeRow, Range
+from joulebook.collector.store.protocol import AccountRow, JobRow, NodeRow, Range, Superseded
 from joulebook.collector.store.scheduled import Scheduled
 
 
@@ -53,6 +53,14 @@ class PickedReads:
     def open_jobs(self) -> list[tuple[str, str]]:
         """Return (node, job) of whose end nothing was told."""
         return [(row.node, row.job) for row in self.jobs() if row.end_unix_us is None]
+
+    def superseded(self, jobs: Collection[str]) -> dict[str, list[Superseded]]:  # noqa: ARG002
+        """Return nothing: these stores' hours are not booked anew."""
+        return {}
+
+    def settled(self, jobs: Collection[str]) -> set[str]:  # noqa: ARG002
+        """Return nothing: these stores' hours are not booked anew."""
+        return set()
 
     def newest_jobs(self, asked: JobsAsked) -> list[JobRow]:
         """Return some jobs on all of their nodes, in order of the jobs; a job began where it did first."""

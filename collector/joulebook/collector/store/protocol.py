@@ -117,6 +117,17 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class Superseded:
+    """What a revision of an ended job's figure said, until it was settled or billed by another policy."""
+
+    revision: int
+    energy_uj: int
+    systematic_uj: int
+    variance_uj2: int
+    until_unix_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class AccountRow:
     """What one account received on one node: µJ by class (6), and how well that is known."""
 
@@ -228,6 +239,12 @@ class StoreView(ScheduledView, Protocol):
 
     def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
         """Return the revision of those of some jobs that have another than the first."""
+
+    def superseded(self, jobs: Collection[str]) -> dict[str, list[Superseded]]:
+        """Return the figures that booking anew replaced, by revision, of those of some jobs that have any."""
+
+    def settled(self, jobs: Collection[str]) -> set[str]:
+        """Return those of some jobs of which all Reports are booked with what their hours tell together."""
 
     def open_jobs(self) -> list[tuple[str, str]]:
         """Return (node, job) of whose end nothing was told."""

@@ -19,6 +19,7 @@ RELEASED = {
     "0008_days.sql": "fab54111ad41ae43e56dfad69db65be2b8ac8b66fede6cd32db7d14063aa119a",
     "0009_scheduled.sql": "fdb56b2e4e5406cecdc3587f28d263a76029a730339e6927b46bba8440da26e2",
     "0010_forgotten_books.sql": "51ea778ed499ce707e25354e9bc24d2df1f513345ba4e51d3eabb5e5f786bfc0",
+    "0011_rebooked.sql": "1036d8a45ef1461dee83c9a36b028efa962557823c8b33a8a7e03c5e53bce66f",
     "0002_reports.py": "35fd68aafedaf6cc06c443cad111317cfd58712c77008473d0c92b7ca7d6f970",
 }
 

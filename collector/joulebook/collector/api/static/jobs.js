@@ -45,6 +45,9 @@ function detail(job) {
   list.append(el("dt", {}, "used / held idle"), el("dd", {}, `${joules(job.active_uj)} / ${joules(job.idle_uj)}`),
     el("dt", {}, "measured / modelled"), el("dd", {}, `${share(job.coverage.measured)} / ${share(job.coverage.modelled)}`),
     el("dt", {}, "revision"), el("dd", {}, job.revised ? `${job.revision} since ${moment(job.revised)}` : String(job.revision)),
+    el("dt", {}, "books"), el("dd", {}, job.settled ? "settled" : "provisional"),
+    ...job.superseded.flatMap((was) => [el("dt", {}, `revision ${was.revision}`),
+      el("dd", {}, `${energy(was.energy_uj, was.plus_minus_uj)} until ${moment(was.until)}`)]),
     el("dt", {}, "nodes"), el("dd", {}, job.nodes.slice(0, 40).join(" ") + (job.nodes.length > 40 ? " …" : "")));
   const told = job.scheduler;
   if (told) {

@@ -6,7 +6,7 @@ its first reading differs from the last one of the Report before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,12 +74,16 @@ class SideBySide:
     jump: Ints
     change: Ints
 
-    def values(self, report: int) -> Ints:
-        """Return a Report's values as they came: (series, ticks + 1)."""
-        begin = int(self.ticks[:report].sum())
-        end = begin + int(self.ticks[report])
-        first = self.jump[:, : report + 1].sum(axis=1) + self.change[:, :begin].sum(axis=1)
-        return np.concatenate([first[:, None], self.change[:, begin:end]], axis=1)
+    def values(self) -> Iterator[Ints]:
+        """Give each Report's values as they came: (series, ticks + 1)."""
+        ends = np.cumsum(self.ticks)
+        begins = ends - self.ticks
+        counted = np.zeros((len(self.change), len(self.ticks)), dtype=np.int64)
+        if len(self.ticks) > 1:
+            counted[:, 1:] = np.add.reduceat(self.change, begins, axis=1)[:, :-1].cumsum(axis=1)
+        first = self.jump.cumsum(axis=1) + counted
+        for i, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
+            yield np.concatenate([first[:, i : i + 1], self.change[:, begin:end]], axis=1)
 
     def some(self, reports: Ints) -> SideBySide:
         """Return some of the Reports, in order of their places."""

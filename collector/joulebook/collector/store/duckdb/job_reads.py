@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from joulebook.collector.store.duckdb.files import HOUR_US
 from joulebook.collector.store.jobs_asked import JobsAsked
-from joulebook.collector.store.protocol import JobRow, Revision
+from joulebook.collector.store.protocol import JobRow, Revision, Superseded
 
 # When a job ended on a node: what was told last.
 _ENDS = """
@@ -101,10 +102,51 @@ class JobReads:
         rows = self._rows(
             """
             SELECT account, 1 + number, revised_unix_us FROM (
-                SELECT account_id, count(*) AS number, max(revised_unix_us) AS revised_unix_us
-                FROM revisions GROUP BY account_id)
+                SELECT account_id, count(*) AS number, max(revised_unix_us) AS revised_unix_us FROM (
+                    SELECT account_id, revised_unix_us FROM revisions
+                    UNION ALL SELECT account_id, superseded_unix_us FROM superseded)
+                GROUP BY account_id)
             JOIN (FROM accounts WHERE account IN (SELECT unnest($1::VARCHAR[]))) USING (account_id)
             """,
             [[f"job:{job}" for job in jobs]],
         )
         return {account.removeprefix("job:"): Revision(number, at_us) for account, number, at_us in rows}
+
+    def superseded(self, jobs: Collection[str]) -> dict[str, list[Superseded]]:
+        """Return the figures that booking anew replaced, by revision, of those of some jobs that have any."""
+        found: dict[str, list[Superseded]] = {}
+        for account, *figures in self._rows(
+            """
+            SELECT account, revision, energy_uj, systematic_uj, variance_uj2, superseded_unix_us
+            FROM superseded JOIN (FROM accounts WHERE account IN (SELECT unnest($1::VARCHAR[])))
+                USING (account_id) ORDER BY account, revision
+            """,
+            [[f"job:{job}" for job in jobs]],
+        ):
+            found.setdefault(account.removeprefix("job:"), []).append(Superseded(*figures))
+        return found
+
+    def settled(self, jobs: Collection[str]) -> set[str]:
+        """Return those of some jobs of which all Reports are booked with what their hours tell together."""
+        # A block of which not all is booked anew is waited for on every node: that takes no minute.
+        rows = self._rows(
+            f"""
+            WITH own AS (FROM accounts WHERE account IN (SELECT unnest($1::VARCHAR[]))),
+            received AS (
+                SELECT account_id, node_id, last_unix_us FROM totals SEMI JOIN own USING (account_id)
+                UNION ALL SELECT account_id, node_id, end_unix_us FROM ledger SEMI JOIN own USING (account_id)
+                WHERE interval_id >= (SELECT total_id FROM added_up)),
+            waiting AS (
+                SELECT node_id, min(end_unix_us) AS since_us FROM intervals
+                ANTI JOIN rebooked_alone USING (interval_id)
+                WHERE NOT is_gap AND node_id IN (SELECT node_id FROM received)
+                    AND end_unix_us > (SELECT rows_unix_us FROM forgotten_books) GROUP BY node_id)
+            SELECT account FROM received LEFT JOIN waiting USING (node_id) JOIN own USING (account_id)
+            GROUP BY account HAVING bool_and(last_unix_us < coalesce(since_us, {1 << 62}))
+                AND max(last_unix_us) <= (
+                    SELECT coalesce(min(hour) * {HOUR_US}, {1 << 62}) FROM blocks
+                    WHERE has_raw AND NOT rebooked)
+            """,
+            [[f"job:{job}" for job in jobs]],
+        )
+        return {account.removeprefix("job:") for (account,) in rows}

@@ -17,10 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from joulebook.collector.ledger.gaps import gap_between
+from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.duckdb import forgetting, rollup
 from joulebook.collector.store.duckdb.files import HOUR_US, MINUTES, READINGS, REPORTS
 from joulebook.collector.store.duckdb.marks import merged
 from joulebook.collector.store.duckdb.packed import unpack
+from joulebook.collector.store.duckdb.rebooking import Rebooking
 from joulebook.collector.store.duckdb.rollup import Alike, Part
 from joulebook.collector.store.duckdb.series import SeriesNumbers
 from joulebook.collector.store.duckdb.settling import Settling
@@ -49,15 +51,24 @@ class Retention:
 
 
 class Keeper:
-    """Keeps house in one store. steps() is to be run by one thread at a time; commits go on beside it."""
+    """Keeps house in one store. steps() is to be run by one thread at a time; commits go on beside it.
+
+    policy: by which hours are booked anew when they are moved; None: they are not.
+    """
 
     def __init__(
-        self, store: DuckDBStore, retention: Retention | None = None, *, settle_us: int = 2 * HOUR_US
+        self,
+        store: DuckDBStore,
+        retention: Retention | None = None,
+        *,
+        policy: Policy | None = None,
+        settle_us: int = 2 * HOUR_US,
     ) -> None:
         self._store = store
         self._retention = retention or Retention()
         self._settle_us = settle_us
         self._series = SeriesNumbers()
+        self._rebooking = Rebooking(store, policy) if policy is not None else None
 
     def steps(self, now_us: int) -> Iterator[str]:
         """Do what is due by now_us of the wall clock; say after each step what was done."""
@@ -65,6 +76,8 @@ class Keeper:
         for hour in self._settled(now_us):
             settling = Settling(self._store, hour, self._series)
             yield from settling.steps()
+        if self._rebooking is not None and self._store.files is not None:
+            yield from self._rebooking.steps((now_us - self._settle_us) // HOUR_US)
         yield from self._forget(now_us)
         yield from self._forget_books(now_us)
 

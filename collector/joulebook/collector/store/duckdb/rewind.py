@@ -10,9 +10,11 @@ from joulebook.collector.check.replay import neighbours
 from joulebook.collector.ingest.sequence import PlacedGap
 from joulebook.collector.ledger.book import nothing
 from joulebook.collector.ledger.gaps import gap_between
+from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.queries.times import rfc3339
 from joulebook.collector.store.duckdb import stored
 from joulebook.collector.store.duckdb.files import HOUR_US
+from joulebook.collector.store.duckdb.rebooking import Rebooking
 from joulebook.collector.store.duckdb.rows import EVER
 from joulebook.collector.store.duckdb.store import DuckDBStore
 from joulebook.collector.store.duckdb.unsettling import unsettle
@@ -34,6 +36,8 @@ def rewind(path: str, at_unix_us: int) -> int:
                 f"store {path}: raw readings are kept from {rfc3339(store.forgotten_us)} on, and books of "
                 "a time before cannot be checked; name a later one"
             )
+        hour = at_unix_us // HOUR_US
+        rebooked = stored.rebooked_nodes(store, hour)
         rows_us = store.books_kept().rows_us
         if rows_us:
             # What is left of a row that is dropped must not be in cells of time that stay.
@@ -43,11 +47,12 @@ def rewind(path: str, at_unix_us: int) -> int:
                     f"time before are known by hour alone; name {rfc3339(rows_us + HOUR_US)} or later"
                 )
             finish_forgetting(store)
-        unsettle(store, f"hour >= {at_unix_us // HOUR_US}")
+        unsettle(store, f"hour >= {hour}")
         if hours := _with_newest(store, at_unix_us):
             unsettle(store, f"hour IN ({', '.join(map(str, hours))})")
         dropped = _drop(store, at_unix_us)
         store._rolls.forget()
+        Rebooking(store, Policy.RESERVED).book_again(hour, rebooked)
         if dropped:
             _join(store)
         return dropped
@@ -104,6 +109,9 @@ def _drop(store: DuckDBStore, at_unix_us: int) -> int:
     )
     for table in ("ledger", "gap_ledger", "long_ledger", "watched_reports", "revisions", "intervals"):
         connection.execute(f"DELETE FROM {table} WHERE interval_id IN (SELECT interval_id FROM gone)")
+    connection.execute("DELETE FROM rebooked_alone WHERE interval_id IN (SELECT interval_id FROM gone)")
+    # What was quoted of the hour that is cut is not what it says now, whichever revision it was.
+    connection.execute("DELETE FROM superseded WHERE hour >= ?", [at_unix_us // HOUR_US])
     forget_sums(connection)
     connection.execute("DELETE FROM newest_reports WHERE end_unix_us > ?", [at_unix_us])
     connection.execute("DELETE FROM job_ends WHERE end_unix_us > ?", [at_unix_us])

@@ -220,19 +220,19 @@ def keep_newest(connection: duckdb.DuckDBPyConnection, which: str) -> None:
     connection.execute("DROP TABLE newer")
 
 
-def spread(keys: str, width_us: int, new: str) -> str:
+def spread(keys: str, width_us: int, new: str, table: str = "ledger", sign: str = "1") -> str:
     """Return SQL for (cell_us, keys, energy_uj) of rows of the ledger: each spread evenly over its time.
 
-    Up to a moment it is rounded down to whole µJ, so what lies between moments adds up to the whole.
+    Up to a moment it is rounded down to whole µJ, so what lies between moments adds up to the whole. table
+    has the rows, or rows like them, of which each counts as sign says.
     """
     return f"""
-        cell_us, {keys}, sum(
+        cell_us, {keys}, sum({sign} * (
             energy_uj * (least(cell_us + {width_us}, end_unix_us) - began_us) // duration_us
-            - energy_uj * (greatest(cell_us, began_us) - began_us) // duration_us)::HUGEINT AS energy_uj
+            - energy_uj * (greatest(cell_us, began_us) - began_us) // duration_us))::HUGEINT AS energy_uj
         FROM (
-            SELECT {keys}, {ENERGY_UJ} AS energy_uj, end_unix_us, duration_us,
-                end_unix_us - duration_us AS began_us,
+            SELECT *, {ENERGY_UJ} AS energy_uj, end_unix_us - duration_us AS began_us,
                 unnest(range({floor("(end_unix_us - duration_us)", width_us)}, end_unix_us, {width_us}))
                     AS cell_us
-            FROM ledger WHERE {new} AND duration_us <= {LONG_US})
+            FROM {table} WHERE {new} AND duration_us <= {LONG_US})
         WHERE energy_uj > 0 GROUP BY ALL"""

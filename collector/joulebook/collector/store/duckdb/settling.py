@@ -191,7 +191,7 @@ class Settling:
         np.add.at(measured, place, column("measured_uj"))
         with self._store.writing() as connection:
             connection.execute(
-                "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, false)",
                 [
                     self._block,
                     self._hour,

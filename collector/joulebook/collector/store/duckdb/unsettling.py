@@ -30,11 +30,15 @@ def _empty(
     blocks: Sequence[tuple[int, int, bool]],
     which: str,
 ) -> None:
+    rebooked = set(store._rows("SELECT block_id FROM blocks WHERE rebooked"))
+    nodes = set(store._rows("SELECT block_id, node_id FROM rebooked_nodes"))
     for block, of, has_raw in blocks:
         if has_raw:
             for strip in store._strips([(block, of)], "true"):
                 insert(connection, "intervals", _rows(store, strip))
-    for table in ("runs", "measured_blocks", "blocks"):
+                if (block,) in rebooked or (block, strip.node_id) in nodes:
+                    insert(connection, "rebooked_alone", pa.table({"interval_id": strip.interval_id}))
+    for table in ("runs", "measured_blocks", "rebooked_nodes", "blocks"):
         connection.execute(
             f"DELETE FROM {table} WHERE list_contains($1::INTEGER[], block_id)", [[b for b, _, _ in blocks]]
         )
@@ -51,7 +55,7 @@ def _rows(store: DuckDBStore, strip: Strip) -> pa.Table:
     ((boot,),) = store._rows("SELECT boot FROM boots WHERE boot_id = ?", [strip.boot_id])
     begins = np.cumsum(strip.beside.ticks) - strip.beside.ticks
     reports = []
-    for i in range(count):
+    for i, values in enumerate(strip.beside.values()):
         begin = int(begins[i])
         report = report_pb2.Report(
             node=layout.node,
@@ -63,7 +67,7 @@ def _rows(store: DuckDBStore, strip: Strip) -> pa.Table:
         report.interval_us.extend(
             strip.beside.interval_us[begin : begin + int(strip.beside.ticks[i])].tolist()
         )
-        report.values.extend(strip.beside.values(i).ravel().tolist())
+        report.values.extend(values.ravel().tolist())
         reports.append(report.SerializeToString())
     return pa.table(
         {

@@ -1,0 +1,57 @@
+"""Which figure of a job this is, which it replaced, and whether it is the last but for late Reports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from joulebook.collector.ledger.uncertainty import plus_minus_uj
+from joulebook.collector.store.protocol import Revision, StoreView, Superseded
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What a revision of a job's figure said, and until when."""
+
+    revision: int
+    energy_uj: int
+    plus_minus_uj: int
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revised:
+    """The figures of some jobs."""
+
+    _revisions: Mapping[str, Revision]
+    _superseded: Mapping[str, Sequence[Superseded]]
+    _settled: Collection[str]
+
+    @classmethod
+    def of(cls, store: StoreView, jobs: Collection[str], ended: Collection[str]) -> Revised:
+        """Ask for the figures of jobs; ended: those that run no more."""
+        revisions = store.revisions(jobs) if jobs else {}
+        superseded = store.superseded(revisions) if revisions else {}
+        return cls(revisions, superseded, store.settled(ended) if ended else ())
+
+    def revision(self, job: str) -> tuple[int, int | None]:
+        """Return the number of a job's figure, and when it last went up."""
+        if (found := self._revisions.get(job)) is None:
+            return 1, None
+        return found.number, found.revised_unix_us
+
+    def settled(self, job: str) -> bool:
+        """Return whether all of a job's Reports are booked with what their hours tell together."""
+        return job in self._settled
+
+    def superseded(self, job: str) -> list[Figure]:
+        """Return what a job's figure was before it was booked anew."""
+        return [
+            Figure(
+                was.revision,
+                was.energy_uj,
+                plus_minus_uj(was.systematic_uj, was.variance_uj2),
+                was.until_unix_us,
+            )
+            for was in self._superseded.get(job, ())
+        ]
