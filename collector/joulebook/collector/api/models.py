@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-from joulebook.collector.queries.times import rfc3339
-
-Time = Annotated[str, BeforeValidator(rfc3339), Field(json_schema_extra={"format": "date-time"})]
-Seconds = Annotated[float, BeforeValidator(lambda us: us / 1_000_000)]
+from joulebook.collector.api.answer import Answer, OptionalTime, Seconds, Time, of
 
 
-def _optional_time(unix_us: int | None) -> str | None:
-    return None if unix_us is None else rfc3339(unix_us)
-
-
-OptionalTime = Annotated[str | None, BeforeValidator(_optional_time)]
-
-
-def _of(attribute: str, name: str | None = None) -> Any:
-    """Take a value from an attribute of another name."""
-    return Field(validation_alias=attribute, serialization_alias=name)
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(from_attributes=True, extra="forbid")
-
-
-class ByDomain(_Answer):
+class ByDomain(Answer):
     """µJ by class of domain."""
 
     cpu: int
@@ -39,7 +16,7 @@ class ByDomain(_Answer):
     platform: int
 
 
-class Coverage(_Answer):
+class Coverage(Answer):
     """How a figure came to be known, as shares that add up to 1."""
 
     measured: float
@@ -47,7 +24,7 @@ class Coverage(_Answer):
     missing: float
 
 
-class Host(_Answer):
+class Host(Answer):
     """The machine."""
 
     logical_cpus: int
@@ -57,7 +34,7 @@ class Host(_Answer):
     virtualization: str
 
 
-class Domain(_Answer):
+class Domain(Answer):
     """An energy domain and the meter behind it."""
 
     domain: str
@@ -68,7 +45,7 @@ class Domain(_Answer):
     accuracy_ppm: int
 
 
-class Source(_Answer):
+class Source(Answer):
     """How a source of readings stands, and what would mend it."""
 
     name: str
@@ -77,18 +54,18 @@ class Source(_Answer):
     fix: str
 
 
-class AccountPower(_Answer):
+class AccountPower(Answer):
     """Mean power of an account on a node."""
 
     account: str
     power_mw: int
 
 
-class Node(_Answer):
+class Node(Answer):
     """A node as its newest Report left it; power is null where it is not known now."""
 
     node: str
-    last_report: Time = _of("last_report_us")
+    last_report: Time = of("last_report_us")
     boot: str
     agent_version: str
     host: Host
@@ -99,14 +76,14 @@ class Node(_Answer):
     jobs: list[str]
 
 
-class NodePage(_Answer):
+class NodePage(Answer):
     """Nodes by name."""
 
-    nodes: list[Node] = _of("items")
+    nodes: list[Node] = of("items")
     next_cursor: str | None
 
 
-class Scheduler(_Answer):
+class Scheduler(Answer):
     """What a job's scheduler told of it; "" and null: it did not. told is when it last did.
 
     known_as is its own name of the job where that is another one: 1234_7, 1234+1.
@@ -122,23 +99,23 @@ class Scheduler(_Answer):
     cpus: int | None
     gpus: int | None
     memory_bytes: int | None
-    submit: OptionalTime = _of("submit_us")
-    start: OptionalTime = _of("start_us")
-    end: OptionalTime = _of("end_us")
+    submit: OptionalTime = of("submit_us")
+    start: OptionalTime = of("start_us")
+    end: OptionalTime = of("end_us")
     exit_status: int | None
-    told: Time = _of("told_us")
+    told: Time = of("told_us")
 
 
-class Figure(_Answer):
+class Figure(Answer):
     """What a revision of a job's figure said, until settlement replaced it."""
 
     revision: int
     energy_uj: int
     plus_minus_uj: int
-    until: Time = _of("until_us")
+    until: Time = of("until_us")
 
 
-class Job(_Answer):
+class Job(Answer):
     """A job over all of its nodes; cost and co2_grams are null until there are prices to go by.
 
     user, account, name and exit_status are the scheduler's where it told of them; scheduler is null where it
@@ -157,10 +134,10 @@ class Job(_Answer):
     source: str
     state: str
     nodes: list[str]
-    start: Time = _of("start_us")
-    end: OptionalTime = _of("end_us")
+    start: Time = of("start_us")
+    end: OptionalTime = of("end_us")
     exit_status: int | None
-    duration_s: Seconds = _of("duration_us")
+    duration_s: Seconds = of("duration_us")
     average_power_mw: int | None
     energy_uj: int
     active_uj: int
@@ -170,7 +147,7 @@ class Job(_Answer):
     plus_minus_uj: int
     coverage: Coverage
     revision: int
-    revised: OptionalTime = _of("revised_us")
+    revised: OptionalTime = of("revised_us")
     settled: bool
     superseded: list[Figure]
     cost: float | None
@@ -178,14 +155,14 @@ class Job(_Answer):
     scheduler: Scheduler | None
 
 
-class JobPage(_Answer):
+class JobPage(Answer):
     """Jobs, the newest first."""
 
-    jobs: list[Job] = _of("items")
+    jobs: list[Job] = of("items")
     next_cursor: str | None
 
 
-class Series(_Answer):
+class Series(Answer):
     """One subject's values, one a bucket; null where nothing was reported."""
 
     node: str
@@ -193,53 +170,53 @@ class Series(_Answer):
     values: list[int | float | None]
 
 
-class SeriesSet(_Answer):
+class SeriesSet(Answer):
     """Series of one metric over the same buckets; times are the buckets' ends in unix seconds."""
 
     metric: str
     unit: str
     kind: str
     help: str
-    from_: Time = _of("from_us", "from")
-    to: Time = _of("to_us")
-    step_s: Seconds = _of("step_us")
-    times: list[float] = _of("times_s")
+    from_: Time = of("from_us", "from")
+    to: Time = of("to_us")
+    step_s: Seconds = of("step_us")
+    times: list[float] = of("times_s")
     series: list[Series]
     next_cursor: str | None
 
 
-class AccountEnergy(_Answer):
+class AccountEnergy(Answer):
     """What one account received, one value a bucket."""
 
     account: str
     energy_uj: list[int]
 
 
-class Stretch(_Answer):
+class Stretch(Answer):
     """A stretch of the wall clock."""
 
-    from_: Time = _of("from_us", "from")
-    to: Time = _of("to_us")
+    from_: Time = of("from_us", "from")
+    to: Time = of("to_us")
 
 
-class Power(_Answer):
+class Power(Answer):
     """Energy by account and bucket, largest accounts first; rest_uj is that of all jobs beyond the limit.
 
     Over a bucket's length it is power. times are the buckets' ends in unix seconds. Of forgotten, at the ends
     of the range, only wider books are kept: no bucket has any of it.
     """
 
-    from_: Time = _of("from_us", "from")
-    to: Time = _of("to_us")
-    step_s: Seconds = _of("step_us")
+    from_: Time = of("from_us", "from")
+    to: Time = of("to_us")
+    step_s: Seconds = of("step_us")
     node: str | None
-    times: list[float] = _of("times_s")
+    times: list[float] = of("times_s")
     accounts: list[AccountEnergy]
     rest_uj: list[int]
     forgotten: list[Stretch]
 
 
-class Alert(_Answer):
+class Alert(Answer):
     """One episode of a rule on one subject; wasted_uj is null where it cannot be known."""
 
     id: str
@@ -247,44 +224,44 @@ class Alert(_Answer):
     severity: str
     state: str
     labels: dict[str, str]
-    since: Time = _of("since_us")
-    seen: Time = _of("seen_us")
-    firing: OptionalTime = _of("firing_us")
-    resolved: OptionalTime = _of("resolved_us")
+    since: Time = of("since_us")
+    seen: Time = of("seen_us")
+    firing: OptionalTime = of("firing_us")
+    resolved: OptionalTime = of("resolved_us")
     resolution: str
-    observed_s: Seconds = _of("observed_us")
+    observed_s: Seconds = of("observed_us")
     wasted_uj: int | None
     evidence: dict[str, int | float | str]
     title: str
     summary: str
 
 
-class AlertPage(_Answer):
+class AlertPage(Answer):
     """Alerts, the newest first."""
 
-    alerts: list[Alert] = _of("items")
+    alerts: list[Alert] = of("items")
     next_cursor: str | None
 
 
-class Rule(_Answer):
+class Rule(Answer):
     """What is watched, and for how long its condition must hold before an alert fires."""
 
     name: str
     severity: str
     title: str
     advice: str
-    for_s: Seconds = _of("for_us")
+    for_s: Seconds = of("for_us")
     condition: str
 
 
-class RulePage(_Answer):
+class RulePage(Answer):
     """Rules in force, by name."""
 
-    rules: list[Rule] = _of("items")
+    rules: list[Rule] = of("items")
     next_cursor: str | None
 
 
-class LedgerAccount(_Answer):
+class LedgerAccount(Answer):
     """What one account received."""
 
     account: str
@@ -295,7 +272,7 @@ class LedgerAccount(_Answer):
     plus_minus_uj: int
 
 
-class Ledger(_Answer):
+class Ledger(Answer):
     """The books of a range; rest is what jobs beyond the limit received together.
 
     residual_uj is what the meters delivered less what the accounts and the rest received. Of measured_uj,
@@ -304,8 +281,8 @@ class Ledger(_Answer):
     any of it.
     """
 
-    from_: Time = _of("from_us", "from")
-    to: Time = _of("to_us")
+    from_: Time = of("from_us", "from")
+    to: Time = of("to_us")
     node: str | None
     measured_uj: int
     accounts: list[LedgerAccount]

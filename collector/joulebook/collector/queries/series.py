@@ -11,7 +11,8 @@ import numpy.typing as npt
 from joulebook.collector.queries.buckets import Buckets, cut, on_whole
 from joulebook.collector.queries.errors import BadValueError, UnknownNameError, expected_name
 from joulebook.collector.queries.pages import Page, page
-from joulebook.collector.store.protocol import Points, Range, Store, Sums
+from joulebook.collector.store.protocol import Range, Store
+from joulebook.collector.store.readings import Points, Sums
 from joulebook.v1.catalogue import MetricEntry, by_name
 
 _DEFAULT_BUCKETS = 300

@@ -34,15 +34,8 @@ from joulebook.collector.store.influxdb_window import (
     where,
 )
 from joulebook.collector.store.picked import PickedReads
-from joulebook.collector.store.protocol import (
-    AccountRow,
-    Points,
-    Range,
-    RawEnergy,
-    StoreError,
-    Summed,
-    TimeRow,
-)
+from joulebook.collector.store.protocol import AccountRow, Range, RawEnergy, StoreError, Summed, TimeRow
+from joulebook.collector.store.readings import Points
 from joulebook.collector.store.spread import around, limited, spread
 from joulebook.collector.store.window import GapBetween, Window
 from joulebook.v1 import metrics_pb2 as metrics

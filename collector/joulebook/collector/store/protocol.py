@@ -14,9 +14,10 @@ from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.sequence import PlacedGap, Span
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.gaps import Edge
-from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.kept import BooksKept
+from joulebook.collector.store.readings import Points, Sums
 from joulebook.collector.store.scheduled import ScheduledKeeper, ScheduledView
 
 Ints = npt.NDArray[np.int64]
@@ -183,34 +184,6 @@ class Measured:
     by_node: Mapping[str, int]
     forgotten: Sequence[Range] = ()
     raw_kept: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Points:
-    """One series' stored readings: the wall clock at the end of each interval, its length, and values.
-
-    Values are increments for counters and levels for gauges.
-    """
-
-    node: str
-    key: SeriesKey
-    unix_us: Ints
-    interval_us: Ints
-    values: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """One series over steps, an entry each: how long it was read, and what is to be added up of its ticks.
-
-    total: a counter's increments. weighted: a gauge's levels times how long they lasted, in µs.
-    """
-
-    node: str
-    key: SeriesKey
-    covered_us: Ints
-    total: Ints
-    weighted: npt.NDArray[np.float64]
 
 
 class StoreView(ScheduledView, Protocol):

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from joulebook.collector.facts.mark import Ints, Mark
 from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
-from joulebook.collector.store.protocol import Points, RawEnergy
+from joulebook.collector.store.protocol import RawEnergy
+from joulebook.collector.store.readings import Points
 from joulebook.v1.catalogue import MetricEntry
 
 # What a series names, as SeriesKey has it.

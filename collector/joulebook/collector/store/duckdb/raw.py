@@ -13,7 +13,8 @@ from joulebook.collector.ledger.layout import SeriesKey
 from joulebook.collector.store.duckdb.block import SideBySide, side_by_side
 from joulebook.collector.store.duckdb.packed import Packed, strip
 from joulebook.collector.store.duckdb.spans import ENERGY, SpanReads, energy_of
-from joulebook.collector.store.protocol import Points, Range, RawEnergy
+from joulebook.collector.store.protocol import Range, RawEnergy
+from joulebook.collector.store.readings import Points
 from joulebook.v1.catalogue import catalogue
 
 Ints = npt.NDArray[np.int64]

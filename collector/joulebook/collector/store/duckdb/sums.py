@@ -10,7 +10,8 @@ from joulebook.collector.ledger.layout import SeriesKey
 from joulebook.collector.store.duckdb.files import HOUR_US, MINUTES
 from joulebook.collector.store.duckdb.measured import MeasuredReads
 from joulebook.collector.store.duckdb.rollup import MINUTE_US
-from joulebook.collector.store.protocol import Range, Sums
+from joulebook.collector.store.protocol import Range
+from joulebook.collector.store.readings import Sums
 from joulebook.v1.catalogue import catalogue
 
 Ints = npt.NDArray[np.int64]

@@ -25,7 +25,6 @@ from joulebook.collector.store.protocol import (
     JobRow,
     NodeRow,
     Places,
-    Points,
     Range,
     RawEnergy,
     Revision,
@@ -33,6 +32,7 @@ from joulebook.collector.store.protocol import (
     Summed,
     TimeRow,
 )
+from joulebook.collector.store.readings import Points
 from joulebook.collector.store.scheduled import Scheduled
 from joulebook.collector.store.spread import around, limited, spread
 from joulebook.collector.store.victoriametrics.content import Content, Samples, joined, slots, whole
