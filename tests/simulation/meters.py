@@ -151,6 +151,8 @@ class Jobs:
         self._names = [f"slurm.{rng.randrange(40)}"]
         self._gone: list[str] = []
         self._cpu_us: dict[str, int] = {}
+        # Use of ended jobs that was split by a guess: none.
+        self.unsure_us = 0
         self.workloads: tuple[Workload, ...] = ()
         self.series: tuple[Series, ...] = ()
         self._arrange()

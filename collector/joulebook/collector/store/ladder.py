@@ -44,7 +44,7 @@ def kept(cut: Iterable[Piece], since_us: Mapping[int, int], rows_us: int) -> Ite
     Raises StoreError where there is neither.
     """
     for piece in _narrowed(cut, since_us):
-        if not piece.width_us and piece.from_us < rows_us:
+        if rows_us and not piece.width_us and piece.from_us < rows_us:
             raise StoreError(
                 f"store: rows of the ledger that ended up to {rows_us} are forgotten, and no buckets fill "
                 f"({piece.from_us}, {piece.to_us}]"
@@ -55,7 +55,7 @@ def kept(cut: Iterable[Piece], since_us: Mapping[int, int], rows_us: int) -> Ite
 def _narrowed(cut: Iterable[Piece], since_us: Mapping[int, int]) -> Iterator[Piece]:
     for piece in cut:
         since = since_us.get(piece.width_us, 0) if piece.width_us else 0
-        if piece.from_us >= since:
+        if not since or piece.from_us >= since:
             yield piece
             continue
         yield Piece(0, piece.from_us, min(piece.to_us, since))
