@@ -83,6 +83,7 @@ class _Jobs:
 
     workloads = ()
     series: tuple[Series, ...] = ()
+    unsure_us = 0
     came = False
 
     def refresh(self, _now_us: int) -> bool:

@@ -166,6 +166,7 @@ class NoJobs:
 
     workloads: tuple[Workload, ...] = ()
     series: tuple[Series, ...] = ()
+    unsure_us = 0
 
     def refresh(self, now_us: int) -> bool:
         """Find no change."""

@@ -74,3 +74,21 @@ def test_what_is_gone_is_forgotten(tmp_path: Path) -> None:
     assert seen(found) == []
     show(tmp_path, 7)
     assert seen(found) == [(7, True)]
+
+
+def test_a_proc_that_is_not_there_says_nothing(tmp_path: Path) -> None:
+    """Nothing is new and nothing is forgotten while it is away; then all goes on."""
+    procfs, away = tmp_path / "proc", tmp_path / "away"
+    found = Found(procfs, Processes(procfs), sees_own_pids=True)
+    assert seen(found) == []
+    procfs.mkdir()
+    show(procfs, 7)
+    started(procfs, 7)
+    assert seen(found) == [(7, True)]
+    procfs.rename(away)
+    assert seen(found) == []
+    assert found.parents == {7: 1}
+    away.rename(procfs)
+    show(procfs, 8)
+    started(procfs, 8)
+    assert (8, True) in seen(found)

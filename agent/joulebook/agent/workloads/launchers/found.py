@@ -42,8 +42,13 @@ class Found:
         if last_pid and last_pid == self._last_pid and not self._left:
             return  # nothing was started since
         self._last_pid = last_pid
-        with os.scandir(self._procfs) as entries:
-            pids = {int(name) for name in (entry.name for entry in entries) if name.isdecimal()}
+        try:
+            with os.scandir(self._procfs) as entries:
+                pids = {int(name) for name in (entry.name for entry in entries) if name.isdecimal()}
+        except OSError:
+            # Nothing can be said, of what is known neither; the next look is at all again.
+            self._last_pid = b""
+            return
         for pid in self.parents.keys() - pids:
             del self.parents[pid]
             self._young.pop(pid, None)
