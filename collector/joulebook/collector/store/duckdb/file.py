@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 
+from joulebook.collector.store.duckdb import torn_log
 from joulebook.collector.store.duckdb.files import sync
 from joulebook.collector.store.duckdb.migrations.migration import version_of
 from joulebook.collector.store.duckdb.migrations.steps import released
@@ -24,7 +25,7 @@ def connect(path: Path | str, *, read_only: bool = False) -> duckdb.DuckDBPyConn
     try:
         if not (read_only or path == ":memory:" or Path(path).exists()):
             _make(Path(path))
-        connection = duckdb.connect(str(path), read_only=read_only)
+        connection = _opened(path, read_only)
         # A checkpoint writes the last rows of every table anew: the more lie between two, the less it costs.
         connection.execute("SET checkpoint_threshold = '64MB'")
         # Files of blocks never change: what is in them need not be read off them at each question.
@@ -36,6 +37,16 @@ def connect(path: Path | str, *, read_only: bool = False) -> duckdb.DuckDBPyConn
         raise StoreError(
             f"store {path}: cannot be opened ({error}); is another collector using it?"
         ) from error
+
+
+def _opened(path: Path | str, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Open a file, also where a power cut tore the last commit in its log."""
+    try:
+        return duckdb.connect(str(path), read_only=read_only)
+    except duckdb.Error as error:
+        if not torn_log.mend(path, error, read_only=read_only):
+            raise
+        return duckdb.connect(str(path))
 
 
 def _make(path: Path) -> None:
