@@ -39,6 +39,8 @@ _NOTHING_THERE = {
     "node: Disks",
     "node: Disks busy",
     "job: Disk IO",
+    # Of a first figure.
+    "job: Revision",
 }
 _TOTALS = {("cluster", "Jobs by energy"), ("cluster", "Accounts other than jobs")}
 _AGENT = """[agent]
