@@ -99,7 +99,7 @@ def list_jobs(
         places = _places(frozen, frozen.newest_jobs(asked))
         taken = first_page(list(places), lambda job: (-_start_us(places[job]), job), limit)
         rows = _rows(frozen, {job: places[job] for job in taken.items}) if taken.items else {}
-        revised = _revised(frozen, {job: places[job] for job in taken.items})
+        revised = Revised.of(frozen, taken.items)
         told = frozen.scheduled(taken.items) if taken.items else {}
     found = [_told(_job(job, places[job], rows.get(job, {}), revised), told.get(job)) for job in taken.items]
     return Page(found, taken.next_cursor)
@@ -113,7 +113,7 @@ def get_job(store: Store, job: str) -> Job:
             raise UnknownNameError("job", job, _expected(frozen, job))
         (found,) = places
         rows = _rows(frozen, places)
-        revised = _revised(frozen, places)
+        revised = Revised.of(frozen, places)
         told = frozen.scheduled([found]).get(found)
     return _told(_job(found, places[found], rows.get(found, {}), revised), told)
 
@@ -157,10 +157,6 @@ def _places(store: StoreView, rows: Sequence[JobRow]) -> dict[str, list[_Place]]
     for row in rows:
         jobs[row.job].append(_Place(row, is_running(row, there), heard_us.get(row.node, 0)))
     return jobs
-
-
-def _revised(store: StoreView, jobs: Mapping[str, Sequence[_Place]]) -> Revised:
-    return Revised.of(store, jobs, [job for job, places in jobs.items() if _state(places) == "ended"])
 
 
 def _state(places: Sequence[_Place]) -> str:
@@ -221,7 +217,7 @@ def _job(job: str, places: Sequence[_Place], rows: Mapping[str, AccountRow], rev
         coverage=coverage(sums.energy_uj, sums.modelled_uj, sum(known.values()), total_us),
         revision=revision,
         revised_us=revised_us,
-        settled=revised.settled(job),
+        settled=state == "ended" and revised.settled(rows),
         superseded=revised.superseded(job),
     )
 

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from joulebook.collector.ledger.uncertainty import plus_minus_uj
-from joulebook.collector.store.protocol import Revision, StoreView, Superseded
+from joulebook.collector.store.protocol import AccountRow, Revision, StoreView, Superseded
+from joulebook.collector.store.settled import Settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +22,18 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Revised:
-    """The figures of some jobs."""
+    """The figures of some jobs, and up to when books are settled."""
 
     _revisions: Mapping[str, Revision]
     _superseded: Mapping[str, Sequence[Superseded]]
-    _settled: Collection[str]
+    _settled: Settled
 
     @classmethod
-    def of(cls, store: StoreView, jobs: Collection[str], ended: Collection[str]) -> Revised:
-        """Ask for the figures of jobs; ended: those that run no more."""
+    def of(cls, store: StoreView, jobs: Collection[str]) -> Revised:
+        """Ask for the figures of jobs."""
         revisions = store.revisions(jobs) if jobs else {}
         superseded = store.superseded(revisions) if revisions else {}
-        return cls(revisions, superseded, store.settled(ended) if ended else ())
+        return cls(revisions, superseded, store.settled() if jobs else Settled())
 
     def revision(self, job: str) -> tuple[int, int | None]:
         """Return the number of a job's figure, and when it last went up."""
@@ -40,9 +41,11 @@ class Revised:
             return 1, None
         return found.number, found.revised_unix_us
 
-    def settled(self, job: str) -> bool:
-        """Return whether all of a job's Reports are booked with what their hours tell together."""
-        return job in self._settled
+    def settled(self, received: Mapping[str, AccountRow]) -> bool:
+        """Return whether all that a job received, by node, is booked with what its hours tell together."""
+        return bool(received) and all(
+            self._settled.has(node, row.last_unix_us) for node, row in received.items()
+        )
 
     def superseded(self, job: str) -> list[Figure]:
         """Return what a job's figure was before it was booked anew."""

@@ -10,6 +10,7 @@ from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.kept import BooksKept
 from joulebook.collector.store.protocol import AccountRow, JobRow, NodeRow, Range, Superseded
 from joulebook.collector.store.scheduled import Scheduled
+from joulebook.collector.store.settled import Settled
 
 
 class PickedReads:
@@ -58,9 +59,9 @@ class PickedReads:
         """Return nothing: these stores' hours are not booked anew."""
         return {}
 
-    def settled(self, jobs: Collection[str]) -> set[str]:  # noqa: ARG002
-        """Return nothing: these stores' hours are not booked anew."""
-        return set()
+    def settled(self) -> Settled:
+        """Return that nothing is: these stores' hours are not booked anew."""
+        return Settled()
 
     def newest_jobs(self, asked: JobsAsked) -> list[JobRow]:
         """Return some jobs on all of their nodes, in order of the jobs; a job began where it did first."""

@@ -19,6 +19,7 @@ from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.kept import BooksKept
 from joulebook.collector.store.readings import Points, Sums
 from joulebook.collector.store.scheduled import ScheduledKeeper, ScheduledView
+from joulebook.collector.store.settled import Settled
 
 Ints = npt.NDArray[np.int64]
 
@@ -216,8 +217,8 @@ class StoreView(ScheduledView, Protocol):
     def superseded(self, jobs: Collection[str]) -> dict[str, list[Superseded]]:
         """Return the figures that booking anew replaced, by revision, of those of some jobs that have any."""
 
-    def settled(self, jobs: Collection[str]) -> set[str]:
-        """Return those of some jobs of which all Reports are booked with what their hours tell together."""
+    def settled(self) -> Settled:
+        """Return up to when Reports are booked with what their hours tell together."""
 
     def open_jobs(self) -> list[tuple[str, str]]:
         """Return (node, job) of whose end nothing was told."""

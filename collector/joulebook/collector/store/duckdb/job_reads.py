@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from joulebook.collector.store.duckdb.files import HOUR_US
 from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.protocol import JobRow, Revision, Superseded
+from joulebook.collector.store.settled import Settled
 
+_EVER_US = 1 << 62
 # When a job ended on a node: what was told last.
 _ENDS = """
     SELECT job, node_id, max(end_unix_us) AS end_unix_us, arg_max(exit_status, end_unix_us) AS exit_status
@@ -126,27 +128,19 @@ class JobReads:
             found.setdefault(account.removeprefix("job:"), []).append(Superseded(*figures))
         return found
 
-    def settled(self, jobs: Collection[str]) -> set[str]:
-        """Return those of some jobs of which all Reports are booked with what their hours tell together."""
-        # A block of which not all is booked anew is waited for on every node: that takes no minute.
-        rows = self._rows(
-            f"""
-            WITH own AS (FROM accounts WHERE account IN (SELECT unnest($1::VARCHAR[]))),
-            received AS (
-                SELECT account_id, node_id, last_unix_us FROM totals SEMI JOIN own USING (account_id)
-                UNION ALL SELECT account_id, node_id, end_unix_us FROM ledger SEMI JOIN own USING (account_id)
-                WHERE interval_id >= (SELECT total_id FROM added_up)),
-            waiting AS (
-                SELECT node_id, min(end_unix_us) AS since_us FROM intervals
-                ANTI JOIN rebooked_alone USING (interval_id)
-                WHERE NOT is_gap AND node_id IN (SELECT node_id FROM received)
-                    AND end_unix_us > (SELECT rows_unix_us FROM forgotten_books) GROUP BY node_id)
-            SELECT account FROM received LEFT JOIN waiting USING (node_id) JOIN own USING (account_id)
-            GROUP BY account HAVING bool_and(last_unix_us < coalesce(since_us, {1 << 62}))
-                AND max(last_unix_us) <= (
-                    SELECT coalesce(min(hour) * {HOUR_US}, {1 << 62}) FROM blocks
-                    WHERE has_raw AND NOT rebooked)
-            """,
-            [[f"job:{job}" for job in jobs]],
+    def settled(self) -> Settled:
+        """Return up to when Reports are booked with what their hours tell together."""
+        # A block of which not all is booked anew is waited for on every node: that takes no minute. What
+        # comes late for a time whose rows are forgotten stays as it was booked.
+        ((until_us,),) = self._rows(
+            f"SELECT coalesce(min(hour) * {HOUR_US}, {_EVER_US}) FROM blocks WHERE has_raw AND NOT rebooked "
+            f"AND hour * {HOUR_US} >= (SELECT rows_unix_us FROM forgotten_books)"
         )
-        return {account.removeprefix("job:") for (account,) in rows}
+        waiting = self._rows(
+            """
+            SELECT node_id, min(end_unix_us) FROM intervals
+            WHERE NOT is_gap AND end_unix_us > (SELECT rows_unix_us FROM forgotten_books)
+                AND interval_id NOT IN (SELECT interval_id FROM rebooked_alone) GROUP BY node_id
+            """
+        )
+        return Settled(until_us, {self._node_name(node): since_us for node, since_us in waiting})
