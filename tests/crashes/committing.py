@@ -21,7 +21,7 @@ class Committing:
     def act(self, root: Path, say: Say) -> None:
         """Commit every batch."""
         store = DuckDBStore(root / FILE)
-        store._connection.execute("SET checkpoint_threshold = '96KB'")
+        store.checkpoints.threshold_bytes = 96_000
         for number, batch in enumerate(batches()):
             say(f"begins {number}")
             commit(store, batch)

@@ -46,7 +46,7 @@ class DuckDBFile:
         before = self._directory / f"{self._lives}.duckdb"
         self._lives += 1
         after = self._directory / f"{self._lives}.duckdb"
-        for suffix in ("", ".wal"):
+        for suffix in ("", ".wal", ".doublewrite"):
             left = Path(f"{before}{suffix}")
             if left.exists():
                 shutil.copyfile(left, f"{after}{suffix}")

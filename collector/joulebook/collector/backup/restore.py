@@ -15,6 +15,7 @@ from joulebook.collector.backup.manifest import BackupError, Manifest, digest, r
 from joulebook.collector.backup.take import booked, marks
 from joulebook.collector.check.books import embedded
 from joulebook.collector.store.duckdb.copy import FILE
+from joulebook.collector.store.duckdb.doublewrite import note_of
 from joulebook.collector.store.duckdb.file import opened, read_only
 from joulebook.collector.store.duckdb.files import Files
 from joulebook.collector.store.duckdb.migrations import migration
@@ -49,7 +50,7 @@ def restore(
         )
     places = {FILE: store, **{name: Path(path) for name, path in beside.items() if path != ":memory:"}}
     blocks = Files(store).directory
-    for place in (*places.values(), Path(f"{store}.wal"), blocks):
+    for place in (*places.values(), Path(f"{store}.wal"), note_of(store), blocks):
         if place.exists():
             raise BackupError(f"{place}: is there already; move it away, or restore elsewhere with --to")
     room = shutil.disk_usage(store.parent).free
@@ -71,6 +72,8 @@ def restore(
             restored = _prepared(manifest, aside / FILE, at_unix_us)
         except (duckdb.Error, StoreError) as error:
             raise BackupError(f"backup {source}: not restored ({error})") from error
+        if Path(f"{aside / FILE}.wal").exists():
+            raise BackupError(f"backup {source}: not restored (the copy's log was not written into it)")
         copied = Files(aside / FILE).directory
         for path in copied.rglob("*.parquet"):
             digest(path, durable=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 
+from joulebook.collector.store.duckdb.checkpoints import checkpoint
 from joulebook.collector.store.duckdb.copy import copy_file
 from joulebook.collector.store.duckdb.file import connect
 from joulebook.collector.store.duckdb.files import sync
@@ -35,7 +36,7 @@ def compact(path: Path) -> Compacted:
             left.unlink(missing_ok=True)
         with connect(path) as connection:
             # What is in the log is in the file then, and is copied with it.
-            connection.execute("CHECKPOINT")
+            checkpoint(connection, path)
             before_bytes = path.stat().st_size
             _check_room(connection, path)
             copy_file(connection, fresh)

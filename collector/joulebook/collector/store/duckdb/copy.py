@@ -33,8 +33,9 @@ def copy_file(connection: duckdb.DuckDBPyConnection, copy: Path) -> None:
         cursor.execute(f"ATTACH {_literal(str(copy))} AS joulebook_copy")
         try:
             cursor.execute(f"COPY FROM DATABASE {_quoted(name)} TO joulebook_copy")
+            # It is written through then, and its log is gone. Nobody needs it before.
+            cursor.execute("CHECKPOINT joulebook_copy")
         finally:
-            # It is written through, and its log is gone, when it is let go of.
             cursor.execute("DETACH joulebook_copy")
     with copy.open("rb") as file:
         os.fsync(file.fileno())

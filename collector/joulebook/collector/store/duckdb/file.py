@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from joulebook.collector.store.duckdb import torn_log
+from joulebook.collector.store.duckdb import checkpoints, doublewrite, torn_log
 from joulebook.collector.store.duckdb.files import sync
 from joulebook.collector.store.duckdb.migrations.migration import version_of
 from joulebook.collector.store.duckdb.migrations.steps import released
@@ -25,9 +25,10 @@ def connect(path: Path | str, *, read_only: bool = False) -> duckdb.DuckDBPyConn
     try:
         if not (read_only or path == ":memory:" or Path(path).exists()):
             _make(Path(path))
+        if str(path) != ":memory:":
+            doublewrite.mend(Path(path), read_only=read_only)
         connection = _opened(path, read_only)
-        # A checkpoint writes the last rows of every table anew: the more lie between two, the less it costs.
-        connection.execute("SET checkpoint_threshold = '64MB'")
+        checkpoints.keep_off(connection)
         # Files of blocks never change: what is in them need not be read off them at each question.
         connection.execute("SET parquet_metadata_cache = true")
         return connection
@@ -79,10 +80,11 @@ def no_room(error: Exception) -> bool:
 
 @contextmanager
 def opened(path: Path | str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a file for the block. Raises StoreError."""
+    """Open a file for the block; its log is written into it at the end. Raises StoreError."""
     connection = connect(path)
     try:
         yield connection
+        checkpoints.Checkpoints(path).make(connection)
     finally:
         connection.close()
 

@@ -55,7 +55,7 @@ class LastingStore(DuckDBStore):
 
     @contextmanager
     def _lasting(self) -> Iterator[None]:
-        if self._given_up:
+        if self._given_up or self.checkpoints.gave_up:
             self._open_again()
         try:
             yield

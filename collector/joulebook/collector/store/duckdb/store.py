@@ -18,6 +18,7 @@ from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.store.duckdb.checkpoints import Checkpoints
 from joulebook.collector.store.duckdb.copy import copy_store
 from joulebook.collector.store.duckdb.file import connect
 from joulebook.collector.store.duckdb.files import Files
@@ -57,6 +58,7 @@ class DuckDBStore(Scheduling, Reads):
         self._path = path
         self._ids = Ids(connection)
         self._rolls = Rolls(connection)
+        self.checkpoints = Checkpoints(path)
         self._next_interval = self._scalar(
             "SELECT max(interval_id) + 1 FROM (SELECT max(interval_id) AS interval_id FROM intervals "
             "UNION ALL SELECT max(interval_id) FROM rolled "
@@ -94,6 +96,7 @@ class DuckDBStore(Scheduling, Reads):
                 raise StoreError(f"store: not written ({error})") from error
             raise
         self._ids.keep()
+        self.checkpoints.make_if_due(self._connection)
 
     @contextmanager
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -103,8 +106,19 @@ class DuckDBStore(Scheduling, Reads):
 
     def checkpoint(self) -> None:
         """Give back what deleted rows took, where nothing else is going on."""
-        with self._writing, suppress(duckdb.Error):
-            self._connection.execute("CHECKPOINT")
+        with self._writing:
+            self.checkpoints.make(self._connection)
+
+    def close(self) -> None:
+        """Let go of the store, with its log written into its file where nobody writes."""
+        if self._writing.acquire(blocking=False):
+            try:
+                if self.checkpoints.logged_bytes():
+                    with suppress(duckdb.Error), self._cursor() as cursor:
+                        self.checkpoints.make(cursor)
+            finally:
+                self._writing.release()
+        super().close()
 
     def commit(self, commit: Commit) -> None:
         """Make it all durable in one transaction. Raises StoreError with nothing done.
