@@ -22,6 +22,22 @@ _MACHINE = (
     "system",
 )
 
+# Among those, what uses none of it.
+_ANYWHERE = (
+    "agent/workloads/test_classify.py",
+    "agent/workloads/test_figures.py",
+    "agent/workloads/test_gpuholders.py",
+    "agent/workloads/test_job_facts.py",
+    "agent/workloads/test_podresources.py",
+    "agent/workloads/test_pods.py",
+    "agent/workloads/test_schedulers.py",
+    "agent/workloads/test_settings.py",
+    "system/test_kill_store.py",
+    "system/test_late_reports.py",
+    "system/test_page.py",
+    "system/test_page_alerts.py",
+)
+
 # A busy machine finds nothing too slow; what is run to accept a change runs the same examples each time. A
 # fixture made once for all examples must not remember them: who uses one sees to that.
 settings.register_profile(
@@ -36,7 +52,8 @@ settings.load_profile("suite")
 def group_of(path: Path) -> str:
     """Return whose tests a file's tests run one after the other with: the machine's, or its own."""
     name = path.relative_to(HERE).as_posix()
-    return "machine" if any(name == each or name.startswith(f"{each}/") for each in _MACHINE) else name
+    of_machine = any(name == each or name.startswith(f"{each}/") for each in _MACHINE)
+    return "machine" if of_machine and name not in _ANYWHERE else name
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

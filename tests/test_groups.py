@@ -12,6 +12,7 @@ from tests.conftest import HERE, group_of
         ("system/test_spool.py", "machine"),
         ("agent/workloads/test_running.py", "machine"),
         ("agent/test_uplink.py", "agent/test_uplink.py"),
+        ("system/test_page.py", "system/test_page.py"),
     ],
 )
 def test_what_there_is_one_of_is_one_group(path: str, group: str) -> None:

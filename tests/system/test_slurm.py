@@ -114,8 +114,8 @@ def test_what_slurm_knows_of_its_jobs_comes_to_the_books(asking: Site, slurm: Sl
     array = slurm.submit(
         script.replace("WORK", "sleep 1"), "--array=3,7", "--job-name=many", "--uid=nobody", *common
     )
-    fails = slurm.submit(script.replace("WORK", "(exit 3)"), "--job-name=fails", *common)
-    short = slurm.submit(script.replace("WORK", ":"), "--job-name=a\nb", "--time=5", *common)
+    fails = slurm.submit(script.replace("WORK", "(sleep 0.3; exit 3)"), "--job-name=fails", *common)
+    short = slurm.submit(script.replace("WORK", "sleep 0.3"), "--job-name=a\nb", "--time=5", *common)
 
     def own(answer: Any) -> list[Any]:
         # Other clusters of this machine may have jobs too.

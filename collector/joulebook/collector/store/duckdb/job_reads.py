@@ -130,17 +130,14 @@ class JobReads:
 
     def settled(self) -> Settled:
         """Return up to when Reports are booked with what their hours tell together."""
-        # A block of which not all is booked anew is waited for on every node: that takes no minute. What
-        # comes late for a time whose rows are forgotten stays as it was booked.
+        # A block of which not all is booked anew is waited for on every node: that takes no minute.
         ((until_us,),) = self._rows(
-            f"SELECT coalesce(min(hour) * {HOUR_US}, {_EVER_US}) FROM blocks WHERE has_raw AND NOT rebooked "
-            f"AND hour * {HOUR_US} >= (SELECT rows_unix_us FROM forgotten_books)"
+            f"SELECT coalesce(min(hour) * {HOUR_US}, {_EVER_US}) FROM blocks WHERE has_raw AND NOT rebooked"
         )
         waiting = self._rows(
             """
             SELECT node_id, min(end_unix_us) FROM intervals
-            WHERE NOT is_gap AND end_unix_us > (SELECT rows_unix_us FROM forgotten_books)
-                AND interval_id NOT IN (SELECT interval_id FROM rebooked_alone) GROUP BY node_id
+            WHERE NOT is_gap AND interval_id NOT IN (SELECT interval_id FROM rebooked_alone) GROUP BY node_id
             """
         )
         return Settled(until_us, {self._node_name(node): since_us for node, since_us in waiting})

@@ -216,8 +216,13 @@ class Rebooking:
 
     def _mark_blocks(self) -> Iterator[str]:
         """Mark blocks of which all nodes are booked anew, and forget which nodes that were."""
-        blocks = self._store._rows("SELECT block_id FROM blocks WHERE has_raw AND NOT rebooked")
-        if not blocks:
+        # What came too late to be booked anew stays as it was booked.
+        too_late = (
+            "SELECT interval_id FROM intervals ANTI JOIN rebooked_alone USING (interval_id) "
+            "WHERE NOT is_gap AND end_unix_us <= (SELECT rows_unix_us FROM forgotten_books)"
+        )
+        blocks = "SELECT block_id FROM blocks WHERE has_raw AND NOT rebooked"
+        if not self._store._rows(f"SELECT 1 WHERE EXISTS ({too_late}) OR EXISTS ({blocks})"):
             return
         with self._store.writing() as connection:
             connection.execute("UPDATE blocks SET rebooked = true WHERE has_raw AND NOT rebooked")
@@ -226,4 +231,5 @@ class Rebooking:
             connection.execute(
                 "DELETE FROM rebooked_alone WHERE interval_id NOT IN (SELECT interval_id FROM intervals)"
             )
+            connection.execute(f"INSERT INTO rebooked_alone {too_late}")
         yield "marked blocks"
