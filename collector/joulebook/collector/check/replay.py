@@ -24,7 +24,6 @@ Ints = npt.NDArray[np.int64]
 _PART_US = 6 * 3_600_000_000
 # So many nodes' Reports of an hour are read at a time.
 _NODES = 4
-_MOST_A_BATCH = 20
 
 
 def replay(view: Reads, policy: Policy) -> Iterator[Finding]:

@@ -6,7 +6,6 @@ later has it booked again. Each step is one transaction, and done twice it chang
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from joulebook.collector.ledger.book import Books
-from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.settlement import settled_books
+from joulebook.collector.store.duckdb.booked import ledger_rows
 from joulebook.collector.store.duckdb.changes import COLUMNS, replace_rows
 from joulebook.collector.store.duckdb.files import HOUR_US, REPORTS
 from joulebook.collector.store.duckdb.rows import EVER
@@ -27,7 +26,6 @@ from joulebook.collector.store.duckdb.store import DuckDBStore
 from joulebook.collector.store.duckdb.stored import StoredReport, in_order, reports_of_hour
 from joulebook.collector.store.presence import is_running, present
 
-_log = logging.getLogger(__name__)
 # As many Reports are booked in a step, or those of one node where they are more.
 _AT_ONCE = 2_000
 
@@ -148,19 +146,8 @@ class Rebooking:
         interval = np.array([one.interval_id for one in reports], dtype=np.int64)
         end = np.array([one.end_unix_us for one in reports], dtype=np.int64)
         duration = np.array([r.interval_us.sum() for one in reports if (r := one.readings)], dtype=np.int64)
-        columns = {
-            "interval_id": interval[books.report],
-            "node_id": np.full(len(books.report), reports[0].node_id, dtype=np.int64),
-            "account_id": np.array([self._store._ids.account(a) for a in books.account], dtype=np.int64),
-            "end_unix_us": end[books.report],
-            "duration_us": duration[books.report],
-            "modelled_uj": books.modelled_uj,
-            "systematic_uj": books.systematic_uj,
-            "variance_uj2": books.variance_uj2,
-        }
-        for i, name in enumerate(CLASSES):
-            columns[f"{name}_active_uj"] = books.active_uj[:, i]
-            columns[f"{name}_idle_uj"] = books.idle_uj[:, i]
+        node = np.full(len(reports), reports[0].node_id, dtype=np.int64)
+        columns = ledger_rows(books, self._store._ids, interval, node, end, duration)
         return pa.table({name: columns[name] for name in COLUMNS})
 
     def _supersede(self, connection: duckdb.DuckDBPyConnection, hour: int, changed: Collection[str]) -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.book import Books
-from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.store.duckdb.booked import ledger_rows
 from joulebook.collector.store.duckdb.checkpoints import Checkpoints
 from joulebook.collector.store.duckdb.copy import copy_store
 from joulebook.collector.store.duckdb.file import connect
@@ -192,20 +192,7 @@ class DuckDBStore(Scheduling, Reads):
         node = np.array([self._ids.node(d.node) for d in reports], dtype=np.int64)
         end = np.array([d.end_us + d.realtime_offset_us for d in reports], dtype=np.int64)
         duration = np.array([d.end_us - d.start_us for d in reports], dtype=np.int64)
-        columns = {
-            "interval_id": intervals[books.report],
-            "node_id": node[books.report],
-            "account_id": np.array([self._ids.account(a) for a in books.account], dtype=np.int64),
-            "end_unix_us": end[books.report],
-            "duration_us": duration[books.report],
-        }
-        for i, name in enumerate(CLASSES):
-            columns[f"{name}_active_uj"] = books.active_uj[:, i]
-            columns[f"{name}_idle_uj"] = books.idle_uj[:, i]
-        columns["modelled_uj"] = books.modelled_uj
-        columns["systematic_uj"] = books.systematic_uj
-        columns["variance_uj2"] = books.variance_uj2
-        return columns
+        return ledger_rows(books, self._ids, intervals, node, end, duration)
 
     def _insert_revisions(self, commit: Commit, intervals: Ints) -> None:
         if commit.late:
