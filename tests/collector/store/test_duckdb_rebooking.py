@@ -172,3 +172,25 @@ def test_what_is_wrong_changes_nothing(tmp_path: Path) -> None:
     with store.writing() as connection:
         assert replace_rows(connection, rows) == {}
     store.close()
+
+
+def test_nothing_temporary_stays_behind(tmp_path: Path) -> None:
+    """Whether energy moves or only its ± does, above or below what is rolled up: no table is left to collide."""
+    store = DuckDBStore(tmp_path / "books")
+    _, reports = _two_jobs()
+    deliver(store, [reports])
+    for _ in range(2):
+        rows = store._table(f"SELECT {', '.join(COLUMNS)} FROM ledger", [])
+        column = rows.column_names.index("systematic_uj")
+        wider = rows.set_column(column, "systematic_uj", pc.add(rows["systematic_uj"], 1))
+        with store.writing() as connection:
+            assert set(replace_rows(connection, wider).values()) == {0}
+            assert replace_rows(connection, rows)
+        list(_kept(store))
+        # What is temporary is the writing connection's own.
+        for names in ("table_name FROM duckdb_tables()", "view_name FROM duckdb_views()"):
+            with store.writing() as connection:
+                left = connection.execute(f"SELECT {names} WHERE temporary AND NOT internal").fetchall()
+            assert left == []
+    assert embedded(store, Policy.RESERVED) == []
+    store.close()

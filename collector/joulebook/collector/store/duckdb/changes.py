@@ -201,6 +201,7 @@ def _add_told(
     if bucket:
         ((first, last),) = connection.execute(f"SELECT min({bucket}), max({bucket}) FROM told").fetchall()
         if first is None:
+            connection.execute("DROP TABLE told")
             return
         between = f"{table}.{bucket} BETWEEN {first} AND {last}"
     since = taken = ""

@@ -259,14 +259,14 @@ class DuckDBStore(Scheduling, Reads):
         columns = ("job", "node_id", "end_unix_us", "exit_status")
         insert(self._connection, "job_ends", _rows_of(columns, ends))
         if states:
-            told = _rows_of(_STATES, [(*key, *state) for key, state in states.items()])
-            self._connection.register("told", told)
+            newest = _rows_of(_STATES, [(*key, *state) for key, state in states.items()])
+            self._connection.register("newest_states", newest)
             self._connection.execute(
-                "DELETE FROM source_states USING told "
-                "WHERE source_states.node_id = told.node_id AND source_states.name = told.name"
+                "DELETE FROM source_states USING newest_states AS n "
+                "WHERE source_states.node_id = n.node_id AND source_states.name = n.name"
             )
-            self._connection.unregister("told")
-            insert(self._connection, "source_states", told)
+            self._connection.unregister("newest_states")
+            insert(self._connection, "source_states", newest)
 
 
 _STATES = ("node_id", "name", "state", "reason", "fix", "unix_us")
