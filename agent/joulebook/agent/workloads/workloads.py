@@ -219,6 +219,7 @@ class Workloads:
         self._cgroups.close()
         self._gpus.close()
         self._runs.close()
+        self._launchers.close()
         for member in self._agent:
             member.close()
 

@@ -122,6 +122,10 @@ class Launchers:
         )
         return (Finding("workloads.launchers", UNREADABLE, reason, _FIX),)
 
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._found.close()
+
     def _take_up(self, pid: int, birth: Birth) -> None:
         """Look what a process is that is new, or executes another program now."""
         outer = self._members.by_pid.get(birth.parent)
