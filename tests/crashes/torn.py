@@ -30,6 +30,14 @@ class Logged:
         (root / f"{FILE}.wal").write_bytes(log)
         return root / FILE
 
+    def with_hole(self, number: int) -> bytes:
+        """Return the log without a sector well within the commit of a number."""
+        log = bytearray(self.logs[-1])
+        sector = (self.synced_before(number) // _SECTOR + 2) * _SECTOR
+        assert any(log[sector : sector + _SECTOR])
+        log[sector : sector + _SECTOR] = bytes(_SECTOR)
+        return bytes(log)
+
 
 def logged(root: Path, commits: int) -> Logged:
     """Commit so many batches of known books, and read what is on the disk after each."""

@@ -19,6 +19,7 @@ import pytest
 from joulebook.collector.store.duckdb import DuckDBStore, doublewrite
 from joulebook.collector.store.duckdb.checkpoints import Checkpoints, checkpoint
 from joulebook.collector.store.duckdb.file import connect, opened, read_only
+from joulebook.collector.store.duckdb.lock import descriptor_of
 from joulebook.collector.store.protocol import StoreError
 from tests.collector.store.histories import history
 from tests.simulated.delivery import books_of, decoded, deliver
@@ -272,7 +273,7 @@ def test_duckdb_makes_no_checkpoint_by_itself(tmp_path: Path) -> None:
     """Neither a long log, nor many rows at once, nor letting go writes a header; the store's own do."""
     path = tmp_path / "books.duckdb"
     connection = connect(path)
-    headers = os.pread(doublewrite._descriptor(path), _HEADERS, 0)
+    headers = os.pread(descriptor_of(path), _HEADERS, 0)
     connection.execute("CREATE TABLE much AS SELECT hash(i) AS a FROM range(300_000) AS t(i)")
     for _ in range(45):
         connection.execute("INSERT INTO much SELECT hash(random()) FROM range(60_000)")

@@ -32,15 +32,6 @@ def _kept(root: Path) -> list[Path]:
     return sorted(root.glob("*.torn-*"))
 
 
-def _with_hole(made: Logged, number: int) -> bytes:
-    """Return a log whose commit of a number lacks a sector well within, and nothing else."""
-    log = bytearray(made.logs[-1])
-    sector = (made.synced_before(number) // 512 + 2) * 512
-    assert any(log[sector : sector + 512])
-    log[sector : sector + 512] = bytes(512)
-    return bytes(log)
-
-
 def test_each_commit_is_one_transaction_at_the_end_of_the_log(made: Logged) -> None:
     """The log only grows, each commit ends as DuckDB ends a transaction, and none does so within."""
     for number, log in enumerate(made.logs):
@@ -76,13 +67,13 @@ def test_a_hole_in_the_last_commit_is_told(
     made: Logged, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One warning says how many bytes went from where, and what the log is called now."""
-    path = made.lay(tmp_path, _with_hole(made, _COMMITS))
+    path = made.lay(tmp_path, made.with_hole(_COMMITS))
     with caplog.at_level(logging.WARNING), closing(DuckDBStore(path)) as store:
         assert stored(store, batches()) == _COMMITS - 1
     synced, (kept,), (said,) = made.synced_before(_COMMITS), _kept(tmp_path), caplog.messages
     assert f"{len(made.logs[-1]) - synced} bytes are cut off at byte {synced}" in said
     assert said.endswith(str(kept))
-    assert kept.read_bytes() == _with_hole(made, _COMMITS)
+    assert kept.read_bytes() == made.with_hole(_COMMITS)
 
 
 # The last commit without a sector is what a power cut leaves.
@@ -97,7 +88,7 @@ def test_damage_to_what_was_acknowledged_is_refused(
     made: Logged, number: int, how: str, tmp_path: Path
 ) -> None:
     """Damage that no power cut does is an error that names log, place and what to do; nothing changes."""
-    log = _with_hole(made, number)
+    log = made.with_hole(number)
     if how == "a bit flips":
         flipped = bytearray(made.logs[-1])
         flipped[(made.synced_before(number) // 512 + 2) * 512 + 77] ^= 4
@@ -115,7 +106,7 @@ def test_a_commit_behind_the_hole_makes_it_damage_where_the_last_is_torn_too(
     made: Logged, tmp_path: Path
 ) -> None:
     """A hole in an acknowledged commit is refused also where the one behind it has no end."""
-    path = made.lay(tmp_path, _with_hole(made, _COMMITS - 1)[: -len(END) - 1])
+    path = made.lay(tmp_path, made.with_hole(_COMMITS - 1)[: -len(END) - 1])
     with pytest.raises(StoreError, match="within what was acknowledged"):
         DuckDBStore(path)
     assert not _kept(tmp_path)
@@ -125,7 +116,7 @@ def test_commits_that_came_while_the_file_was_written_through_make_it_damage(
     made: Logged, tmp_path: Path
 ) -> None:
     """DuckDB has them in another log; they came after those of this one."""
-    path = made.lay(tmp_path, _with_hole(made, _COMMITS))
+    path = made.lay(tmp_path, made.with_hole(_COMMITS))
     (tmp_path / f"{FILE}.checkpoint.wal").write_bytes(made.logs[0])
     with pytest.raises(StoreError, match="within what was acknowledged"):
         DuckDBStore(path)
@@ -133,7 +124,7 @@ def test_commits_that_came_while_the_file_was_written_through_make_it_damage(
 
 def test_who_reads_only_is_told_who_mends_it(made: Logged, tmp_path: Path) -> None:
     """A torn log is not mended by a reader: nothing changes, and the error says what does it."""
-    path = made.lay(tmp_path, _with_hole(made, _COMMITS))
+    path = made.lay(tmp_path, made.with_hole(_COMMITS))
     before = found_below(tmp_path)
     with pytest.raises(StoreError, match="joulebook store migrate"), read_only(path):
         pass
@@ -145,18 +136,18 @@ def test_who_reads_only_is_told_who_mends_it(made: Logged, tmp_path: Path) -> No
 
 def test_a_log_that_cannot_be_replaced_stays(made: Logged, tmp_path: Path) -> None:
     """Where the new log cannot be written the error says so, and the old one is as it was."""
-    path = made.lay(tmp_path, _with_hole(made, _COMMITS))
+    path = made.lay(tmp_path, made.with_hole(_COMMITS))
     (tmp_path / f"{FILE}.wal.unfinished").mkdir()
     with pytest.raises(StoreError, match="could not be mended"):
         DuckDBStore(path)
-    assert (tmp_path / f"{FILE}.wal").read_bytes() == _with_hole(made, _COMMITS)
+    assert (tmp_path / f"{FILE}.wal").read_bytes() == made.with_hole(_COMMITS)
 
 
 def test_the_newest_torn_logs_are_kept(made: Logged, tmp_path: Path) -> None:
     """However often the power is cut, three logs are kept, the newest."""
     for year in range(2001, 2006):
         (tmp_path / f"{FILE}.wal.torn-{year}0101T000000Z").touch()
-    path = made.lay(tmp_path, _with_hole(made, _COMMITS))
+    path = made.lay(tmp_path, made.with_hole(_COMMITS))
     DuckDBStore(path).close()
     assert [one.name[-16:-12] for one in _kept(tmp_path)][:2] == ["2004", "2005"]
     assert len(_kept(tmp_path)) == 3
@@ -185,7 +176,7 @@ def test_a_file_behind_a_link_is_mended_where_it_is(made: Logged, tmp_path: Path
     real = tmp_path / "real"
     real.mkdir()
     link = tmp_path / "link.duckdb"
-    link.symlink_to(made.lay(real, _with_hole(made, _COMMITS)))
+    link.symlink_to(made.lay(real, made.with_hole(_COMMITS)))
     with closing(DuckDBStore(link)) as store:
         assert stored(store, batches()) == _COMMITS - 1
     assert len(_kept(real)) == 1
@@ -194,7 +185,7 @@ def test_a_file_behind_a_link_is_mended_where_it_is(made: Logged, tmp_path: Path
 
 def test_a_file_that_another_program_has_is_left_to_it(made: Logged, tmp_path: Path) -> None:
     """Between DuckDB's refusal and the mending another program may have opened the file: nothing changes."""
-    path = made.lay(tmp_path, _with_hole(made, _COMMITS))
+    path = made.lay(tmp_path, made.with_hole(_COMMITS))
     with pytest.raises(duckdb.Error) as refused:
         duckdb.connect(str(path))
     before = found_below(tmp_path)

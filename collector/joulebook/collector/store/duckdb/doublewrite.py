@@ -10,7 +10,6 @@ DuckDB writes them to places that the durable header counts as free.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -20,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
+from joulebook.collector.store.duckdb.checksum import checksum
 from joulebook.collector.store.duckdb.files import sync
+from joulebook.collector.store.duckdb.lock import descriptor_of, locked, open_here
 from joulebook.collector.store.protocol import StoreError
 
 _log = logging.getLogger(__name__)
@@ -51,7 +50,7 @@ def write(path: Path, blocks: Sequence[int]) -> None:
     note = note_of(path)
     try:
         # Not opened: a program that closes a file gives up all locks that it has on it, DuckDB's too.
-        source = _descriptor(path)
+        source = descriptor_of(path)
         with note.open("wb") as file:
             _own_like(file, path)
             headers = os.pread(source, _HEADERS, 0)
@@ -87,10 +86,10 @@ def mend(path: Path, *, read_only: bool = False) -> None:
         return
     try:
         # Where it is open its checkpoint may be under way: DuckDB will say that it is in use.
-        if _open_here(path):
+        if open_here(path):
             return
         with path.open("rb" if read_only else "r+b", buffering=0) as file:
-            if not _locked(file, read_only=read_only):
+            if not locked(file, read_only=read_only):
                 return
             with note.open("rb") as noted:
                 needed = _is_whole(noted) and _overwrites(noted, file)
@@ -163,10 +162,8 @@ def _headers(noted: BinaryIO) -> bytes:
 
 
 def _is_sound(header: bytes) -> bool:
-    """Say whether a header's checksum is right, as DuckDB's Checksum() in common/checksum.cpp makes it."""
-    words = np.frombuffer(header, dtype="<u8")
-    products = words[1:] * np.uint64(0xBF58476D1CE4E5B9)
-    return bool(np.bitwise_xor.reduce(products) ^ np.uint64(5381) == words[0])
+    """Say whether a header's checksum is right."""
+    return checksum(header[8:]) == int.from_bytes(header[:8], "little")
 
 
 def _put_back(noted: BinaryIO, file: BinaryIO) -> None:
@@ -186,33 +183,6 @@ def _write(descriptor: int, data: bytes, place: int) -> None:
     while data:
         done = os.pwrite(descriptor, data, place)
         data, place = data[done:], place + done
-
-
-def _locked(file: BinaryIO, *, read_only: bool) -> bool:
-    """Take the lock that DuckDB takes, until the file is closed; return whether nobody else has it."""
-    try:
-        fcntl.lockf(file, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
-
-
-def _open_here(path: Path) -> bool:
-    with suppress(FileNotFoundError):
-        _descriptor(path)
-        return True
-    return False
-
-
-def _descriptor(path: Path) -> int:
-    """Return a descriptor that this program has of a file. Raises FileNotFoundError where it has none."""
-    own = path.stat()
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  names are numbers
-        # The directory's own is gone by now.
-        with suppress(OSError):
-            if os.path.samestat(os.fstat(int(name)), own):
-                return int(name)
-    raise FileNotFoundError(f"{path}: not open in this program")
 
 
 def _own_like(file: BinaryIO, path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from joulebook.collector.store.duckdb import checkpoints, doublewrite, torn_log
+from joulebook.collector.store.duckdb import checkpoints, doublewrite, log_end, torn_log
 from joulebook.collector.store.duckdb.files import sync
 from joulebook.collector.store.duckdb.migrations.migration import version_of
 from joulebook.collector.store.duckdb.migrations.steps import released
@@ -27,6 +27,7 @@ def connect(path: Path | str, *, read_only: bool = False) -> duckdb.DuckDBPyConn
             _make(Path(path))
         if str(path) != ":memory:":
             doublewrite.mend(Path(path), read_only=read_only)
+            log_end.check(Path(path), read_only=read_only)
         connection = _opened(path, read_only)
         checkpoints.keep_off(connection)
         # Files of blocks never change: what is in them need not be read off them at each question.
