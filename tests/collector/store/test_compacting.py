@@ -34,6 +34,15 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+def test_what_a_link_leads_to_is_replaced(path: Path, tmp_path: Path) -> None:
+    """A link to a file stays one, and the file is smaller where it is."""
+    link, size = tmp_path / "link.duckdb", path.stat().st_size
+    link.symlink_to(path)
+    compact(link)
+    assert link.is_symlink()
+    assert path.stat().st_size < size // 2
+
+
 def test_the_file_is_smaller_and_the_same(path: Path) -> None:
     """Books, rows and mode are what they were, a file that was left over is replaced, the size is less."""
     store = DuckDBStore(path)

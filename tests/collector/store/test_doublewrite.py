@@ -292,6 +292,21 @@ def test_duckdb_makes_no_checkpoint_by_itself(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_file_behind_a_link_has_its_checkpoints(cut: Cut, tmp_path: Path) -> None:
+    """Opened through a link, a file has its log and its note where it is, and is mended by any name."""
+    link = tmp_path / "link.duckdb"
+    link.symlink_to(cut.path)
+    assert doublewrite.note_of(link) == doublewrite.note_of(cut.path)
+    cut.lay_out(cut.torn(Random(3)))
+    store = DuckDBStore(link)
+    assert books_of(store) == cut.books
+    assert store.checkpoints.logged_bytes() == len(cut.log)
+    store.close()
+    assert not Path(f"{cut.path}.wal").exists()
+    assert [p.name for p in tmp_path.glob("link*")] == [link.name]
+    cut.assert_whole()
+
+
 def test_memory_has_none_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store in memory writes no note, and makes its checkpoints."""
     monkeypatch.chdir(tmp_path)

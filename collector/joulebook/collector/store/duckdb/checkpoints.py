@@ -45,8 +45,9 @@ class Checkpoints:
         self.threshold_bytes = THRESHOLD_BYTES
         # Whether DuckDB gave the file up in one: it must be opened again.
         self.gave_up = False
-        self._path = None if str(path) == ":memory:" else Path(path)
-        self._log = Path(f"{path}.wal")
+        # DuckDB has its log beside the file that a link leads to.
+        self._path = None if str(path) == ":memory:" else Path(path).resolve()
+        self._log = Path(f"{self._path}.wal")
         self._failed_at_bytes: int | None = None
 
     def make_if_due(self, connection: duckdb.DuckDBPyConnection) -> None:

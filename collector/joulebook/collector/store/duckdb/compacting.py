@@ -29,6 +29,8 @@ def compact(path: Path) -> Compacted:
 
     Whatever goes wrong, and whenever, the file is the old one or the new one, whole.
     """
+    # What a link leads to is replaced, not the link.
+    path = path.resolve()
     fresh = path.with_name(f"{path.name}.compacting")
     log = Path(f"{path}.wal")
     try:

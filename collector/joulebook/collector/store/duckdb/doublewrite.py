@@ -38,8 +38,8 @@ _DIGEST = 32
 
 
 def note_of(path: Path | str) -> Path:
-    """Return where the note of a file is."""
-    return Path(f"{path}.doublewrite")
+    """Return where the note of a file is: beside the file itself, whatever link leads to it."""
+    return Path(f"{Path(path).resolve()}.doublewrite")
 
 
 def write(path: Path, blocks: Sequence[int]) -> None:
