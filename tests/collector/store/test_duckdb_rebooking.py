@@ -175,7 +175,7 @@ def test_what_is_wrong_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_nothing_temporary_stays_behind(tmp_path: Path) -> None:
-    """Whether energy moves or only its ± does, above or below what is rolled up: no table is left to collide."""
+    """Whether energy moves or only its ± does, rolled up or not: no table is left to collide with."""
     store = DuckDBStore(tmp_path / "books")
     _, reports = _two_jobs()
     deliver(store, [reports])

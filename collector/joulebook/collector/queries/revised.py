@@ -29,11 +29,11 @@ class Revised:
     _settled: Settled
 
     @classmethod
-    def of(cls, store: StoreView, jobs: Collection[str]) -> Revised:
-        """Ask for the figures of jobs."""
+    def of(cls, store: StoreView, jobs: Collection[str], ended_us: int | None) -> Revised:
+        """Ask for the figures of jobs, of which those that ended did up to a time; None: none ended."""
         revisions = store.revisions(jobs) if jobs else {}
         superseded = store.superseded(revisions) if revisions else {}
-        return cls(revisions, superseded, store.settled() if jobs else Settled())
+        return cls(revisions, superseded, Settled() if ended_us is None else store.settled(ended_us))
 
     def revision(self, job: str) -> tuple[int, int | None]:
         """Return the number of a job's figure, and when it last went up."""

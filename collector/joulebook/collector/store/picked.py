@@ -59,7 +59,7 @@ class PickedReads:
         """Return nothing: these stores' hours are not booked anew."""
         return {}
 
-    def settled(self) -> Settled:
+    def settled(self, until_us: int) -> Settled:  # noqa: ARG002
         """Return that nothing is: these stores' hours are not booked anew."""
         return Settled()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from joulebook.collector.store.duckdb.book_parts import (
     Marks,
     Parts,
 )
+from joulebook.collector.store.duckdb.connected import among
 from joulebook.collector.store.duckdb.ledger_sums import (
     EACH,
     ENERGIES,
@@ -52,13 +54,13 @@ class BookReads(WatchReads):
 
         def _number(self, table: str, name: str) -> int | None: ...
 
-        def _numbered(self, accounts: Collection[str]) -> dict[int, str]: ...
+        def _numbered(self, table: str, names: Collection[str]) -> dict[int, str]: ...
 
         def _rows(
             self, query: str, parameters: list[Any] | dict[str, Any] | None = None
         ) -> list[tuple[Any, ...]]: ...
 
-        def _sums(self, query: str) -> list[tuple[Any, ...]]: ...
+        def _sums(self, query: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]: ...
 
         def _node_name(self, node_id: int) -> str: ...
 
@@ -140,11 +142,11 @@ class BookReads(WatchReads):
 
         Short questions, added up here: to plan one for all of it would take longer than to answer it.
         """
-        names = self._numbered(accounts)
+        names = self._numbered("account", accounts)
         if not names:
             return []
-        own = f"account_id IN ({', '.join(map(str, names))})"
-        found: dict[tuple[str, str], tuple[int, ...]] = {}
+        own, parameters = among("account_id", names)
+        found: dict[tuple[int, int], tuple[int, ...]] = {}
         table, rows, summed = "totals", f"interval_id >= {self._marks_of_sums().total_id}", "true"
         if not self._added_up:
             table, (rows, summed) = "node_hours", self._all_rows()
@@ -152,14 +154,15 @@ class BookReads(WatchReads):
             f"SELECT account_id, node_id, {EACH} FROM ledger WHERE {rows} AND {own}",
             f"SELECT account_id, node_id, {NAMES} FROM {table} WHERE {summed} AND {own}",
         ]
+        rows_of = [self._sums(question, parameters) for question in questions]
         if "unattributed" in accounts:
             by_both = Parts(["account_id", "node_id"], EVERYTHING, None, fleet=False)
-            questions.append(by_both.gaps("true"))
-        for question in questions:
-            for account_id, node_id, *sums in self._sums(question):
-                key = names[account_id], self._node_name(node_id)
-                found[key] = added(found[key], sums) if key in found else tuple(sums)
-        return [account_row(*key, found[key]) for key in sorted(found)]
+            rows_of.append(self._sums(by_both.gaps("true")))
+        for account_id, node_id, *sums in chain.from_iterable(rows_of):
+            key = account_id, node_id
+            found[key] = added(found[key], sums) if key in found else tuple(sums)
+        received = [account_row(names[a], self._node_name(n), sums) for (a, n), sums in found.items()]
+        return sorted(received, key=lambda row: (row.account, row.node))
 
     def energy_by_node(self) -> list[tuple[str, str, int]]:
         """Return (node, account, µJ) of all there ever was; all jobs are one account, `job`."""

@@ -15,6 +15,9 @@ from joulebook.collector.store.duckdb.hugeint import whole
 from joulebook.collector.store.protocol import Range
 from joulebook.v1 import report_pb2
 
+# So many numbers are named in a question one by one.
+_FEW = 16
+
 
 class Connected:
     """A store's connection. Every call has a cursor of its own, so calls may overlap."""
@@ -26,13 +29,15 @@ class Connected:
         self._layouts: dict[int, NodeLayout] = {}
         self._node_names: dict[int, str] = {}
         self._account_names: dict[int, str] = {}
+        self._boot_names: dict[int, bytes] = {}
         # Of nodes and accounts, by table and name.
         self._numbers: dict[tuple[str, str], int] = {}
 
     def _know_what_does(self, other: Connected) -> None:
         """Know the names and layouts that another one knows, and let it know what is learnt here."""
         self._layouts, self._node_names = other._layouts, other._node_names
-        self._account_names, self._numbers = other._account_names, other._numbers
+        self._account_names, self._boot_names = other._account_names, other._boot_names
+        self._numbers = other._numbers
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -65,9 +70,14 @@ class Connected:
         with self._cursor() as cursor:
             return cursor.sql(query, params=parameters).to_arrow_table()
 
-    def _sums(self, query: str) -> list[tuple[Any, ...]]:
+    def _columns(self, query: str, parameters: list[Any]) -> dict[str, Any]:
+        """Return what a question finds in numpy's columns; NULLs and HUGEINTs are not for this."""
+        with self._cursor() as cursor:
+            return cursor.execute(query, parameters).fetchnumpy()
+
+    def _sums(self, query: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
         """Return rows of a question for many sums: HUGEINTs become ints many at a time."""
-        table = self._table(query, [])
+        table = self._table(query, parameters or [])
         return list(zip(*(_values(column) for column in table.columns), strict=True))
 
     def _number(self, table: str, name: str) -> int | None:
@@ -80,25 +90,38 @@ class Connected:
             known = self._numbers[table, name] = found[0][0]
         return known
 
-    def _numbered(self, accounts: Collection[str]) -> dict[int, str]:
-        """Return those of some accounts that there are, by number."""
-        unknown = [account for account in accounts if ("account", account) not in self._numbers]
+    def _numbered(self, table: str, names: Collection[str]) -> dict[int, str]:
+        """Return those of some nodes or accounts that there are, by number."""
+        unknown = [name for name in names if (table, name) not in self._numbers]
         if unknown:
             # Names of many are read at once; a name never changes its number.
             rows = self._rows(
-                "SELECT account, account_id FROM accounts WHERE account "
+                f"SELECT {table}, {table}_id FROM {table}s WHERE {table} "
                 + ("= $1" if len(unknown) == 1 else "IN (SELECT unnest($1::VARCHAR[]))"),
                 unknown if len(unknown) == 1 else [unknown],
             )
-            self._numbers.update({("account", account): number for account, number in rows})
-        known = ((self._numbers.get(("account", account)), account) for account in accounts)
-        return {number: account for number, account in known if number is not None}
+            self._numbers.update({(table, name): number for name, number in rows})
+        known = ((self._numbers.get((table, name)), name) for name in names)
+        return {number: name for number, name in known if number is not None}
 
     def _node_name(self, node_id: int) -> str:
         if node_id not in self._node_names:
             # A name never changes. Of a number without one `store check` tells.
             self._node_names.update(self._rows("SELECT node_id, node FROM nodes"))
         return self._node_names.get(node_id, "")
+
+    def _boots(self, boot_ids: Iterable[int]) -> dict[int, bytes]:
+        """Return the boots of these numbers and others."""
+        if not self._boot_names.keys() >= {*boot_ids}:
+            # A boot never changes its number, and numbers only grow.
+            self._boot_names.update(
+                (number, bytes(boot))
+                for number, boot in self._rows(
+                    "SELECT boot_id, boot FROM boots WHERE boot_id > ?",
+                    [max([*self._boot_names], default=-1)],
+                )
+            )
+        return self._boot_names
 
     def _accounts_named(self, account_ids: Iterable[int]) -> dict[int, str]:
         """Return the names of these accounts and others; none of a number that has none."""
@@ -146,3 +169,13 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
     if not pa.types.is_decimal(column.type) or column.null_count:
         return [*column.to_pylist()]
     return [*whole(column).tolist()]
+
+
+def among(column: str, numbers: Collection[int]) -> tuple[str, list[Any]]:
+    """Return a condition that holds for some numbers, one or more, and its parameters.
+
+    A few are named one by one, which makes the shortest plan; many would make the longest.
+    """
+    if len(numbers) <= _FEW:
+        return f"{column} IN ({', '.join(map(str, numbers))})", []
+    return f"{column} IN (SELECT unnest($1::INTEGER[]))", [[*numbers]]

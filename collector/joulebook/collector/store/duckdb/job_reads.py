@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
+from joulebook.collector.store.duckdb.connected import among
 from joulebook.collector.store.duckdb.files import HOUR_US
 from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.protocol import JobRow, Revision, Superseded
 from joulebook.collector.store.settled import Settled
 
 _EVER_US = 1 << 62
-# When a job ended on a node: what was told last.
-_ENDS = """
-    SELECT job, node_id, max(end_unix_us) AS end_unix_us, arg_max(exit_status, end_unix_us) AS exit_status
-    FROM job_ends"""
-_NAMES = "job, node, source, name, user_name, start_unix_us, e.end_unix_us, e.exit_status"
+_OF_NAMED = "WHERE job IN (SELECT unnest($named::VARCHAR[]))"
 
 
 class JobReads:
@@ -29,6 +26,8 @@ class JobReads:
 
         def _node_name(self, node_id: int) -> str: ...
 
+        def _numbered(self, table: str, names: Collection[str]) -> dict[int, str]: ...
+
     def jobs(self, named: Collection[str] | None = None, on: Collection[str] | None = None) -> list[JobRow]:
         """Return every job on every node, or those that are named and on named nodes, by job and node."""
         own, parameters = "WHERE true", dict[str, Any]()
@@ -36,24 +35,26 @@ class JobReads:
             own += " AND job = $job"
             (parameters["job"],) = named
         elif named is not None:
-            own += " AND job IN (SELECT unnest($named::VARCHAR[]))"
+            own = _OF_NAMED
             parameters["named"] = list(named)
         if on is not None:
             own += " AND node_id IN (SELECT node_id FROM nodes WHERE node IN (SELECT unnest($on::VARCHAR[])))"
             parameters["on"] = list(on)
+        return sorted(self._jobs(own, parameters), key=lambda row: (row.job, row.node))
+
+    def _jobs(self, own: str, parameters: dict[str, Any]) -> Iterator[JobRow]:
         ends: dict[tuple[str, int], tuple[int, int]] = {}
+        # What was told last comes last.
         for job, node_id, *end in self._rows(
-            f"SELECT job, node_id, end_unix_us, exit_status FROM job_ends {own}", parameters
+            f"SELECT job, node_id, end_unix_us, exit_status FROM job_ends {own} "
+            "ORDER BY end_unix_us, exit_status",
+            parameters,
         ):
-            # What was told last.
-            ends[job, node_id] = max(ends.get((job, node_id), (0, 0)), (end[0], end[1]))
-        rows = [
-            JobRow(job, self._node_name(node_id), *said, *ends.get((job, node_id), (None, None)))
-            for job, node_id, *said in self._rows(
-                f"SELECT job, node_id, source, name, user_name, start_unix_us FROM jobs {own}", parameters
-            )
-        ]
-        return sorted(rows, key=lambda row: (row.job, row.node))
+            ends[job, node_id] = end[0], end[1]
+        for job, node_id, *said in self._rows(
+            f"SELECT job, node_id, source, name, user_name, start_unix_us FROM jobs {own}", parameters
+        ):
+            yield JobRow(job, self._node_name(node_id), *said, *ends.get((job, node_id), (None, None)))
 
     def open_jobs(self) -> list[tuple[str, str]]:
         """Return (node, job) of whose end nothing was told."""
@@ -86,58 +87,58 @@ class JobReads:
         if asked.after is not None:
             where.append("(start_us, job) > ($start_us, $job)")
             parameters |= {"start_us": asked.after[0], "job": asked.after[1]}
-        rows = self._rows(
+        taken = self._rows(
             f"""
-            WITH taken AS (
-                SELECT * FROM (SELECT job, -min(start_unix_us) AS start_us FROM jobs GROUP BY job)
-                WHERE {" AND ".join(where)} ORDER BY start_us, job LIMIT $most)
-            SELECT {_NAMES} FROM jobs JOIN taken USING (job) JOIN nodes USING (node_id)
-            LEFT JOIN ({_ENDS} SEMI JOIN taken USING (job) GROUP BY ALL) AS e USING (job, node_id)
-            ORDER BY start_us, job, node
+            SELECT job FROM (SELECT job, -min(start_unix_us) AS start_us FROM jobs GROUP BY job)
+            WHERE {" AND ".join(where)} ORDER BY start_us, job LIMIT $most
             """,
             parameters,
         )
-        return [JobRow(*row) for row in rows]
+        place = {job: i for i, (job,) in enumerate(taken)}
+        found = self._jobs(_OF_NAMED, {"named": list(place)}) if place else ()
+        return sorted(found, key=lambda row: (place[row.job], row.node))
 
     def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
         """Return the revision of those of some jobs that have another than the first."""
-        rows = self._rows(
-            """
-            SELECT account, 1 + number, revised_unix_us FROM (
-                SELECT account_id, count(*) AS number, max(revised_unix_us) AS revised_unix_us FROM (
-                    SELECT account_id, revised_unix_us FROM revisions
-                    UNION ALL SELECT account_id, superseded_unix_us FROM superseded)
-                GROUP BY account_id)
-            JOIN (FROM accounts WHERE account IN (SELECT unnest($1::VARCHAR[]))) USING (account_id)
-            """,
-            [[f"job:{job}" for job in jobs]],
-        )
-        return {account.removeprefix("job:"): Revision(number, at_us) for account, number, at_us in rows}
+        names = self._numbered("account", [f"job:{job}" for job in jobs])
+        found: dict[str, Revision] = {}
+        for table, at_us in (("revisions", "revised_unix_us"), ("superseded", "superseded_unix_us")):
+            for number, raised, last_us in self._of_accounts(
+                f"SELECT account_id, count(*), max({at_us}) FROM {table}", names, "GROUP BY account_id"
+            ):
+                before = found.get(job := names[number].removeprefix("job:"), Revision(1, last_us))
+                found[job] = Revision(before.number + raised, max(before.revised_unix_us, last_us))
+        return found
 
     def superseded(self, jobs: Collection[str]) -> dict[str, list[Superseded]]:
         """Return the figures that booking anew replaced, by revision, of those of some jobs that have any."""
+        names = self._numbered("account", [f"job:{job}" for job in jobs])
+        figures = "account_id, revision, energy_uj, systematic_uj, variance_uj2, superseded_unix_us"
         found: dict[str, list[Superseded]] = {}
-        for account, *figures in self._rows(
-            """
-            SELECT account, revision, energy_uj, systematic_uj, variance_uj2, superseded_unix_us
-            FROM superseded JOIN (FROM accounts WHERE account IN (SELECT unnest($1::VARCHAR[])))
-                USING (account_id) ORDER BY account, revision
-            """,
-            [[f"job:{job}" for job in jobs]],
+        for number, *was in self._of_accounts(
+            f"SELECT {figures} FROM superseded", names, "ORDER BY account_id, revision"
         ):
-            found.setdefault(account.removeprefix("job:"), []).append(Superseded(*figures))
+            found.setdefault(names[number].removeprefix("job:"), []).append(Superseded(*was))
         return found
 
-    def settled(self) -> Settled:
-        """Return up to when Reports are booked with what their hours tell together."""
+    def _of_accounts(self, asked: str, numbers: Collection[int], rest: str) -> list[tuple[Any, ...]]:
+        """Ask of some accounts."""
+        if not numbers:
+            return []
+        own, parameters = among("account_id", numbers)
+        return self._rows(f"{asked} WHERE {own} {rest}", parameters)
+
+    def settled(self, until_us: int) -> Settled:
+        """Return up to when Reports are booked with what their hours tell together; later ones aside."""
         # A block of which not all is booked anew is waited for on every node: that takes no minute.
-        ((until_us,),) = self._rows(
+        ((blocks_us,),) = self._rows(
             f"SELECT coalesce(min(hour) * {HOUR_US}, {_EVER_US}) FROM blocks WHERE has_raw AND NOT rebooked"
         )
         waiting = self._rows(
-            """
+            f"""
             SELECT node_id, min(end_unix_us) FROM intervals
-            WHERE NOT is_gap AND interval_id NOT IN (SELECT interval_id FROM rebooked_alone) GROUP BY node_id
+            WHERE NOT is_gap AND end_unix_us <= {until_us}
+                AND interval_id NOT IN (SELECT interval_id FROM rebooked_alone) GROUP BY node_id
             """
         )
-        return Settled(until_us, {self._node_name(node): since_us for node, since_us in waiting})
+        return Settled(blocks_us, {self._node_name(node): since_us for node, since_us in waiting})
