@@ -12,6 +12,7 @@ from joulebook.collector.schedulers.stats import SchedulerStats
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.keeper import Keeper, Retention
 from joulebook.collector.store.protocol import Store
+from joulebook.collector.store.victoriametrics.address import is_victoriametrics
 
 
 class Background(Protocol):
@@ -22,7 +23,7 @@ class Background(Protocol):
 
 
 def background(store: Store, config: CollectorConfig, scheduler: SchedulerStats) -> list[Background]:
-    """Return who keeps house in a store of ours (servers do so themselves), and who asks Slurm."""
+    """Return who keeps house in a store, or settles the books in it, and who asks Slurm."""
     found: list[Background] = []
     if isinstance(store, DuckDBStore):
         kept = Retention(
@@ -32,6 +33,13 @@ def background(store: Store, config: CollectorConfig, scheduler: SchedulerStats)
             config.retention_ledger_days,
         )
         found.append(Housekeeping(Keeper(store, kept, policy=config.policy), wall_clock_us))
+    elif is_victoriametrics(config.store):
+        # influxdb-client, which it writes through, is an extra.
+        from joulebook.collector.store.victoriametrics.settlement import Settlement  # noqa: PLC0415
+        from joulebook.collector.store.victoriametrics.store import VictoriaStore  # noqa: PLC0415
+
+        if isinstance(store, VictoriaStore):
+            found.append(Housekeeping(Settlement(store, config.policy), wall_clock_us))
     if config.slurm.period_s:
         found.append(SlurmAsking(store, config.slurm, scheduler, wall_clock_us))
     return found

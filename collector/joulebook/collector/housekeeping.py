@@ -1,13 +1,13 @@
-"""The task that keeps house in an embedded store beside its commits."""
+"""The task that keeps house in a store beside its commits."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
-from joulebook.collector.store.duckdb.keeper import Keeper
 from joulebook.collector.store.protocol import StoreError
 
 _log = logging.getLogger(__name__)
@@ -18,6 +18,13 @@ _EVERY_S = 60.0
 # After a step, commits and questions have the machine for as long as it took.
 _REST = 1.0
 _AFTER_FAILURE_S = 60.0
+
+
+class Keeper(Protocol):
+    """Does what is due in small steps."""
+
+    def steps(self, now_us: int) -> Iterator[str]:
+        """Do what is due by now_us of the wall clock; say after each step what was done."""
 
 
 class Housekeeping:

@@ -12,6 +12,7 @@ from joulebook.collector.queries.errors import UnknownNameError
 from joulebook.collector.queries.jobs import get_job, list_jobs
 from joulebook.collector.store.scheduled import Scheduled
 from tests.collector.store.conftest import Kind
+from tests.collector.store.settled import FACTS_3
 from tests.simulated.delivery import decoded, deliver
 from tests.simulated.node import Load, SimulatedNode
 
@@ -104,7 +105,7 @@ def test_a_file_of_facts_of_the_version_before_is_brought_up(tmp_path: object) -
     path = f"{tmp_path}/facts"
     facts = SqliteFacts(path)
     books = facts.books
-    facts._connection.executescript("DROP TABLE scheduled; PRAGMA user_version = 2;")
+    facts._connection.executescript(FACTS_3 + "DROP TABLE scheduled; PRAGMA user_version = 2;")
     facts.close()
     facts = SqliteFacts(path)
     assert facts.books == books

@@ -20,6 +20,8 @@ _MOST = max(MAX_INTERVALS, MAX_SERIES)
 Ints = npt.NDArray[np.int64]
 # A Report's name: node, boot, and its start on the boot clock.
 Name = tuple[str, bytes, int]
+# A Report's name, and which of its bookings: 0 is the one that it was committed with.
+Booking = tuple[Name, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Mark:
     """A Report as its mark tells of it.
 
     clock is empty, or tells apart Reports that a node's wall clock showed at the same time, being set back.
+    booking: which of the Report's rows count; 0: those that it was committed with.
     """
 
     node: str
@@ -43,6 +46,7 @@ class Mark:
     interval_us: str
     first_uj: str
     last_uj: str
+    booking: int = 0
 
     @property
     def name(self) -> Name:

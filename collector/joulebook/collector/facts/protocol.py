@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from joulebook.collector.facts.mark import Mark, Name
-from joulebook.collector.store.protocol import JobRow, Revision
+from joulebook.collector.facts.mark import Booking, Mark, Name
+from joulebook.collector.store.protocol import JobRow, Revision, Superseded
 from joulebook.collector.store.scheduled import ScheduledKeeper, ScheduledView
+from joulebook.collector.store.settled import Settled
 
 # What a source said of itself: state, reason and fix.
 SourceState = tuple[int, str, str]
@@ -50,6 +52,22 @@ class Told:
     revisions: Sequence[tuple[str, Name, int]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Rebooked:
+    """Reports of an hour that were booked anew: all of their names.
+
+    rows: what is kept of those whose rows are others now, which are under one number. superseded: what the
+    figures of jobs that had ended were.
+    """
+
+    hour: int
+    policy: str
+    names: Sequence[Name]
+    booking: int
+    rows: Mapping[Name, bytes]
+    superseded: Mapping[str, Superseded]
+
+
 class Facts(ScheduledView, ScheduledKeeper, Protocol):
     """Keeps what is no time series beside a store of time series. Used from any thread. Raises StoreError.
 
@@ -66,8 +84,32 @@ class Facts(ScheduledView, ScheduledKeeper, Protocol):
     def jobs(self, named: Collection[str] | None, on: Collection[str] | None) -> list[JobRow]:
         """Return every job on every node, or those that are named and on named nodes, by job and node."""
 
-    def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
-        """Return the revision of those of some jobs that have another than the first."""
+    def at_once(self) -> AbstractContextManager[None]:
+        """Have nothing change between several questions."""
+
+    def changes(self) -> int:
+        """Return the number of the newest change of figures that were final."""
+
+    def revisions(self, jobs: Collection[str], upto: int | None = None) -> dict[str, Revision]:
+        """Return the revision of those of some jobs that have another than the first; as of a change."""
+
+    def superseded(self, jobs: Collection[str], upto: int | None = None) -> dict[str, list[Superseded]]:
+        """Return the figures that booking anew replaced, by revision, of those of some jobs that have any."""
+
+    def settled(self) -> Settled:
+        """Return up to when Reports are booked with what their hours tell together."""
+
+    def due(self, after_us: int, before_us: int) -> dict[int, dict[str, int]]:
+        """Return the hours of a range, and how many Reports nodes have in each, to be booked anew."""
+
+    def policy_of(self, hour: int) -> str | None:
+        """Return by which policy an hour was booked anew, None where it was not."""
+
+    def take_booking(self, names: Sequence[Name]) -> int:
+        """Return a number that no booking of some Reports ever had; durable when this returns."""
+
+    def rebook(self, anew: Rebooked) -> None:
+        """Have other rows of Reports count, in one transaction with what is kept of them."""
 
     def sources(self, nodes: Collection[str] | None) -> dict[str, dict[str, SourceState]]:
         """Return what each node's sources, or those of some nodes, said last, by name."""
@@ -93,13 +135,13 @@ class Facts(ScheduledView, ScheduledKeeper, Protocol):
     def settle(self, kept: Mapping[Name, bytes], digests: Mapping[Name, bytes], told: Told) -> None:
         """Take Reports for stored, in one transaction with what they told and with what is kept of them."""
 
-    def kept(self, from_us: int, to_us: int, node: str | None) -> dict[Name, bytes]:
+    def kept(self, from_us: int, to_us: int, node: str | None) -> dict[Booking, bytes]:
         """Return what is kept of the Reports that ended in a range of wall clock."""
 
     def kept_marks(self) -> list[Mark]:
-        """Return the Reports of which something is kept, oldest first."""
+        """Return the Reports of which something is kept, oldest first, each booking by itself."""
 
-    def release(self, names: Sequence[Name]) -> None:
+    def release(self, names: Sequence[Booking]) -> None:
         """Forget what is kept of Reports; their marks stay."""
 
     def forget(self, before_us: int) -> None:

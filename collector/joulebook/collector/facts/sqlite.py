@@ -11,8 +11,9 @@ from importlib import resources
 from typing import Any
 
 from joulebook.collector.facts.file import FileError, open_file
-from joulebook.collector.facts.mark import Mark, Name, free_clock
+from joulebook.collector.facts.mark import Booking, Mark, Name, free_clock
 from joulebook.collector.facts.protocol import During, Place, Told
+from joulebook.collector.facts.sqlite_rebooked import STEP, TABLES, RebookedFacts
 from joulebook.collector.facts.sqlite_scheduled import TABLE, ScheduledFacts
 from joulebook.collector.facts.sqlite_told import ToldReads, one_of, tell
 from joulebook.collector.ingest.decode import MAX_INTERVAL_US
@@ -22,29 +23,31 @@ from joulebook.collector.store.protocol import StoreError
 # "jbfa", so that no other file of ours is taken for one of these.
 _KIND = 0x6A626661
 # Goes up whenever the tables change, with what makes those of the version before the new ones.
-_VERSION = 3
-_STEPS = {2: TABLE}
+_VERSION = 4
+_STEPS = {2: TABLE, 3: STEP}
 # Slots are ms, and lie up to one an interval behind the wall clock.
 _SLOT_US = 1000
 _LATEST_SLOT_US = 4_000_000
 _AT_ONCE = 500
 _MARK = (
     "node, boot, clock, end_unix_us, start_us, end_us, start_unix_us, ledger_rows, unread_us, raised_uj, "
-    "layout, interval_us, first_uj, last_uj"
+    "layout, interval_us, first_uj, last_uj, booking"
 )
-_KINDS = (str, bytes, str, *[int] * 7, bytes, str, str, str)
+_KINDS = (str, bytes, str, *[int] * 7, bytes, str, str, str, int)
 _PLACED = (
     "boot_id, settled, clock, end_unix_us, start_us, end_us, start_unix_us, ledger_rows, unread_us, "
     "raised_uj, layout, interval_us, first_uj, last_uj, first_slot, last_slot, digest"
 )
 
 
-class SqliteFacts(ToldReads, ScheduledFacts):
+class SqliteFacts(ToldReads, ScheduledFacts, RebookedFacts):
     """Facts in a file, or in memory for a path of ':memory:'. One collector has it open at a time."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        tables = resources.files("joulebook.collector.facts").joinpath("tables.sql").read_text() + TABLE
+        tables = (
+            resources.files("joulebook.collector.facts").joinpath("tables.sql").read_text() + TABLE + TABLES
+        )
         try:
             self._connection = open_file(
                 path, kind=_KIND, version=_VERSION, tables=tables, surely=True, steps=_STEPS
@@ -62,6 +65,7 @@ class SqliteFacts(ToldReads, ScheduledFacts):
         self._last_slot: dict[str, int] = {}
         with read_from(self.place):
             self._read_last_slots()
+            self._read_changes()
 
     def _read_last_slots(self) -> None:
         newest = "SELECT max(end_unix_us) FROM marks WHERE boot_id = boots.boot_id"
@@ -73,6 +77,12 @@ class SqliteFacts(ToldReads, ScheduledFacts):
     def place(self) -> str:
         """Return what it is, for people."""
         return f"facts {self._path}"
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Have nothing change between several questions."""
+        with self._using:
+            yield
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -214,7 +224,8 @@ class SqliteFacts(ToldReads, ScheduledFacts):
     def settle(self, kept: Mapping[Name, bytes], digests: Mapping[Name, bytes], told: Told) -> None:
         """Take Reports for stored, in one transaction with what they told and with what is kept of them."""
         with self._transaction():
-            tell(self._connection, told)
+            self._change += 1
+            tell(self._connection, told, self._change)
             for name, content in kept.items():
                 self._settle(name, digests[name], content)
 
@@ -226,32 +237,37 @@ class SqliteFacts(ToldReads, ScheduledFacts):
         ).fetchall()
         if len(found) != 1:
             raise StoreError(f"facts {self._path}: Report {name[2]} of {name[0]} has no place of its own")
-        self._connection.execute("INSERT INTO kept VALUES (?, ?)", (found[0][0], content))
+        self._connection.execute("INSERT INTO kept VALUES (?, 0, ?)", (found[0][0], content))
 
     @reading
-    def kept(self, from_us: int, to_us: int, node: str | None) -> dict[Name, bytes]:
+    def kept(self, from_us: int, to_us: int, node: str | None) -> dict[Booking, bytes]:
         """Return what is kept of the Reports that ended in a range of wall clock."""
         own, parameters = _of(node)
         rows = self._rows(
-            "SELECT node, boot, start_us, content "
+            "SELECT node, boot, start_us, kept.booking, content "
             "FROM kept JOIN marks USING (mark) JOIN boots USING (boot_id) "
             f"WHERE {own} AND end_unix_us > ? AND end_unix_us <= ?",
             [*parameters, from_us, to_us],
         )
-        return {row[:3]: row[3] for row in rows}
+        return {(row[:3], row[3]): row[4] for row in rows}
 
     @reading
     def kept_marks(self) -> list[Mark]:
-        """Return the Reports of which something is kept, oldest first."""
-        return self._marks("mark IN (SELECT mark FROM kept) ORDER BY mark", ())
+        """Return the Reports of which something is kept, oldest first, each booking by itself."""
+        own = _MARK.replace("booking", "kept.booking")
+        rows = self._rows(
+            f"SELECT {own} FROM kept JOIN marks USING (mark) JOIN boots USING (boot_id) "
+            "WHERE settled ORDER BY mark, kept.booking"
+        )
+        return [_mark(row) for row in rows]
 
-    def release(self, names: Sequence[Name]) -> None:
+    def release(self, names: Sequence[Booking]) -> None:
         """Forget what is kept of Reports; their marks stay."""
         with self._transaction():
             self._connection.executemany(
                 "DELETE FROM kept WHERE mark IN (SELECT mark FROM marks JOIN boots USING (boot_id) "
-                "WHERE node = ? AND boot = ? AND start_us = ?)",
-                names,
+                "WHERE node = ? AND boot = ? AND start_us = ?) AND booking = ?",
+                [(*name, booking) for name, booking in names],
             )
 
     def forget(self, before_us: int) -> None:

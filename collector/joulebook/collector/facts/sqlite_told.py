@@ -35,11 +35,19 @@ class ToldReads:
         )
         return [JobRow(*row) for row in self._rows(query, [*parameters, *nodes])]
 
-    def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
-        """Return the revision of those of some jobs that have another than the first."""
+    def revisions(self, jobs: Collection[str], upto: int | None = None) -> dict[str, Revision]:
+        """Return the revision of those of some jobs that have another than the first.
+
+        upto: as of a change. A Report that came late, and each time that figures were booked anew, raise it.
+        """
         own, parameters = one_of("job", jobs)
-        query = f"SELECT job, 1 + count(*), max(revised_unix_us) FROM revisions WHERE {own} GROUP BY job"
-        return {job: Revision(number, at_us) for job, number, at_us in self._rows(query, parameters)}
+        known = [*parameters, (1 << 62) if upto is None else upto]
+        query = (
+            "SELECT job, 1 + count(*), max(at_us) FROM ("
+            f"SELECT job, revised_unix_us AS at_us FROM revisions WHERE {own} AND change <= ? "
+            f"UNION ALL SELECT job, until_unix_us FROM superseded WHERE {own} AND change <= ?) GROUP BY job"
+        )
+        return {job: Revision(number, at_us) for job, number, at_us in self._rows(query, known * 2)}
 
     def sources(self, nodes: Collection[str] | None) -> dict[str, dict[str, SourceState]]:
         """Return what each node's sources, or those of some nodes, said last, by name."""
@@ -51,12 +59,12 @@ class ToldReads:
         return found
 
 
-def tell(connection: sqlite3.Connection, told: Told) -> None:
-    """Keep what Reports told, in the caller's transaction."""
+def tell(connection: sqlite3.Connection, told: Told, change: int) -> None:
+    """Keep what Reports told, in the caller's transaction, which is that change."""
     hashes = [(node, hash_.to_bytes(8, "big"), content) for node, hash_, content in told.layouts]
     jobs = [(j.job, j.node, j.source, j.name, j.user, j.start_unix_us) for j in told.jobs]
     sources = [(*of, *said) for of, said in (told.sources or {}).items()]
-    revisions = [(job, *name, unix_us) for job, name, unix_us in told.revisions]
+    revisions = [(job, *name, unix_us, change) for job, name, unix_us in told.revisions]
     run = connection.executemany
     run("INSERT OR IGNORE INTO layouts VALUES (?, ?, ?)", hashes)
     run(
@@ -72,7 +80,7 @@ def tell(connection: sqlite3.Connection, told: Told) -> None:
         told.ends,
     )
     run("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?)", sources)
-    run("INSERT INTO revisions VALUES (?, ?, ?, ?, ?)", revisions)
+    run("INSERT INTO revisions VALUES (?, ?, ?, ?, ?, ?)", revisions)
 
 
 def one_of(column: str, names: Collection[str] | None) -> tuple[str, list[Any]]:

@@ -12,7 +12,8 @@ CREATE TABLE job_ends (
 -- What changed a job's figure after it had been final: a Report each, which raises the job's revision by one.
 CREATE TABLE revisions (
     job TEXT NOT NULL, node TEXT NOT NULL, boot BLOB NOT NULL, start_us INTEGER NOT NULL,
-    revised_unix_us INTEGER NOT NULL, PRIMARY KEY (job, node, boot, start_us)) WITHOUT ROWID;
+    revised_unix_us INTEGER NOT NULL, change INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (job, node, boot, start_us)) WITHOUT ROWID;
 CREATE TABLE sources (
     node TEXT NOT NULL, name TEXT NOT NULL, state INTEGER NOT NULL, reason TEXT NOT NULL, fix TEXT NOT NULL,
     PRIMARY KEY (node, name)) WITHOUT ROWID;
@@ -22,9 +23,9 @@ CREATE TABLE marks (
     end_unix_us INTEGER NOT NULL, start_us INTEGER NOT NULL, end_us INTEGER NOT NULL,
     start_unix_us INTEGER NOT NULL, ledger_rows INTEGER NOT NULL, unread_us INTEGER NOT NULL,
     raised_uj INTEGER NOT NULL, layout BLOB NOT NULL, interval_us TEXT NOT NULL, first_uj TEXT NOT NULL,
-    last_uj TEXT NOT NULL, first_slot INTEGER NOT NULL, last_slot INTEGER NOT NULL, digest BLOB NOT NULL);
+    last_uj TEXT NOT NULL, first_slot INTEGER NOT NULL, last_slot INTEGER NOT NULL, digest BLOB NOT NULL,
+    booking INTEGER NOT NULL DEFAULT 0, booking_taken INTEGER NOT NULL DEFAULT 0,
+    rebooked INTEGER NOT NULL DEFAULT 0);
 CREATE UNIQUE INDEX one_mark_a_report ON marks (boot_id, start_us) WHERE settled;
 CREATE INDEX marks_by_boot ON marks (boot_id, end_unix_us);
 CREATE INDEX marks_by_end ON marks (end_unix_us);
--- What a server took and may lose yet: whole, until it is seen to be there for good.
-CREATE TABLE kept (mark INTEGER PRIMARY KEY, content BLOB NOT NULL);

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+from joulebook.collector.ledger.stack import Readings
 from joulebook.v1.catalogue import catalogue
 
 Ints = npt.NDArray[np.int64]
@@ -126,6 +127,12 @@ def stored_values(values: Ints, is_counter: npt.NDArray[np.bool_]) -> Ints:
     """Return what is stored of readings: of counters what was counted, of gauges the level."""
     change = values[:, 1:]
     return np.where(is_counter, change, values[:, :1] + np.cumsum(change, axis=1))
+
+
+def readings_of(layout: NodeLayout, interval_us: Ints, stored: Ints) -> Readings:
+    """Return what a Report said, of what is stored of it (series, intervals): counters begin at 0."""
+    change = np.where(layout.is_counter[:, None], stored, np.diff(stored, prepend=0))
+    return Readings(layout, interval_us, np.hstack([np.zeros_like(change[:, :1]), change]))
 
 
 def requests(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -45,6 +45,7 @@ class Series:
     device: str = ""
     workload: str = ""
     account: str = ""
+    booking: str = ""
 
 
 # Times in order, each once, and values.
@@ -71,11 +72,15 @@ class _Packed(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """A Report's readings (series, 1 + intervals) and its ledger rows (accounts, as ROW)."""
+    """A Report's readings (series, 1 + intervals) and its ledger rows (accounts, as ROW).
+
+    Of another booking than the first it has the rows alone: values is (series, 0).
+    """
 
     values: Ints
     accounts: list[str]
     rows: Ints
+    booking: int = 0
 
     @cached_property
     def packed(self) -> bytes:
@@ -83,12 +88,13 @@ class Content:
         return msgspec.msgpack.encode(_Packed(self.values.tobytes(), self.accounts, self.rows.tobytes()))
 
     @classmethod
-    def unpacked(cls, compressed: bytes, layout: NodeLayout) -> Content:
-        """Read what compressed() gave."""
+    def unpacked(cls, compressed: bytes, layout: NodeLayout, booking: int = 0) -> Content:
+        """Read what compressed() gave, of a booking."""
         found = msgspec.msgpack.decode(zlib.decompress(compressed), type=_Packed)
-        values = np.frombuffer(found.values, dtype=np.int64).reshape(len(layout.series), -1)
+        values = np.frombuffer(found.values, dtype=np.int64)
+        values = values.reshape(len(layout.is_counter), 0 if booking else -1)
         rows = np.frombuffer(found.rows, dtype=np.int64).reshape(-1, len(ROW))
-        return cls(values, found.accounts, rows)
+        return cls(values, found.accounts, rows, booking)
 
     def compressed(self) -> bytes:
         """Return all of it as few bytes."""
@@ -114,19 +120,57 @@ class Content:
             if (beyond := values > LOW).any():
                 found[_high(series)] = (at[beyond], values[beyond] >> LOW_BITS)
 
-        readings = self.readings(layout)
-        for row, key in enumerate(layout.series):
+        readings = self.values[:, :0] if self.booking else self.readings(layout)
+        for row, key in enumerate(layout.series if not self.booking else ()):
             entry = catalogue()[key.metric]
             name = f"{entry.subject}_{entry.name}"
             if wanted is None or name in wanted:
                 own = (key.domain, key.device, key.workload)
                 add(Series(name, mark.node, mark.clock, *own), times, readings[row])
+        booking = booked_as(self.booking)
         for account, row_values in zip(self.accounts, self.rows, strict=True):
             for field, value in zip(ROW, row_values, strict=True):
                 name = f"ledger_{field}"
                 if (value or field in ROW[-2:]) and (wanted is None or name in wanted):
-                    add(Series(name, mark.node, mark.clock, account=account), times[-1:], value[None])
+                    series = Series(name, mark.node, mark.clock, account=account, booking=booking)
+                    add(series, times[-1:], value[None])
         return found
+
+
+def samples_of_rows(some: Iterable[tuple[Mark, Content]], metrics: Iterable[str]) -> Samples:
+    """Return the samples of some metrics that the ledger rows of many Reports are."""
+    wanted = set(metrics)
+    fields = [(i, f"ledger_{name}") for i, name in enumerate(ROW) if f"ledger_{name}" in wanted]
+    always = {f"ledger_{name}" for name in ROW[-2:]}
+    found: dict[Series, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    named: dict[tuple[str, str, int, str], list[Series]] = {}
+    for mark, content in some:
+        slot = int(slots(mark)[-1])
+        for account, row in zip(content.accounts, content.rows.tolist(), strict=True):
+            key = (mark.node, mark.clock, content.booking, account)
+            if (own := named.get(key)) is None:
+                label = {"account": account, "booking": booked_as(content.booking)}
+                own = [Series(metric, mark.node, mark.clock, **label) for _, metric in fields]
+                named[key] = own
+            for (i, metric), series in zip(fields, own, strict=True):
+                if row[i] or metric in always:
+                    times, values = found[series]
+                    times.append(slot)
+                    values.append(row[i])
+    result: Samples = {}
+    for series, both in found.items():
+        at, value = np.array(both, dtype=np.int64)
+        order = np.argsort(at, kind="stable")
+        at, value = at[order], value[order]
+        result[series] = (at, value & LOW)
+        if (beyond := value > LOW).any():
+            result[_high(series)] = (at[beyond], value[beyond] >> LOW_BITS)
+    return result
+
+
+def booked_as(booking: int) -> str:
+    """Return the label of a booking's rows."""
+    return str(booking) if booking else ""
 
 
 def _high(series: Series) -> Series:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from joulebook.collector.facts.mark import Mark, Name
+from joulebook.collector.facts.mark import Booking, Mark
 from joulebook.collector.facts.protocol import Facts
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.influxdb_lines import requests
-from joulebook.collector.store.victoriametrics.content import Content, Samples, slots
+from joulebook.collector.store.victoriametrics.content import ROW, Content, Samples, booked_as, slots
 from joulebook.collector.store.victoriametrics.exported import exported
 from joulebook.collector.store.victoriametrics.lines import Lines
 from joulebook.collector.store.victoriametrics.server import VictoriaServer
@@ -31,6 +31,7 @@ _EVERY_S = 10.0
 _APART_US = 600_000_000
 # As many as one look takes into memory.
 _AT_ONCE = 500
+_ROWS = [f"ledger_{name}" for name in ROW]
 LayoutOf = Callable[[str, int], NodeLayout]
 Whole = tuple[Mark, NodeLayout, Content]
 
@@ -44,7 +45,7 @@ class Keeping:
         self._layout_of = layout_of
         self._lines = Lines(facts.books)
         # When each was written last. Of those that another process wrote it is not known, and taken for now.
-        self._written_s: dict[Name, float] = {}
+        self._written_s: dict[Booking, float] = {}
         self._looked_s = float("-inf")
 
     def write(self, reports: Sequence[Whole]) -> None:
@@ -56,16 +57,17 @@ class Keeping:
             self._server.write(body)
 
     def wrote(self, marks: Sequence[Mark], now_s: float) -> None:
-        """Note when Reports were written."""
-        self._written_s |= {mark.name: now_s for mark in marks}
+        """Note when Reports were written, each by the booking that its mark names."""
+        self._written_s |= {_booking(mark): now_s for mark in marks}
 
     def look(self, now_s: float) -> None:
         """Let go of what is there for good, and write again what is not. Raises StoreError."""
         if now_s - self._looked_s < _EVERY_S:
             return
         kept = self._facts.kept_marks()
-        due = [m for m in kept if now_s - self._written_s.setdefault(m.name, now_s) >= SETTLES_S]
-        for together in _together(due):
+        due = [m for m in kept if now_s - self._written_s.setdefault(_booking(m), now_s) >= SETTLES_S]
+        whole, rows = ([m for m in due if bool(m.booking) is alone] for alone in (False, True))
+        for together in (*_together(whole), *_together(rows)):
             self._look_for(together, now_s)
         self._looked_s = now_s
 
@@ -74,13 +76,18 @@ class Keeping:
         kept = self._facts.kept(min(ends) - 1, max(ends), None)
         all_slots = [slots(mark) for mark in marks]
         stretch = int(min(s[0] for s in all_slots)), int(max(s[-1] for s in all_slots))
-        found = exported(self._server, self._facts.books, *stretch)
+        numbers = {mark.booking for mark in marks}
+        if 0 in numbers:
+            found = exported(self._server, self._facts.books, *stretch)
+        else:
+            bookings = {booked_as(number) for number in numbers}
+            found = exported(self._server, self._facts.books, *stretch, _ROWS, bookings=bookings)
         there, lacking = [], []
         for mark in marks:
             layout = self._layout_of(mark.node, mark.layout)
-            content = Content.unpacked(kept[mark.name], layout)
+            content = Content.unpacked(kept[_booking(mark)], layout, mark.booking)
             if _holds(found, content.samples(layout, mark)):
-                there.append(mark.name)
+                there.append(_booking(mark))
             else:
                 lacking.append((mark, layout, content))
         if lacking:
@@ -96,6 +103,10 @@ class Keeping:
         self._facts.release(there)
         for name in there:
             del self._written_s[name]
+
+
+def _booking(mark: Mark) -> Booking:
+    return mark.name, mark.booking
 
 
 def _together(marks: Sequence[Mark]) -> Iterator[list[Mark]]:

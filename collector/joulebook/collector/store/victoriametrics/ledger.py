@@ -12,7 +12,14 @@ from joulebook.collector.facts.mark import Ints, Mark
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.store.protocol import AccountRow
 from joulebook.collector.store.spread import Booked
-from joulebook.collector.store.victoriametrics.content import ENERGIES, SUMS, Samples, Series, slots
+from joulebook.collector.store.victoriametrics.content import (
+    ENERGIES,
+    SUMS,
+    Samples,
+    Series,
+    booked_as,
+    slots,
+)
 from joulebook.collector.store.window import GapBetween
 
 UNATTRIBUTED = "unattributed"
@@ -22,18 +29,19 @@ METRICS = [_LEDGER + name for name in (*SUMS, "energy_uj")]
 
 
 class Vouched:
-    """Reports by where their ledger rows are."""
+    """Reports by where those of their ledger rows are that count."""
 
     def __init__(self, marks: Sequence[Mark]) -> None:
         self.marks = marks
-        places: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+        places: dict[tuple[str, str, str], list[tuple[int, int]]] = defaultdict(list)
         for i, mark in enumerate(marks):
-            places[mark.node, mark.clock].append((int(slots(mark)[-1]), i))
+            key = (mark.node, mark.clock, booked_as(mark.booking))
+            places[key].append((int(slots(mark)[-1]), i))
         self._places = {key: np.array(sorted(found), dtype=np.int64) for key, found in places.items()}
 
     def rows(self, series: Series, samples: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
         """Return the numbers of the Reports that a series has rows of, and the values."""
-        own = self._places.get((series.node, series.clock))
+        own = self._places.get((series.node, series.clock, series.booking))
         if own is None:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
         times, values = samples

@@ -16,6 +16,7 @@ from joulebook.collector.store.victoriametrics.content import (
     ROW,
     Content,
     Series,
+    booked_as,
     slots,
 )
 
@@ -33,6 +34,9 @@ class Lines:
     def of(self, layout: NodeLayout, mark: Mark, content: Content) -> Iterator[bytes]:
         """Return a Report's lines, in pieces that fit a request."""
         times = slots(mark)
+        if content.booking:
+            yield from self._ledger(layout, mark, content, int(times[-1]))
+            return
         readings = content.readings(layout)
         lengths = mark.ticks_us()[1]
         yield from self._template(layout, mark.clock).pieces(np.vstack([readings & LOW, lengths, times]))
@@ -63,7 +67,8 @@ class Lines:
                 if value > LOW
             ]
             user = layout.users.get(account, "")
-            head = self._head("ledger", Series("", mark.node, mark.clock, account=account), user)
+            series = Series("", mark.node, mark.clock, account=account, booking=booked_as(content.booking))
+            head = self._head("ledger", series, user)
             lines.append(f"{head} {','.join(fields)} {slot}\n")
         if lines:
             yield "".join(lines).encode()
@@ -79,6 +84,6 @@ class Lines:
                 yield "".join(f"{head} {name}={value}i {time}\n" for time, value in rows).encode()
 
     def _head(self, thing: str, series: Series, user: str = "") -> str:
-        names = ("account", "clock", "device", "domain", "node", "workload")
+        names = ("account", "booking", "clock", "device", "domain", "node", "workload")
         tags = {"books": self._books, "user": user} | {name: getattr(series, name) for name in names}
         return ",".join([thing, *(f"{name}={tag(tags[name])}" for name in sorted(tags) if tags[name])])

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from joulebook.collector.facts.mark import Mark, Name
+from joulebook.collector.facts.mark import Booking, Mark
 from joulebook.collector.facts.protocol import Facts
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.gaps import Edge
@@ -30,12 +30,22 @@ from joulebook.collector.store.protocol import (
     Revision,
     StoreError,
     Summed,
+    Superseded,
     TimeRow,
 )
 from joulebook.collector.store.readings import Points
 from joulebook.collector.store.scheduled import Scheduled
+from joulebook.collector.store.settled import Settled
 from joulebook.collector.store.spread import around, limited, spread
-from joulebook.collector.store.victoriametrics.content import Content, Samples, joined, slots, whole
+from joulebook.collector.store.victoriametrics.content import (
+    Content,
+    Samples,
+    booked_as,
+    joined,
+    samples_of_rows,
+    slots,
+    whole,
+)
 from joulebook.collector.store.victoriametrics.exported import exported
 from joulebook.collector.store.victoriametrics.ledger import METRICS, WHOLE, Vouched, account_rows, booked
 from joulebook.collector.store.victoriametrics.server import VictoriaServer
@@ -53,7 +63,11 @@ class _Seen:
     """A range's Reports and gaps, and what the facts keep of some of the Reports."""
 
     window: Window
-    kept: dict[Name, bytes]
+    kept: dict[Booking, bytes]
+
+    def lacks(self, mark: Mark) -> bool:
+        """Return whether something of a Report is with the server alone."""
+        return any((mark.name, booking) not in self.kept for booking in {0, mark.booking})
 
 
 class Reads(PickedReads):
@@ -148,18 +162,41 @@ class Reads(PickedReads):
         """Return the revision of those of some jobs that have another than the first."""
         return self._facts.revisions(jobs)
 
-    def _samples(self, seen: _Seen, names: Sequence[str], node: str | None, **labels: str | None) -> Samples:
-        """Return the samples of some metrics that a range's Reports may have, and of others perhaps."""
+    def superseded(self, jobs: Collection[str]) -> dict[str, list[Superseded]]:
+        """Return the figures that booking anew replaced, by revision, of those of some jobs that have any."""
+        return self._facts.superseded(jobs)
+
+    def settled(self, until_us: int) -> Settled:  # noqa: ARG002
+        """Return up to when Reports are booked with what their hours tell together."""
+        return self._facts.settled()
+
+    def _samples(
+        self, seen: _Seen, names: Sequence[str] | None, node: str | None, **labels: str | None
+    ) -> Samples:
+        """Return the samples of some metrics, or all, that Reports may have, and of others perhaps."""
         marks, parts = seen.window.marks, []
+        rows = []
         for mark in marks:
-            if (kept := seen.kept.get(mark.name)) is not None:
-                layout = self._known_layout(mark.node, mark.layout)
-                parts.append(Content.unpacked(kept, layout).samples(layout, mark, names))
-        there = [slots(mark) for mark in marks if mark.name not in seen.kept]
+            for booking in {0, mark.booking}:
+                if (kept := seen.kept.get((mark.name, booking))) is not None:
+                    layout = self._known_layout(mark.node, mark.layout)
+                    content = Content.unpacked(kept, layout, booking)
+                    if booking:
+                        rows.append((mark, content))
+                    else:
+                        parts.append(content.samples(layout, mark, names))
+        # Of settled hours they are many at once.
+        parts.append(samples_of_rows(rows, METRICS if names is None else names))
+        there = [slots(mark) for mark in marks if seen.lacks(mark)]
         if there:
             stretch = int(min(s[0] for s in there)), int(max(s[-1] for s in there))
+            # Readings have no booking.
+            bookings = {"", *(booked_as(mark.booking) for mark in marks)}
+            labels = {"node": node} | labels
+            found = exported(
+                self._server, self._facts.books, *stretch, names or (), labels, bookings=bookings
+            )
             # First, so that where both have a sample it is the server's: it is what is stored.
-            found = exported(self._server, self._facts.books, *stretch, names, {"node": node} | labels)
             parts.insert(0, found)
         return whole(joined(parts))
 
@@ -250,9 +287,27 @@ class _Frozen(Reads):
     def __init__(self, server: VictoriaServer, facts: Facts) -> None:
         super().__init__(server, facts)
         self._first: dict[tuple[int, int, str | None], _Seen] = {}
+        # Which figures of jobs these are, as of the first question about the books.
+        self._change: int | None = None
+        self._settled = Settled()
 
     def _seen(self, selected: Range) -> _Seen:
         key = (selected.from_us, selected.to_us, selected.node)
         if key not in self._first:
-            self._first[key] = super()._seen(selected)
+            with self._facts.at_once():
+                if self._change is None:
+                    self._change, self._settled = self._facts.changes(), self._facts.settled()
+                self._first[key] = super()._seen(selected)
         return self._first[key]
+
+    def revisions(self, jobs: Collection[str]) -> dict[str, Revision]:
+        """Return the revision of those of some jobs that have another than the first."""
+        return self._facts.revisions(jobs, self._change)
+
+    def superseded(self, jobs: Collection[str]) -> dict[str, list[Superseded]]:
+        """Return the figures that booking anew replaced, by revision, of those of some jobs that have any."""
+        return self._facts.superseded(jobs, self._change)
+
+    def settled(self, until_us: int) -> Settled:  # noqa: ARG002
+        """Return up to when Reports are booked with what their hours tell together."""
+        return self._facts.settled() if self._change is None else self._settled

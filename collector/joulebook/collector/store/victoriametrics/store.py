@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from joulebook.collector.facts.mark import Mark, marks_of
-from joulebook.collector.facts.protocol import Facts, Place, Told
+from joulebook.collector.facts.mark import Mark, Name, marks_of
+from joulebook.collector.facts.protocol import Facts, Place, Rebooked, Told
 from joulebook.collector.facts.sqlite import SqliteFacts
 from joulebook.collector.ingest.decode import Decoded
+from joulebook.collector.ledger.policy import Policy
+from joulebook.collector.store.anew import figures, final_jobs, superseded
 from joulebook.collector.store.credentials import authorization
 from joulebook.collector.store.protocol import BeyondRetentionError, Commit, JobRow, StoreError
 from joulebook.collector.store.scheduled import Scheduled
 from joulebook.collector.store.victoriametrics.address import VictoriaAddress
-from joulebook.collector.store.victoriametrics.content import contents_of, slots
+from joulebook.collector.store.victoriametrics.content import Content, contents_of, slots
 from joulebook.collector.store.victoriametrics.keeping import Keeping
 from joulebook.collector.store.victoriametrics.reads import Reads
 from joulebook.collector.store.victoriametrics.server import VictoriaServer
@@ -96,6 +98,51 @@ class VictoriaStore(Reads):
     def schedule(self, told: Mapping[str, Scheduled]) -> None:
         """Merge what is told of jobs with what is known, durably. Raises StoreError with nothing done."""
         self._facts.schedule(told)
+
+    def keeps_from_us(self, now_us: int) -> int | None:
+        """Return since when the server keeps samples; None where it does not tell."""
+        return None if self._retention_ms is None else now_us - self._retention_ms * 1000
+
+    def rebook(
+        self,
+        hour: int,
+        policy: Policy,
+        names: Sequence[Name],
+        rows: Sequence[tuple[Mark, Content]],
+        accounts: Collection[str],
+        clock_us: Callable[[], int],
+    ) -> None:
+        """Have other rows of some of an hour's Reports count, which change some accounts. Raises StoreError.
+
+        All of them at once, and with the figures of jobs that had ended. What the server took of it until it
+        breaks off counts nowhere.
+        """
+        booking = self._facts.take_booking([mark.name for mark, _ in rows]) if rows else 0
+        whole = [
+            (
+                replace(mark, booking=booking),
+                self._known_layout(mark.node, mark.layout),
+                replace(content, booking=booking),
+            )
+            for mark, content in rows
+        ]
+        self._keeping.write(whole)
+        kept = {mark.name: content.compressed() for mark, _, content in whole}
+        seen = self._facts.changes()
+        were = figures(self, final_jobs(self, accounts))
+        with self._writing:
+            final = final_jobs(self, accounts)
+            if final != were.keys() or self._facts.changes() != seen:
+                were = figures(self, final)
+            self._facts.rebook(
+                Rebooked(hour, policy.value, names, booking, kept, superseded(self, were, clock_us()))
+            )
+            self._keeping.wrote([mark for mark, _, _ in whole], self._clock_s())
+
+    def look(self) -> None:
+        """Let go of what is kept that the server shows. Raises StoreError."""
+        with self._writing:
+            self._keeping.look(self._clock_s())
 
     def _place(self, mark: Mark, digest: bytes) -> Place:
         times = slots(mark)
