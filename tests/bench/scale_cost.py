@@ -1,16 +1,19 @@
-"""What a tick costs by how many workloads there are, and by how many come and go: make bench PARTS=scale.
+"""What a tick costs by how many workloads there are, work, and come and go: make bench PARTS=scale.
 
-Real cgroups of the kernel, in the shape of Docker's, without processes. The tick is the sampler's whole tick
-with nothing but the workloads to read: CPU time of its thread, Reports and layouts included.
+Real cgroups of the kernel, in the shape of Docker's or of pods, with a process in those that work. The tick
+is the sampler's whole tick with nothing but the workloads to read: CPU time of its thread, with Reports and
+layouts.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,39 +30,68 @@ _PAUSE_S = 0.05
 # Memory is read at every fifth tick, in turn.
 _TURNS = 5
 _NUMBER_BYTES = 64
+# Enters groups and uses a little CPU time 50 times a second.
+_WORK = """
+import os, sys, time
+for name in sys.argv[1:]:
+    with open(name + "/cgroup.procs", "w") as procs:
+        procs.write(str(os.getpid()))
+print("entered", flush=True)
+while True:
+    sum(range(2000))
+    time.sleep(0.02)
+"""
 
 
 class Groups:
     """Containers' groups in every hierarchy that counts CPU time or memory."""
 
-    def __init__(self, roots: Roots) -> None:
-        self._tops = [root / "docker" for root in locate(roots.cgroupfs).walked]
+    def __init__(self, roots: Roots, pods: int = 0) -> None:
+        """Make what contains them: pods of that number, or none."""
+        self._roots = locate(roots.cgroupfs).walked
+        self._above = [f"kubepods/pod{number}" for number in range(pods)] or ["docker"]
         self._made: list[str] = []
         self._number = 0
-        for top in self._tops:
-            top.mkdir(exist_ok=True)
+        for root in self._roots:
+            for above in self._above:
+                (root / above).mkdir(parents=True, exist_ok=True)
 
     def make(self, count: int) -> None:
         """Make so many more."""
         for _ in range(count):
-            name = sha256(str(self._number).encode()).hexdigest()
+            above = self._above[self._number % len(self._above)]
+            name = f"{above}/{sha256(str(self._number).encode()).hexdigest()}"
             self._number += 1
-            for top in self._tops:
-                (top / name).mkdir()
+            for root in self._roots:
+                (root / name).mkdir()
             self._made.append(name)
 
     def remove(self, count: int) -> None:
         """Remove the oldest."""
         gone, self._made = self._made[:count], self._made[count:]
         for name in gone:
-            for top in self._tops:
-                (top / name).rmdir()
+            for root in self._roots:
+                (root / name).rmdir()
+
+    @contextmanager
+    def working(self, count: int) -> Iterator[None]:
+        """Have a process work in so many of them, until the block is left."""
+        with ExitStack() as stack:
+            for name in self._made[:count]:
+                groups = [str(root / name) for root in self._roots]
+                command = [sys.executable, "-S", "-c", _WORK, *groups]
+                process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+                stack.callback(process.kill)
+                assert process.stdout is not None
+                process.stdout.readline()
+            yield
+        time.sleep(_PAUSE_S)
 
     def files(self, roots: Roots) -> list[list[str]]:
         """Return the files that the agent reads: of CPU time, of memory."""
         found = locate(roots.cgroupfs)
         return [
-            [str(each.root / "docker" / name / each.file) for name in self._made]
+            [str(each.root / name / each.file) for name in self._made]
             for each in (found.cpu, found.memory)
             if each is not None
         ]
@@ -67,13 +99,16 @@ class Groups:
     def close(self) -> None:
         """Remove what is left."""
         self.remove(len(self._made))
-        for top in self._tops:
-            top.rmdir()
+        for root in self._roots:
+            for above in self._above:
+                (root / above).rmdir()
+            if self._above[0] != "docker":
+                (root / "kubepods").rmdir()
 
 
 @contextmanager
-def _groups(roots: Roots, count: int) -> Iterator[Groups]:
-    groups = Groups(roots)
+def _groups(roots: Roots, count: int, pods: int = 0) -> Iterator[Groups]:
+    groups = Groups(roots, pods)
     try:
         groups.make(count)
         yield groups
@@ -121,8 +156,26 @@ def _tick_us(roots: Roots, groups: Groups, changes: int) -> float:
     return took_ns / 1000 / _TICKS
 
 
+def _at_work(roots: Roots, idle_us: float) -> list[Row]:
+    """Return what 1,000 workloads cost of which some work, by what contains these."""
+    rows = []
+    for pods, working in ((0, 1), (100, 1), (100, 10), (100, 30)):
+        with _groups(roots, 1000, pods) as groups, groups.working(working):
+            where = f"in {pods} pods" if pods else "in one group"
+            rows.append(
+                row(
+                    f"tick, 1000 workloads {where}, {working} at work",
+                    "µs",
+                    _tick_us(roots, groups, 0),
+                    peer="none at work, in one group",
+                    peer_value=idle_us,
+                )
+            )
+    return rows
+
+
 def measure() -> list[Row]:
-    """Return the curve over idle workloads beside the read floor, and over what comes and goes."""
+    """Return the curves over idle workloads beside the read floor, those at work, and what comes and goes."""
     roots = Roots(cgroupfs=Path("/sys/fs/cgroup"))
     rows = []
     for count in (10, 100, 1000):
@@ -137,6 +190,7 @@ def measure() -> list[Row]:
                 )
             )
     idle_us = rows[-1].ours
+    rows += _at_work(roots, idle_us)
     for changes in (10, 100):
         with _groups(roots, 1000) as groups:
             took_us = _tick_us(roots, groups, changes)

@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain, pairwise
 from operator import sub
 
 from joulebook.agent.clock import boot_us
 from joulebook.agent.floor import IdleFloor
-from joulebook.agent.layout import build_layout
+from joulebook.agent.layout import Layouts
 from joulebook.agent.reader import Reader
 from joulebook.agent.sampling import SamplingError
 from joulebook.agent.source import (
@@ -56,7 +57,7 @@ class Sampler:
         clock: Callable[[], int] = boot_us,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._node, self._boot, self._host = node, boot, host
+        self._node, self._boot = node, boot
         readers = [Reader(source, probe) for source, probe in probed]
         self._readers = [reader for reader in readers if reader.worth_reading]
         self._meters = meters
@@ -65,7 +66,7 @@ class Sampler:
         self._emit = emit
         self._ticks_per_report = ticks_per_report
         self._clock, self._wall_clock_ns = clock, wall_clock_ns
-        self._session_us = clock()
+        self._layouts = Layouts(node, clock(), host)
         self._idle_power_mw = idle_power_mw or {}
         self._learnt: dict[tuple[str, str], IdleFloor] = {}
         self._domains: list[Domain] = []
@@ -192,10 +193,7 @@ class Sampler:
         series += [Series(metrics.METRIC_DOMAIN_SAMPLING, domain=name) for name, _ in self._errors]
         series += self._workloads.series
         offset = dict(self._domain_offsets())
-        self._layout = build_layout(
-            self._node,
-            self._session_us,
-            self._host,
+        self._layout = self._layouts.build(
             [(d, offset.get(d.name, 0)) for d in self._domains],
             self._devices,
             self._workloads.workloads,
@@ -256,10 +254,9 @@ class Sampler:
         if (unsure_us := self._workloads.unsure_us) != self._unsure_us:
             self._unsure_us = unsure_us
             self.note(Finding("workloads.ended", WORKING, _UNSURE.format(unsure_us / 1e6)))
-        values: list[int] = []
-        for column in zip(*self._rows, strict=True):
-            values.append(column[0])
-            values += map(sub, column[1:], column)
+        # For each series where it began, and then by how much it changed in each interval.
+        changes = [map(sub, after, before) for before, after in pairwise(self._rows)]
+        values = list(chain.from_iterable(zip(self._rows[0], *changes, strict=True)))
         report = report_pb2.Report(
             node=self._node,
             boot=self._boot,

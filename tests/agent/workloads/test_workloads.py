@@ -102,13 +102,19 @@ IDS = dict(
 
 
 @settings(max_examples=300, deadline=None)
-@given(version=st.sampled_from([V2, HYBRID]), actions=st.lists(ACTIONS, max_size=40))
-def test_readings_are_the_truth(version: str, actions: list[tuple[str, str, int]]) -> None:
+@given(
+    version=st.sampled_from([V2, HYBRID]),
+    fewest=st.sampled_from([1, 2, 100]),
+    actions=st.lists(ACTIONS, max_size=40),
+)
+def test_readings_are_the_truth(version: str, fewest: int, actions: list[tuple[str, str, int]]) -> None:
     """Whatever comes, goes or does both in a tick: no series falls, and each shows the whole use.
 
-    Of those that end together below one group, the sum is whole.
+    Of those that end together below one group, the sum is whole. fewest: of how many groups the one that
+    contains them tells whether they are to be read.
     """
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("joulebook.agent.workloads.gates.FEWEST", fewest)
         fake = FakeCgroups(Path(directory), version)
         for path in STAYING:
             fake.make(path)
@@ -224,7 +230,7 @@ def test_column_closes_what_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "cpuacct.usage").write_text("nonsense\n")
     before = os.listdir("/proc/self/fd")  # noqa: PTH208
     with pytest.raises(ValueError, match="nonsense"):
-        FileColumn(CPU, tmp_path / "cpuacct.usage", parse_cpuacct_usage_us, 32, base=0, fresh=False)
+        FileColumn(CPU, str(tmp_path / "cpuacct.usage"), parse_cpuacct_usage_us, 32, base=0, fresh=False)
     assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
 
 

@@ -65,7 +65,7 @@ class Cgroups:
             self.tails = Tails(opener.open_cpu, cpu.directory, os.cpu_count() or 1)
         # Newcomers that wait for the next interval; what went in this one and is let go of with the next.
         self._held: dict[str, bool] = {}
-        self._leaving: list[str] = []
+        self._leaving: dict[str, None] = {}
         self._newcomers: list[str] = []
         self._buried: list[str] = []
         self._unix_us = 0
@@ -94,7 +94,7 @@ class Cgroups:
         came is for the next interval.
         """
         gone = [self.members.pop(path) for path in self._leaving]
-        self._leaving, self.ended = [], []
+        self._leaving, self.ended = {}, []
         for member in gone:
             self._ids.discard(member.workload.id)
             self._past.keep(member.workload.id, member.columns)
@@ -194,7 +194,7 @@ class Cgroups:
             return
         self._nameless.pop(path, None)
         self._settling.pop(path, None)
-        self._leaving.append(path)
+        self._leaving[path] = None
         self.ended.append(self.members[path].workload)
 
     def _pass(self, path: str, found: Workload) -> bool:
@@ -222,11 +222,11 @@ class Cgroups:
 
     def _take_up(self, path: str, unix_us: int, *, fresh: bool) -> bool:
         if (member := self.members.get(path)) is None:
-            began_unix_us = self._noticed_unix_us.get(path, unix_us)
+            began_unix_us = self._noticed_unix_us.get(path, unix_us) if fresh else 0
+            found = self._walk.found[path]
             member = Member(
-                replace(self._walk.found[path], start_unix_us=began_unix_us if fresh else 0), path=path
+                replace(found, id=self._free_id(found.id), start_unix_us=began_unix_us), path=path
             )
-            member.workload = replace(member.workload, id=self._free_id(member.workload.id))
             self._young.add(path)
         for column in member.columns:
             if isinstance(column, FileColumn):

@@ -3,8 +3,7 @@
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from joulebook.agent.source import Metric, Series
@@ -39,7 +38,43 @@ class Member:
     workload: Workload
     columns: list[Column] = field(default_factory=list)
     path: str = ""
+    # The path of what contains it.
+    above: str = field(init=False)
+    # Its columns of each kind, once take_up() was called, and the turn in which its gauges are read.
+    cpu: list[Column] = field(default_factory=list)
+    gauges: list[Column] = field(default_factory=list)
+    others: list[Column] = field(default_factory=list)
+    turn: int = -1
+    _taken: int = 0
     _series: tuple[Series, ...] = ()
+    _placed: Workload | None = None
+    _placed_from: Workload | None = None
+
+    def __post_init__(self) -> None:
+        """Find what contains it."""
+        self.above = self.path.rpartition("/")[0]
+
+    def take_up(self) -> list[Column]:
+        """Sort columns that were added since the last call by their kind; return the new gauges."""
+        if len(self.columns) == self._taken:
+            return []
+        new, self._taken = self.columns[self._taken :], len(self.columns)
+        self.cpu += [column for column in new if column.metric == CPU]
+        self.others += [column for column in new if column.metric not in (CPU, MEMORY)]
+        gauges = [column for column in new if column.metric == MEMORY]
+        self.gauges += gauges
+        return gauges
+
+    def placed(self, parent: str) -> Workload:
+        """Return the workload with its parent; while both stay it is the same object."""
+        own = self.workload
+        if own.parent == parent:
+            return own
+        known = self._placed
+        if known is None or known.parent != parent or self._placed_from is not own:
+            known = self._placed = replace(own, parent=parent)
+            self._placed_from = own
+        return known
 
     def series(self) -> tuple[Series, ...]:
         """Return the columns' series, kept from one layout to the next."""
@@ -73,7 +108,7 @@ class FileColumn:
     )
 
     def __init__(
-        self, metric: Metric, file: Path, parse: Callable[[bytes], int], size: int, *, base: int, fresh: bool
+        self, metric: Metric, file: str, parse: Callable[[bytes], int], size: int, *, base: int, fresh: bool
     ) -> None:
         """Open the file. base is what the series showed in earlier lives.
 
@@ -116,11 +151,17 @@ class FileColumn:
             self._base, value = self.value, self.value + value - self._base
         self.value = value
 
+    def moved(self) -> bool:
+        """Read; say whether the file shows anything else than before, or cannot be read."""
+        before = self._raw
+        self.read()
+        return self.gone or self._raw is not before
+
     def renew(self) -> None:
         """Follow the path to another file, if there is another now: a new life begins at 0."""
         try:
             # The kept descriptor holds the old inode, so its number cannot have been given out again.
-            if self._file.stat().st_ino == self._inode:
+            if os.stat(self._file).st_ino == self._inode:  # noqa: PTH116  (a Path costs as much as the call)
                 return
             fd = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

@@ -15,8 +15,10 @@ def containing(path: str, ids: Mapping[str, str]) -> str:
 
 def inherit_packages(workloads: list[Workload]) -> None:
     """Give what has no cpuset of its own that of what contains it; workloads come from outside in."""
-    packages = {each.id: each.packages for each in workloads}
+    packages = {each.id: each.packages for each in workloads if each.packages}
+    if not packages:
+        return
     for place, each in enumerate(workloads):
-        if each.parent and not each.packages:
-            packages[each.id] = packages.get(each.parent, ())
-            workloads[place] = replace(each, packages=packages[each.id])
+        if not each.packages and (inherited := packages.get(each.parent)):
+            packages[each.id] = inherited
+            workloads[place] = replace(each, packages=inherited)

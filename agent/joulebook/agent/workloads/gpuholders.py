@@ -167,6 +167,8 @@ class GpuHolders:
 
     def held(self, workloads: Iterable[Workload]) -> dict[str, tuple[str, ...]]:
         """Return what each holds; what a child holds it holds instead of those around it."""
+        if not self._held:
+            return {}
         parents = {workload.id: workload.parent for workload in workloads}
         left = {name: list(held) for name, held in self._held.items()}
         for name, held in self._held.items():

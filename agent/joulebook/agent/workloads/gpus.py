@@ -70,7 +70,8 @@ class Gpus:
 
     def holding(self, workloads: Sequence[Workload]) -> tuple[Workload, ...]:
         """Return the workloads with the GPUs that each holds; parents are set."""
-        held = self._holders.held(workloads)
+        if not (held := self._holders.held(workloads)):
+            return tuple(workloads)
         return tuple(
             replace(each, gpus=held[each.id], gpu_shares_ppm=self._holders.shares(each.id, held[each.id]))
             if each.id in held

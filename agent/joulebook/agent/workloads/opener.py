@@ -1,9 +1,9 @@
 """Opens the figures of a cgroup, each where this kernel keeps it."""
 
 import errno
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
 from joulebook.agent.source import Metric, Roots
 from joulebook.agent.workloads import figures
@@ -13,6 +13,7 @@ from joulebook.agent.workloads.hierarchy import Controller, Hierarchies
 _NUMBER_BYTES = 32
 _CPU_STAT_BYTES = 64  # the first line is enough
 _IO_BYTES = 65536
+_FIRST_LINES_BYTES = 128
 
 _Opener = tuple[Metric, Controller, Callable[[bytes], int], int]
 
@@ -49,7 +50,7 @@ class Figures:
             path = paths if isinstance(paths, str) else paths.get(controller.key)
             if metric in there or path is None:
                 continue
-            file = controller.directory(path) / controller.file
+            file = f"{controller.root}{path}/{controller.file}"
             if metric == IO and controller.key and not _counts_io(file):
                 continue
             base = past.value(member.workload.id, metric)
@@ -66,17 +67,46 @@ class Figures:
 
     def open_cpu(self, path: str, fresh: bool) -> FileColumn | None:
         """Open the CPU time of a group that is no workload of its own; None where it cannot be read."""
-        metric, controller, parse, size = self._openers[0]
-        file = controller.directory(path) / controller.file
-        try:
-            return FileColumn(metric, file, parse, size, base=0, fresh=fresh)
-        except (OSError, ValueError):
+        return self._open_one(CPU, path, fresh=fresh)
+
+    def open_above(self, metric: Metric, path: str) -> FileColumn | None:
+        """Open a figure of a group that holds those of all groups below it; None where there is none such."""
+        controller = next((each for of, each, _, _ in self._openers if of == metric), None)
+        if controller is None or (metric != CPU and controller.key and not _is_sum(metric, controller, path)):
             return None
+        return self._open_one(metric, path, fresh=False)
+
+    def _open_one(self, of: Metric, path: str, *, fresh: bool) -> FileColumn | None:
+        for metric, controller, parse, size in self._openers:
+            if metric == of:
+                file = f"{controller.root}{path}/{controller.file}"
+                try:
+                    return FileColumn(metric, file, parse, size, base=0, fresh=fresh)
+                except (OSError, ValueError):
+                    break
+        return None
 
 
-def _counts_io(file: Path) -> bool:
-    # v1 counts nothing, and lists no device, until the group has a throttle rule.
+def _is_sum(metric: Metric, controller: Controller, path: str) -> bool:
+    """Say whether a v1 group's figure holds those below: of memory it is for old kernels to choose."""
+    # v1 adds up the IO of the groups that there are, so that it falls when one goes.
+    if metric != MEMORY:
+        return False
     try:
-        return len(file.read_bytes().splitlines()) > 1
+        return (controller.directory(path) / "memory.use_hierarchy").read_bytes().strip() == b"1"
     except OSError:
         return False
+
+
+def _counts_io(file: str) -> bool:
+    # v1 counts nothing, and lists no device, until the group has a throttle rule.
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.pread(fd, _FIRST_LINES_BYTES, 0).count(b"\n") > 1
+    except OSError:
+        return False
+    finally:
+        os.close(fd)

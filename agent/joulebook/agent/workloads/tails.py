@@ -216,7 +216,8 @@ def _grown_us(column: FileColumn) -> int:
 
 def _beyond_us(parent: _Parent) -> int:
     """Return what a group used beyond what those below it were seen to use."""
-    seen_us = sum(_grown_us(each) for each in parent.below.values() if each is not None)
+    below = [each for each in parent.below.values() if each is not None and not each.gone]
+    seen_us = sum([each.value - each.before for each in below])
     return _grown_us(parent.column) + parent.earlier_us - seen_us
 
 

@@ -40,6 +40,7 @@ class Walk:
         self._places: dict[str, set[int]] = {}
         self._scanned_us: int | None = None
         self._touched: dict[str, bool] = {}
+        self._verdicts: dict[str, Verdict] = {}
         self.found: dict[str, Workload] = {}
         # What the first hierarchy, that of CPU time, did since the last refresh: directories looked into and
         # whether each is new, directories that came, those that went with the boot clock's time, workloads
@@ -95,6 +96,7 @@ class Walk:
     def forget_past(self) -> None:
         """Begin an interval: what opened, died and left so far was dealt with."""
         self.opened, self.born, self.died, self.left = {}, set(), [], {}
+        self._verdicts = {}
 
     def close(self) -> None:
         """Stop watching."""
@@ -139,7 +141,10 @@ class Walk:
             self.died += [(each, now_us) for each in known - self.below.get(path, set())]
 
     def _enter(self, root: int, path: str, touched: dict[str, bool], *, fresh: bool) -> None:
-        verdict = self._verdict(path)
+        # Managers make a group in each hierarchy, one after the other.
+        verdict = self._verdicts.get(path)
+        if verdict is None:
+            verdict = self._verdicts[path] = self._verdict(path)
         if verdict.workload is not None:
             self.found[path] = verdict.workload
             self._places.setdefault(path, set()).add(root)

@@ -3,11 +3,11 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from itertools import chain
 
 from joulebook.agent.source import Finding, Roots, Series
 from joulebook.agent.workloads.cgroups import Cgroups
-from joulebook.agent.workloads.column import CPU, MEMORY, Column, Member, Past
+from joulebook.agent.workloads.column import Member, Past
 from joulebook.agent.workloads.containment import containing, inherit_packages
 from joulebook.agent.workloads.gpuholders import Holder
 from joulebook.agent.workloads.gpus import Gpu, Gpus
@@ -19,15 +19,13 @@ from joulebook.agent.workloads.launchers.launchers import Launchers
 from joulebook.agent.workloads.launchers.place import Place, place_in
 from joulebook.agent.workloads.opener import Figures
 from joulebook.agent.workloads.podresources import PodResources
+from joulebook.agent.workloads.readings import Readings
 from joulebook.agent.workloads.running import RunRefusedError, Runs
 from joulebook.agent.workloads.runs import LostRun, Request
 from joulebook.agent.workloads.runwire import BeginRun, EndRun, Reply
 from joulebook.agent.workloads.settings import WorkloadsConfig
 from joulebook.agent.workloads.workload import JOB, Workload, user_name
 
-# Memory changes slowly beside a tick, so each gauge is read only every fifth one, in turn: that saves
-# two fifths of all reads. A new workload still grows, and is read at each of its first ticks.
-_GAUGE_TURNS = 5
 UNKNOWN_STATUS = -1
 
 
@@ -77,11 +75,10 @@ class Workloads:
         self._unix_us = unix_us
         self._begun = False
         self._hold = False
-        self._ticks = 0
-        self._young: list[tuple[Column, int]] = []
         self._ending: list[tuple[str, int, int]] = []
         self._ended: list[tuple[str, int, int]] = []
-        self._columns: list[Column] = []
+        self._readings = Readings(opener)
+        self._paths: list[str] = []
         self._gpu_series: tuple[Series, ...] = ()
         self._baseline: list[int] = []
         self.workloads: tuple[Workload, ...] = ()
@@ -127,28 +124,19 @@ class Workloads:
     def read(self, now_us: int) -> list[int]:
         """Return one value a series."""
         self._launchers.read()
-        for column in self._cpu_time:
-            column.read()
+        self._readings.read_cpu()
         self._cgroups.read_tails(now_us)
         unix_us = self._unix_us()
         for workload in self._cgroups.ended:
             if workload.kind == JOB:
                 self._ended.append((workload.id, unix_us, UNKNOWN_STATUS))
         self._cgroups.ended = []
-        for column in self._each_tick:
-            column.read()
-        for column in self._in_turn[self._ticks % _GAUGE_TURNS]:
-            column.read()
-        if self._young:
-            for column, _ in self._young:
-                column.read()
-            self._young = [young for young in self._young if young[1] > self._ticks]
-        self._ticks += 1
+        self._readings.read_rest()
         self._runs.read_ended()
         if self._ending:  # told with the interval that holds their last use, never before
             self._ended += self._ending
             self._ending = []
-        return [column.value for column in self._columns] + self._gpu_values()
+        return self._readings.values() + self._gpu_values()
 
     def serve(self, request: Request, tick: Callable[[], None]) -> None:
         """Answer a request of the run socket, with a tick at the very edge.
@@ -220,32 +208,27 @@ class Workloads:
         self._gpus.close()
         self._runs.close()
         self._launchers.close()
+        self._readings.close()
         for member in self._agent:
             member.close()
 
     def _arrange(self) -> None:
         """Put the series of all members in order: the agent, cgroups from outside in, applications, runs."""
-        groups = sorted(self._cgroups.members.items())
-        members = [*self._agent, *(member for _, member in groups)]
-        members += [part.member for part in self._launchers.parts.values()]
-        members += [run.member for run in self._runs.by_id.values()]
+        by_path = self._cgroups.members
+        paths = [path for path in self._paths if path in by_path]
+        paths += by_path.keys() - set(paths)
+        paths.sort()  # nearly in order, which costs a pass
+        self._paths = paths
+        groups = [by_path[path] for path in paths]
+        others = [part.member for part in self._launchers.parts.values()]
+        others += [run.member for run in self._runs.by_id.values()]
+        members = [*self._agent, *groups, *others]
         self.workloads = self._with_parents(members)
-        before = set(map(id, self._columns))
-        until = {id(column): tick for column, tick in self._young}
-        self._columns = [column for member in members for column in member.columns]
-        self.series = tuple(series for member in members for series in member.series())
+        self._readings.arrange(self._agent, groups, others)
+        series = list(chain.from_iterable([member.series() for member in members]))
         self._gpu_series = self._gpus.series(frozenset(workload.id for workload in self.workloads))
-        self.series += self._gpu_series
-        self._baseline = [column.value for column in self._columns] + self._gpu_values()
-        gauges = [column for column in self._columns if column.metric == MEMORY]
-        # One after the other, so that little happens between a group's and that of what contains it.
-        self._cpu_time = [column for column in self._columns if column.metric == CPU]
-        self._each_tick = [column for column in self._columns if column.metric not in (CPU, MEMORY)]
-        self._in_turn = [gauges[turn::_GAUGE_TURNS] for turn in range(_GAUGE_TURNS)]
-        for column in gauges:
-            if id(column) not in before:
-                until[id(column)] = self._ticks + _GAUGE_TURNS
-        self._young = [(column, until[id(column)]) for column in gauges if id(column) in until]
+        self.series = (*series, *self._gpu_series)
+        self._baseline = self._readings.values() + self._gpu_values()
 
     def _gpu_values(self) -> list[int]:
         shares_ppm = self._gpus.shares_ppm
@@ -282,17 +265,16 @@ class Workloads:
         ids = self._ids()
         runs = self._runs.by_id
         around = {*runs, *(part.member.workload.id for part in self._launchers.parts.values())}
+        parents: dict[str, str] = {}
         workloads = []
         for member in members:
-            inside = member.path
-            if ids.get(inside) == member.workload.id:  # no workload is its own parent
-                inside = inside.rpartition("/")[0]
-            parent = containing(inside, ids)
-            outer = runs[member.workload.id].outer if member.workload.id in runs else ""
-            if outer in around:
-                parent = outer
-            own = member.workload
-            # Most have no parent: of a thousand that stay few are made anew.
-            workloads.append(own if own.parent == parent else replace(own, parent=parent))
+            name = member.workload.id
+            # No workload is its own parent.
+            inside = member.above if ids.get(member.path) == name else member.path
+            if (parent := parents.get(inside)) is None:
+                parent = parents[inside] = containing(inside, ids)
+            if name in runs and runs[name].outer in around:
+                parent = runs[name].outer
+            workloads.append(member.placed(parent))
         inherit_packages(workloads)
         return self._gpus.holding(workloads)
