@@ -44,9 +44,10 @@ def _release() -> str:
     raise RuntimeError("/etc/os-release: no VERSION_CODENAME")
 
 
-def build_tree(tree: Path) -> None:
-    """Install a small system of this machine's own release."""
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_PACKAGES}", _release()]
+def build_tree(tree: Path, *more: str) -> None:
+    """Install a small system of this machine's own release, with more packages than it needs."""
+    include = ",".join((_PACKAGES, *more))
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={include}", _release()]
     subprocess.run([*command, str(tree), *_sources()], check=True, stdin=subprocess.DEVNULL)
     # Each machine gets an id of its own when it boots.
     (tree / "etc/machine-id").write_text("")

@@ -174,10 +174,14 @@ class Fleet:
 
     def settle(self) -> list[str]:
         """Have all that meters gave booked, and what keeps it killed; return what is not as it must be."""
-        # While meters go on: agents do not believe one that stands still for a minute.
+        # While meters go on: agents do not believe one that stands still for a minute, and books take longer
+        # on a busy machine.
+        for node in self.nodes:
+            node.counter.rest()
         taken = self._waiting()
         # Not often: the collector stands still while it is looked at.
         self.until(lambda: not taken & self._waiting(), every_s=5.0)
+        self.go_on()
         for node in self.nodes:
             node.counter.stop()
         self.go_on()
@@ -194,7 +198,7 @@ class Fleet:
             booked_uj = sum(account["by_domain"]["cpu"] for account in ledger["accounts"])
             if booked_uj != node.counter.delivered_uj:
                 by_account = {account["account"]: account["energy_uj"] for account in ledger["accounts"]}
-                off = f"{booked_uj} µJ booked of {node.counter.delivered_uj}"
+                off = f"{booked_uj} µJ booked of {node.counter.delivered_uj}, {ledger['coverage']}"
                 problems.append(f"{node.name}: {off}: {by_account}")
             if ledger["residual_uj"]:
                 problems.append(f"{node.name}: {ledger['residual_uj']} µJ off balance")
