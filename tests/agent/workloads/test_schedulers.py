@@ -149,7 +149,9 @@ def test_an_ad_that_is_no_file_holds_nothing_up(tmp_path: Path, kind: str) -> No
 def test_an_element_of_lsfs_array_has_its_index(tmp_path: Path) -> None:
     """Elements of which the path tells the array alone are apart once their tasks tell the index."""
     other = LSF.replace(".77.", ".78.")
-    fake, workloads = opened(tmp_path, LSF, other)
+    fake, workloads = opened(tmp_path, LSF)
+    fake.make(other)
+    workloads.refresh(1)
     assert set(ids(workloads)) == {"lsf.1234", "lsf.1234.2"}
     put(fake, LSF, 70, b"LSB_JOBID=1234\0LSB_JOBINDEX=3\0LSB_JOBNAME=fit[3]\0", "res")
     workloads.refresh(2)

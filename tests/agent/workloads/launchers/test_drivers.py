@@ -24,6 +24,8 @@ def executor(port: int, host: str = "127.0.0.1") -> Claim:
 def port(request: pytest.FixtureRequest) -> Iterator[int]:
     """A port that this process listens on, as JVMs do: IPv4, IPv4 within IPv6, all addresses."""
     family, host = request.param
+    if family == socket.AF_INET6 and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("needs a kernel with IPv6")
     with socket.socket(family) as listening:
         listening.bind((host, 0))
         listening.listen()

@@ -135,7 +135,8 @@ class Worker:
 
 
 @pytest.fixture
-def worker() -> Iterator[Callable[..., Worker]]:
+def worker(cgroup: Callable[[str], Path]) -> Iterator[Callable[..., Worker]]:  # noqa: ARG001
+    """Return a maker of workers, which end before the groups that they are in."""
     with ExitStack() as running:
 
         def start(*groups: Path, mark: str = MARK) -> Worker:
