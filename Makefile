@@ -1,7 +1,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: env run test check format stubs dashboards packages bench accuracy simulate crashes chaos clean
+.PHONY: env run test check format stubs dashboards packages bench accuracy simulate crashes chaos pure-v2 clean
 
 # Everything needed to run and to work on joulebook, in .venv.
 env: .venv/.done
@@ -69,6 +69,10 @@ crashes: env
 # STORES=duckdb,influxdb,victoriametrics for some.
 chaos: env packages
 	python -m tests.system.chaos --rounds $(or $(ROUNDS),5) --nodes $(or $(NODES),3) --seed $(or $(SEED),1) $(if $(STORES),--stores $(STORES))
+
+# Slurm's tests and those of workloads on a kernel of its own with cgroup v2 alone, under systemd: TESTS="FILE ...".
+pure-v2: env packages
+	python -m tests.system.pure_v2 $(TESTS)
 
 clean:
 	rm -rf .venv build
