@@ -2,6 +2,7 @@
 
 from joulebook.agent.meters import (
     amdgpu,
+    amdsmi,
     battery,
     hwmon,
     ipmi,
@@ -44,6 +45,7 @@ METERS: tuple[SourceFacts, ...] = (
     pdu.FACTS,
     battery.FACTS,
     nvml.FACTS,
+    amdsmi.FACTS,
     amdgpu.FACTS,
     tpu.FACTS,
     model.FACTS,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from joulebook.agent.meters.amdgpu import AmdGpuMeter
+from joulebook.agent.meters.amdsmi import AmdsmiMeter
 from joulebook.agent.meters.arbiter import Arbiter
 from joulebook.agent.meters.battery import BatteryMeter
 from joulebook.agent.meters.hwmon import HwmonMeter
@@ -129,7 +130,7 @@ def probe_sources(
                 patience_s=patience.left_s,
             )
         )
-    nvml, amdgpu = NvmlMeter(roots), AmdGpuMeter(roots)
+    nvml, amdsmi, amdgpu = NvmlMeter(roots), AmdsmiMeter(roots), AmdGpuMeter(roots)
     ways = node_ways(roots, settings.ipmi, settings.redfish, settings.pdu, patience_s)
     # The better ones first. Each offers all that it can measure, and the arbiter chooses; the model fills in
     # the rest, from what the usage sources read just before it.
@@ -137,6 +138,7 @@ def probe_sources(
         (
             RaplMeter(roots),
             nvml,
+            amdsmi,
             amdgpu,
             TpuMeter(roots, settings.tpu),
             PmCounters(roots),
@@ -149,6 +151,6 @@ def probe_sources(
     )
     # Last, so that it finds all that is asked.
     sources.add(AskUsage([source for source, _ in sources.each]))
-    # Both count from 0, and of both at once only the better one's are booked.
-    sources.gpus = lambda: nvml.gpus or amdgpu.gpus
+    # All count from 0, and of several at once only the best one's are booked.
+    sources.gpus = lambda: nvml.gpus or amdsmi.gpus or amdgpu.gpus
     return sources

@@ -27,8 +27,12 @@ ATOMS = {
     "module.0": {"c0", "m0", "g0"},
     "module.1": {"c1", "m1", "g1"},
 }
-RAPL, NVML, CRAY, BMC, HWMON, MODEL = range(6)
-_ACCURACY_PPM = {RAPL: 30_000, NVML: 50_000, CRAY: 50_000, BMC: 30_000, HWMON: 50_000, MODEL: 500_000}
+RAPL, NVML, AMDSMI, AMDGPU, CRAY, BMC, HWMON, MODEL = range(8)
+_ACCURACY_PPM = {
+    **dict.fromkeys((RAPL, BMC), 30_000),
+    **dict.fromkeys((NVML, AMDSMI, AMDGPU, CRAY, HWMON), 50_000),
+    MODEL: 500_000,
+}
 
 
 def offer(meter: int, name: str, holds: str = "", off_ppm: int = 0, out: bool = False) -> Offer:
@@ -68,6 +72,8 @@ def counted(chosen: list[Offer]) -> list[str]:
 RAPL_ALL = [offer(RAPL, name) for name in ("cpu.0", "cpu.1", "core.0", "memory.0", "memory.1", "psys")]
 RAPL_DIES = [offer(RAPL, name) for name in ("cpu.0.0", "cpu.0.1", "cpu.1")]
 NVML_ALL = [offer(NVML, name) for name in ("gpu.0", "gpu.1", "module.0")]
+AMDSMI_ALL = [offer(AMDSMI, name) for name in ("gpu.0", "gpu.1")]
+AMDGPU_ALL = [offer(AMDGPU, name) for name in ("gpu.0", "gpu.1")]
 CRAY_ALL = [
     offer(CRAY, "node"),
     offer(CRAY, "cpu.0", "cpu"),
@@ -118,6 +124,14 @@ MODEL_ALL = [
         ([offer(RAPL, "cpu.0", off_ppm=100_000), offer(MODEL, "cpu.0")], "rapl: cpu.0"),
         ([offer(RAPL, "cpu.0", out=True), offer(MODEL, "cpu.0")], "model: cpu.0"),
         ([offer(RAPL, "cpu.0", out=True)], "rapl: cpu.0"),
+        # AMD's three ways to the same GPUs: one of them, and the next where it gives nothing.
+        (AMDSMI_ALL + AMDGPU_ALL + HWMON_ALL, "amdsmi: gpu.0 gpu.1, hwmon: node cpu.0 cpu.1"),
+        (AMDGPU_ALL + HWMON_ALL, "amdgpu: gpu.0 gpu.1, hwmon: node cpu.0 cpu.1"),
+        (AMDSMI_ALL[:1] + AMDGPU_ALL, "amdsmi: gpu.0"),
+        ([offer(AMDSMI, f"gpu.{n}", out=True) for n in (0, 1)] + AMDGPU_ALL, "amdgpu: gpu.0 gpu.1"),
+        ([*AMDSMI_ALL[:1], offer(AMDSMI, "gpu.1", out=True), *AMDGPU_ALL], "amdsmi: gpu.0 gpu.1"),
+        (NVML_ALL[:2] + AMDSMI_ALL + AMDGPU_ALL, "nvml: gpu.0 gpu.1"),
+        (AMDSMI_ALL + AMDGPU_ALL + CRAY_ALL, "amdsmi: gpu.0 gpu.1, cray: node cpu.0 memory.0"),
         # One GPU that is lost does not hand the others to a driver that may number them otherwise.
         ([NVML_ALL[0], offer(NVML, "gpu.1", out=True), *CRAY_ALL[3:]], "nvml: gpu.0 gpu.1"),
         ([offer(NVML, f"gpu.{n}", out=True) for n in (0, 1)] + CRAY_ALL[3:], "cray: gpu.0 gpu.1"),
@@ -125,7 +139,16 @@ MODEL_ALL = [
 )
 def test_the_best_is_booked(offers: list[Offer], booked: str) -> None:
     """For each kind of node, which meter gives which domain."""
-    names = {RAPL: "rapl", NVML: "nvml", CRAY: "cray", BMC: "bmc", HWMON: "hwmon", MODEL: "model"}
+    names = {
+        RAPL: "rapl",
+        NVML: "nvml",
+        AMDSMI: "amdsmi",
+        AMDGPU: "amdgpu",
+        CRAY: "cray",
+        BMC: "bmc",
+        HWMON: "hwmon",
+        MODEL: "model",
+    }
     found: dict[str, list[str]] = {}
     for place in choose(offers):
         found.setdefault(names[offers[place].meter], []).append(offers[place].domain.name)
@@ -134,7 +157,17 @@ def test_the_best_is_booked(offers: list[Offer], booked: str) -> None:
 
 def test_nothing_is_counted_twice_by_any_combination() -> None:
     """Every set of meters, each part of them there or not, healthy, suspect or out: no joule counts twice."""
-    groups = [RAPL_ALL, RAPL_DIES, NVML_ALL, CRAY_ALL, GRACE_ALL, HWMON_ALL, [offer(BMC, "node")], MODEL_ALL]
+    groups = [
+        RAPL_ALL,
+        RAPL_DIES,
+        NVML_ALL,
+        AMDSMI_ALL + AMDGPU_ALL,
+        CRAY_ALL,
+        GRACE_ALL,
+        HWMON_ALL,
+        [offer(BMC, "node")],
+        MODEL_ALL,
+    ]
     rng = Random(5)
     tried = 0
     for present in product((False, True), repeat=len(groups)):
@@ -155,7 +188,17 @@ def test_nothing_is_counted_twice_by_any_combination() -> None:
 
 def test_no_meter_is_left_out_for_nothing() -> None:
     """What is dropped would have counted something again: nothing that stands alone is lost."""
-    for offers in (RAPL_ALL, RAPL_DIES, NVML_ALL, CRAY_ALL, GRACE_ALL, HWMON_ALL, MODEL_ALL):
+    for offers in (
+        RAPL_ALL,
+        RAPL_DIES,
+        NVML_ALL,
+        AMDSMI_ALL,
+        AMDGPU_ALL,
+        CRAY_ALL,
+        GRACE_ALL,
+        HWMON_ALL,
+        MODEL_ALL,
+    ):
         assert choose(offers) == list(range(len(offers)))
 
 

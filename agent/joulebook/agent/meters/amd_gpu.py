@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from joulebook.agent.meters.amd_held import HeldBack
 from joulebook.agent.meters.amd_layouts import TableError
-from joulebook.agent.meters.amd_table import AmdTable, Residency, parse, parse_energy_uj
+from joulebook.agent.meters.amd_table import AmdTable, parse, parse_energy_uj
 from joulebook.agent.meters.growing import Growing
 from joulebook.agent.meters.hwmon_sensors import Sensor
 from joulebook.agent.source import Metric
@@ -94,7 +95,9 @@ class AmdGpu:
         device = sensor.device
         self.domain = domain
         self.index = self.minor = int(domain.partition(".")[2])
-        self.uuid = text(device / "unique_id").decode(errors="replace")
+        # As programs are given it: ROCR_VISIBLE_DEVICES=GPU-….
+        serial = text(device / "unique_id").decode(errors="replace")
+        self.uuid = f"GPU-{serial}" if serial else ""
         self.model = text(device / "product_name").decode(errors="replace") or "AMD GPU"
         self.parts: dict[str, int] = {}
         self.device = device
@@ -111,7 +114,7 @@ class AmdGpu:
         self._fds: list[int] = []
         self._counts: dict[Metric, Growing] = {}
         self._throttled_us = [0, 0, 0]
-        self._residency: Residency | None = None
+        self._held = HeldBack()
         self._read_us = -1
         self._round = self.index
         try:
@@ -186,20 +189,15 @@ class AmdGpu:
                 self.last[metric] = value
         for metric, figure in _COUNTED:
             self._count(metric, figure(table))
-        self._take_throttling(table, now_us - self._read_us if self._read_us >= 0 else 0)
+        self._take_throttling(table, now_us)
         self._read_us = now_us
 
-    def _take_throttling(self, table: AmdTable, elapsed_us: int) -> None:
+    def _take_throttling(self, table: AmdTable, now_us: int) -> None:
         """Add up the time held back: told as a share of the firmware's ticks, or seen at this look."""
-        before, self._residency = self._residency, table.residency
         if table.residency is not None:
-            ticks = table.residency.ticks - before.ticks if before is not None else 0
-            if before is not None and ticks > 0:
-                for place, name in enumerate(("power", "thermal")):
-                    held = getattr(table.residency, name) - getattr(before, name)
-                    self._throttled_us[place] += elapsed_us * max(0, min(held, ticks)) // ticks
-            self.last |= zip(_THROTTLED[:2], self._throttled_us, strict=False)
+            self.last |= zip(_THROTTLED[:2], self._held.take(table.residency, now_us), strict=True)
         elif table.throttled is not None:
+            elapsed_us = now_us - self._read_us if self._read_us >= 0 else 0
             for place, is_held in enumerate(table.throttled):
                 self._throttled_us[place] += elapsed_us if is_held else 0
             self.last |= zip(_THROTTLED, self._throttled_us, strict=True)

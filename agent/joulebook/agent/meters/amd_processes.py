@@ -6,13 +6,13 @@ The files are made in drivers/gpu/drm/amd/amdkfd/kfd_process.c and kfd_topology.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
-from joulebook.agent.meters.amd_gpu import AmdGpu
 from joulebook.agent.sysfs import text
 
-_WHOLE_PPM = 1_000_000
+WHOLE_PPM = 1_000_000
 
 
 def parse_properties(data: bytes) -> dict[str, int]:
@@ -25,6 +25,14 @@ def parse_properties(data: bytes) -> dict[str, int]:
     return found
 
 
+class KnownGpu(Protocol):
+    """A GPU by its PCI address, the last part of device; look_for is put there for who is on it."""
+
+    index: int
+    device: Path
+    look_for: Callable[[int], dict[int, int]]
+
+
 class Processes:
     """Finds the compute driver's number of each GPU, and who has memory there."""
 
@@ -33,7 +41,7 @@ class Processes:
         # By the GPU's index: its number with the compute driver, and how many compute units it has.
         self._numbers: dict[int, list[tuple[int, int]]] = {}
 
-    def know(self, gpus: Iterable[AmdGpu]) -> None:
+    def know(self, gpus: Iterable[KnownGpu]) -> None:
         """Match the compute driver's nodes to GPUs by PCI address; partitions of one GPU share it."""
         by_address = {address: gpu for gpu in gpus if (address := _address(gpu.device.name)) is not None}
         self._numbers = {}
@@ -69,7 +77,7 @@ class Processes:
                 held += _number(text(directory / f"vram_{number}"))
                 occupied += _number(text(directory / f"stats_{number}/cu_occupancy"))
             if held and pid.isdigit():
-                found[int(pid)] = min(occupied * _WHOLE_PPM // units, _WHOLE_PPM) if units else 0
+                found[int(pid)] = min(occupied * WHOLE_PPM // units, WHOLE_PPM) if units else 0
         return found
 
 

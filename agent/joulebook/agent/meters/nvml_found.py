@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
+from joulebook.agent.meters.looks import Looks
 from joulebook.agent.meters.nvml_codes import NvmlError
 from joulebook.agent.meters.nvml_events import Xids
 from joulebook.agent.meters.nvml_gauges import Gauges
 from joulebook.agent.meters.nvml_gpu import Library, NvmlGpu
 from joulebook.agent.meters.nvml_instances import Instance
-from joulebook.agent.meters.nvml_looks import Looks
 from joulebook.agent.meters.nvml_metered import Counter, Metered, MeteredGpu, tells_module
 from joulebook.agent.meters.row import Rows
 from joulebook.agent.meters.series import energy_series

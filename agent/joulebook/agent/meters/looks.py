@@ -1,33 +1,50 @@
-"""Looks at who uses NVIDIA's GPUs: in the thread that may hang, never awaited for long."""
+"""Looks at who uses GPUs whose driver may hang: in the thread that may hang, never awaited for long."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
 
-from joulebook.agent.meters.nvml_codes import NvmlError
-from joulebook.agent.meters.nvml_metered import MeteredGpu
 from joulebook.agent.meters.row import Moment, Rows
 
 # Listing processes takes locks that the work on the GPU may need: half a per cent of the time at most.
 _PAUSE_FACTOR = 200
 
 
-class Looks:
+class Runs(Protocol):
+    """A GPU that tells its processes."""
+
+    def running(self, now_us: int) -> dict[int, int]:
+        """Return the processes and their shares in ppm. OSError: the driver does not tell."""
+
+
+class Looked(Protocol):
+    """A member of a row."""
+
+    @property
+    def gpu(self) -> Runs:
+        """Return its GPU."""
+
+
+K = TypeVar("K", bound=Looked)
+
+
+class Looks(Generic[K]):
     """The processes of each GPU, all asked for together.
 
     An answer that is late is given at the next look; until there is one, the last one stands.
     """
 
-    def __init__(self, meters: Sequence[MeteredGpu], rows: Rows[MeteredGpu]) -> None:
+    def __init__(self, meters: Sequence[K], rows: Rows[K]) -> None:
         self.wait_s = 0.0
         self._meters = meters
         self._rows = rows
         self._asked_us = self._due_us = -(1 << 62)
         # Those whose answer was not given since they were asked.
-        self._untold: set[MeteredGpu] = set()
-        self._newest: dict[MeteredGpu, dict[int, int] | NvmlError] = {}
+        self._untold: set[K] = set()
+        self._newest: dict[K, dict[int, int] | OSError] = {}
 
-    def of(self, meter: MeteredGpu, now_us: int) -> dict[int, int]:
+    def of(self, meter: K, now_us: int) -> dict[int, int]:
         """Return a GPU's processes; none before the first answer. BlockedError: the driver hangs."""
         if now_us >= self._due_us and (now_us != self._asked_us or meter not in self._untold):
             self._asked_us = now_us
@@ -37,15 +54,15 @@ class Looks:
         if self._rows.hangs(meter):
             raise self._rows.blocked(meter)
         answer = self._newest.get(meter, {})
-        if isinstance(answer, NvmlError):
+        if isinstance(answer, OSError):
             raise answer
         return answer
 
     def _ask(self, moment: Moment) -> None:
-        def ask(member: MeteredGpu) -> None:
+        def ask(member: K) -> None:
             try:
                 self._newest[member] = member.gpu.running(moment.now_us)
-            except NvmlError as error:
+            except OSError as error:
                 self._newest[member] = error
             # Of what came within the tick's wait, who asks keeps the pause.
             took_us = moment.us() - moment.now_us
