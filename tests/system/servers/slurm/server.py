@@ -1,4 +1,7 @@
-"""Slurm as it is: munged, slurmctld and one slurmd, on free loopback ports, under one directory."""
+"""Slurm as it is: munged, slurmctld and one slurmd, on free loopback ports, under one directory.
+
+With accounting where it is asked for: slurmdbd, and the database that it writes to.
+"""
 
 import contextlib
 import os
@@ -12,6 +15,7 @@ from pathlib import Path
 from tests.servers.programs import free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "sinfo")
+ACCOUNTING_PROGRAMS = ("slurmdbd", "sacct", "sacctmgr", "mariadbd", "mariadb-install-db")
 _CONFIGURATION = Path(__file__).parent
 _CGROUPFS = Path("/sys/fs/cgroup")
 _PATIENCE_S = 120.0
@@ -20,7 +24,8 @@ _PATIENCE_S = 120.0
 class Slurm:
     """A cluster of one node; left, nothing of it remains, whatever happened."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, accounting: bool = False) -> None:
+        self._accounting = accounting
         self.node = f"jb{os.getpid()}"
         self._directory = directory
         self.configuration = directory / "slurm.conf"
@@ -42,9 +47,11 @@ class Slurm:
                 "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={socket_path}", *files
             )
             self._until(socket_path.exists)
-            self._start("slurmctld", "-c", "-D")
+            if self._accounting:
+                self._start_accounting()
+            self._controller = self._start("slurmctld", "-c", "-D")
             self._start("slurmd", "-D", "-N", self.node)
-            self._until(lambda: b"idle" in self._ask("sinfo", "--noheader", "--format=%T"))
+            self._until_idle()
         except BaseException:
             self.stop()
             raise
@@ -63,6 +70,19 @@ class Slurm:
             check=True,
         )
         return done.stdout.decode().strip()
+
+    def forget(self) -> None:
+        """Have the controller forget all jobs, as one whose state was lost; accounting does not."""
+        self._daemons.remove(self._controller)
+        self._controller.terminate()
+        self._controller.wait()
+        self._controller = self._start("slurmctld", "-c", "-D")
+        self._until_idle()
+
+    def wait_for_accounting(self, job: str, state: str) -> None:
+        """Wait until accounting has a job in a state."""
+        asked = ("sacct", "--allocations", "--noheader", "--format=State", f"--jobs={job}")
+        self._until(lambda: self._ask(*asked).decode().strip() == state)
 
     def hook(self, event: str, command: str) -> None:
         """Have the controller run a command as the prolog or epilog of the jobs that come."""
@@ -104,23 +124,59 @@ class Slurm:
         self._daemons.clear()
         _remove_groups(self.node)
 
+    def _until_idle(self) -> None:
+        self._until(lambda: b"idle" in self._ask("sinfo", "--noheader", "--format=%T"))
+
+    def _start_accounting(self) -> None:
+        """Start a database in a directory of its own and slurmdbd, and make the cluster known to it."""
+        data, socket_path = self._directory / "database", self._directory / "database.sock"
+        own = ["--no-defaults", f"--datadir={data}", "--user=root"]
+        subprocess.run(
+            ["mariadb-install-db", *own, "--auth-root-authentication-method=normal"],
+            capture_output=True,
+            check=True,
+        )
+        first = self._directory / "database.sql"
+        first.write_text(
+            "CREATE USER slurm@'127.0.0.1' IDENTIFIED BY 'x';\nGRANT ALL ON *.* TO slurm@'127.0.0.1';\n"
+        )
+        listens = [f"--port={self._ports[2]}", "--bind-address=127.0.0.1", f"--socket={socket_path}"]
+        # As small as it can be: it holds a few jobs.
+        small = [
+            "--innodb-buffer-pool-size=16M",
+            "--innodb-log-file-size=4M",
+            "--skip-log-bin",
+            "--skip-name-resolve",
+        ]
+        self._start("mariadbd", *own, *listens, *small, f"--init-file={first}")
+        self._until(socket_path.exists)
+        self._start("slurmdbd", "-D")
+        add = ("sacctmgr", "--immediate", "add", "cluster", "joulebook")
+        self._until(lambda: b"joulebook" in self._ask(*add))
+
     def _configure(self) -> None:
-        ports = [str(free_port()) for _ in range(2)]
+        self._ports = [str(free_port()) for _ in range(4)]
         values = {
             "@DIR@": str(self._directory),
             "@HOST@": socket.gethostname().partition(".")[0],
             "@NODE@": self.node,
-            "@CONTROLLER_PORT@": ports[0],
-            "@DAEMON_PORT@": ports[1],
+            "@CONTROLLER_PORT@": self._ports[0],
+            "@DAEMON_PORT@": self._ports[1],
+            "@DATABASE_PORT@": self._ports[2],
+            "@ACCOUNTING_PORT@": self._ports[3],
             # No other Slurm of this machine has jobs of these numbers.
             "@FIRST_JOB@": str(1000 + 100 * os.getpid() % 60_000_000),
             "@VERSION@": "v2" if (_CGROUPFS / "cgroup.controllers").exists() else "v1",
         }
-        for name in ("slurm.conf", "cgroup.conf"):
+        for name in ("slurm.conf", "cgroup.conf", "slurmdbd.conf"):
             text = (_CONFIGURATION / name).read_text()
+            if name == "slurm.conf" and self._accounting:
+                text += (_CONFIGURATION / "accounting.conf").read_text()
             for mark, value in values.items():
                 text = text.replace(mark, value)
             (self._directory / name).write_text(text)
+        # It holds a password, and slurmdbd insists.
+        (self._directory / "slurmdbd.conf").chmod(0o600)
         (self._directory / "munge.key").write_bytes(os.urandom(1024))
         (self._directory / "munge.key").chmod(0o400)
         for event in ("prolog", "epilog"):
@@ -132,19 +188,19 @@ class Slurm:
         # Jobs of other users read their scripts in the spool.
         self._directory.chmod(0o711)
 
-    def _start(self, program: str, *arguments: str) -> None:
-        with (self._directory / f"{program}.out").open("wb") as output:
-            self._daemons.append(
-                subprocess.Popen(
-                    # Should this process be killed, they are too.
-                    ["setpriv", "--pdeathsig=KILL", program, *arguments],
-                    env=self._environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
+    def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self._directory / f"{program}.out").open("ab") as output:
+            daemon = subprocess.Popen(
+                # Should this process be killed, they are too.
+                ["setpriv", "--pdeathsig=KILL", program, *arguments],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
+        self._daemons.append(daemon)
+        return daemon
 
     def _ask(self, *command: str) -> bytes:
         with contextlib.suppress(subprocess.TimeoutExpired):
