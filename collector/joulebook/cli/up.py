@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ _TTY_S = 1.0
 _LOG_S = 10.0
 _LOOK_S = 0.2
 _WAITING = "waiting for the first report"
+# A line has room for so many accounts.
+_SHOWN = 8
 
 
 @click.command()
@@ -119,7 +122,7 @@ def _watch(server: Server, children: list[Child], told: threading.Event) -> None
                 child.check()
             if time.monotonic() < show_at:
                 continue
-            line = _power_line(server)
+            line = _now(server)
             show_at = time.monotonic() + (_TTY_S if tty or line == _WAITING else _LOG_S)
             if tty:
                 line = f"\r\x1b[2K{line[: shutil.get_terminal_size().columns - 1]}"
@@ -129,24 +132,30 @@ def _watch(server: Server, children: list[Child], told: threading.Event) -> None
             click.echo()
 
 
-def _power_line(server: Server) -> str:
+def _now(server: Server) -> str:
     try:
-        nodes = server.get("nodes", limit=1000)["nodes"]
+        return power_line(server.get("nodes", limit=1000)["nodes"])
     except ServerError as error:
         return error.message
+
+
+def power_line(nodes: Iterable[dict[str, Any]]) -> str:
+    """Return where the power of nodes goes, in a line: by account, all nodes together."""
     powers: dict[str, int] = {}
-    for node in nodes:
-        _add_up(node, powers)
+    for one in (one for node in nodes for one in node["accounts"]):
+        powers[one["account"]] = powers.get(one["account"], 0) + one["power_mw"]
     if not powers:
         return _WAITING
-    accounts = sorted(powers.items(), key=lambda one: (-one[1], one[0]))
-    shown = "  ".join(f"{printable(name)} {power(power_mw)}" for name, power_mw in accounts)
-    return f"{power(sum(powers.values()))}:  {shown}"
+    return f"{power(sum(powers.values()))}:  {'  '.join(_largest(powers))}"
 
 
-def _add_up(node: dict[str, Any], powers: dict[str, int]) -> None:
-    for one in node["accounts"]:
-        powers[one["account"]] = powers.get(one["account"], 0) + one["power_mw"]
+def _largest(powers: dict[str, int]) -> Iterator[str]:
+    """Give the accounts that draw most, and what others draw together; none that draws nothing."""
+    drawing = sorted((-power_mw, name) for name, power_mw in powers.items() if power_mw)
+    for drawn, name in drawing[:_SHOWN]:
+        yield f"{printable(name)} {power(-drawn)}"
+    if others := drawing[_SHOWN:]:
+        yield f"{len(others)} others {power(-sum(drawn for drawn, _ in others))}"
 
 
 def _state_dir() -> Path:
