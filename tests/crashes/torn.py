@@ -10,7 +10,7 @@ from random import Random
 from joulebook.collector.store.duckdb import DuckDBStore
 from tests.crashes.books import FILE, batches, commit
 
-_SECTOR = 512
+SECTOR = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Logged:
     def with_hole(self, number: int) -> bytes:
         """Return the log without a sector well within the commit of a number."""
         log = bytearray(self.logs[-1])
-        sector = (self.synced_before(number) // _SECTOR + 2) * _SECTOR
-        assert any(log[sector : sector + _SECTOR])
-        log[sector : sector + _SECTOR] = bytes(_SECTOR)
+        sector = (self.synced_before(number) // SECTOR + 2) * SECTOR
+        assert any(log[sector : sector + SECTOR])
+        log[sector : sector + SECTOR] = bytes(SECTOR)
         return bytes(log)
 
 
@@ -54,7 +54,7 @@ def torn(log: bytes, synced: int, kept: float, rng: Random) -> bytes:
     """Return a log of whose bytes behind those that were synced some sectors never reached the disk."""
     content, at = bytearray(log), synced
     while at < len(content):
-        end = min((at // _SECTOR + 1) * _SECTOR, len(content))
+        end = min((at // SECTOR + 1) * SECTOR, len(content))
         if rng.random() >= kept:
             content[at:end] = bytes(end - at)
         at = end

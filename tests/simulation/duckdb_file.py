@@ -1,6 +1,7 @@
 """A real DuckDB file behind a simulated collector: what a dead one leaves is what the next one opens.
 
-A collector may die between any two statements of a transaction, and any statement may fail.
+A collector may die between any two statements of a transaction, any statement may fail, and the power may be
+cut within a commit or a checkpoint, of which there are many.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import duckdb
 
@@ -20,19 +21,28 @@ from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.keeper import Keeper
 from joulebook.collector.store.protocol import Commit, Places, StoreError
+from tests.simulation import power
 from tests.simulation.lateness import wrong_lateness
-from tests.simulation.loop import Loop, Process
+from tests.simulation.loop import CrashError, Loop, Process
 from tests.simulation.stored import Boot, Stored, stored_of
 from tests.simulation.stores import Opened, Outage
 
 _EVER_US = 1 << 52
+# How long a log becomes before a checkpoint is made, in place of 64 MiB: some commits to many.
+_THRESHOLDS = (1 << 15, 1 << 16, 1 << 18)
+# How likely the power is cut in a checkpoint, and in a commit, while it still is.
+_CUT_IN_CHECKPOINT, _CUT_IN_COMMIT = 0.3, 0.01
 
 
 class DuckDBFile:
-    """The file, and beside it a list of what was committed."""
+    """The file, and beside it a list of what was committed. The power is cut up to so many times."""
 
-    def __init__(self, loop: Loop, rng: Random, directory: Path) -> None:
+    def __init__(self, loop: Loop, rng: Random, directory: Path, power_cuts: int = 0) -> None:
         self.loop, self.rng = loop, rng
+        self.power_cuts = power_cuts
+        # What happened to it, by name.
+        self.counts: Counter[str] = Counter()
+        self._left: power.Left | None = None
         self.outage = Outage()
         self.failed = 0
         self.wrong: list[str] = []
@@ -46,16 +56,33 @@ class DuckDBFile:
         before = self._directory / f"{self._lives}.duckdb"
         self._lives += 1
         after = self._directory / f"{self._lives}.duckdb"
-        for suffix in ("", ".wal", ".doublewrite"):
-            left = Path(f"{before}{suffix}")
-            if left.exists():
-                shutil.copyfile(left, f"{after}{suffix}")
+        power.lay_out(power.found(before) if self._left is None else self._left, after)
+        self._left = None
         blocks = Path(f"{before}.blocks")
         if blocks.exists():
             shutil.copytree(blocks, Path(f"{after}.blocks"))
         self.close()
-        self.store = DuckDBStore(after)
+        try:
+            self.store = DuckDBStore(after)
+        except StoreError as error:
+            self.wrong.append(f"DuckDB's file does not open: {error}")
+            raise
+        self.store.checkpoints.threshold_bytes = self.rng.choice(_THRESHOLDS)
         return _Open(self, self.store, process)
+
+    def heal(self) -> None:
+        """Let nothing go wrong any more."""
+        self.outage, self.power_cuts = Outage(), 0
+
+    def is_cut(self, likely: float) -> bool:
+        """Say whether the power is cut now."""
+        cut = self.power_cuts > 0 and self.rng.random() < likely
+        self.power_cuts -= cut
+        return cut
+
+    def leave(self, left: power.Left) -> None:
+        """Have the next collector find just this; what this one does yet, nobody will know."""
+        self._left = left
 
     def note(self, commit: Commit) -> None:
         """Note what is durable from now on."""
@@ -107,8 +134,11 @@ def keeper(store: DuckDBStore) -> Keeper:
 class _Statements:
     """The store's connection; each statement takes time, may fail, and may be the collector's last."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, shared: DuckDBFile, process: Process) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, shared: DuckDBFile, process: Process, path: Path
+    ) -> None:
         self._connection, self._shared, self._process = connection, shared, process
+        self.path, self._log = path, Path(f"{path}{power.LOG}")
         self.commit: Commit | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -123,11 +153,45 @@ class _Statements:
         if query != "ROLLBACK" and shared.rng.random() < shared.outage.fails / 10:
             shared.failed += 1
             raise duckdb.IOException("No space left on device")
+        if query == "CHECKPOINT" and self._log.exists():
+            return self._checkpoint()
+        synced = self._log.stat().st_size if query == "COMMIT" and self._log.exists() else 0
         done = self._connection.execute(query, *parameters)
-        if query == "COMMIT" and self.commit is not None:
-            shared.note(self.commit)
+        if query == "COMMIT":
+            self._committed(synced)
         self._process.step()
         return done
+
+    def _checkpoint(self) -> Any:
+        shared = self._shared
+        begun = power.Checkpoint.begun(self.path)
+        try:
+            done = self._connection.execute("CHECKPOINT")
+        finally:
+            log = begun.ended()
+        shared.counts["checkpoints"] += 1
+        if shared.is_cut(_CUT_IN_CHECKPOINT):
+            shared.counts["power cuts in a checkpoint"] += 1
+            self._end(begun.cut_short(log, shared.rng))
+        self._process.step()
+        return done
+
+    def _committed(self, synced_bytes: int) -> None:
+        """Note what is durable now, unless the power was cut before it was."""
+        shared = self._shared
+        left, whole = None, True
+        if self._log.exists() and shared.is_cut(_CUT_IN_COMMIT):
+            shared.counts["power cuts in a commit"] += 1
+            left, whole = power.after_commit(self.path, synced_bytes, shared.rng)
+        if whole and self.commit is not None:
+            shared.note(self.commit)
+        if left is not None:
+            self._end(left)
+
+    def _end(self, left: power.Left) -> NoReturn:
+        self._shared.leave(left)
+        self._process.die()
+        raise CrashError
 
 
 class _Open:
@@ -135,7 +199,7 @@ class _Open:
 
     def __init__(self, shared: DuckDBFile, store: DuckDBStore, process: Process) -> None:
         self._shared, self._store, self._process = shared, store, process
-        self._statements = _Statements(store._connection, shared, process)
+        self._statements = _Statements(store._connection, shared, process, Path(store._path))
         store._connection = cast(duckdb.DuckDBPyConnection, self._statements)
         # Everything is settled at once, so that what comes late finds its neighbours in blocks.
         self._keeper = keeper(store)

@@ -85,6 +85,10 @@ class Marks:
         delay_s = self.rng.choice([0.1, 5.0, 60.0]) * self.rng.random()
         self.loop.call_later(delay_s, self.write, what, one, context=self._world.context)
 
+    def heal(self) -> None:
+        """Let nothing go wrong any more."""
+        self.outage = Outage()
+
     def close(self) -> None:
         """Hold nothing."""
 

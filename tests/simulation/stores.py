@@ -72,6 +72,9 @@ class Shared(Protocol):
     def gaps(self) -> list[PlacedGap]:
         """Return the gaps that are booked."""
 
+    def heal(self) -> None:
+        """Let nothing go wrong with it any more."""
+
     def close(self) -> None:
         """Let go of it."""
 
@@ -115,6 +118,10 @@ class Transactions:
         gone = set(commit.filled)
         self._gaps = [g for g in self._gaps if (g.node, g.boot, g.gap.start_us) not in gone]
         self._gaps += commit.gaps
+
+    def heal(self) -> None:
+        """Let nothing go wrong any more."""
+        self.outage = Outage()
 
     def boots(self) -> list[Boot]:
         """Return the boots that something is stored of."""

@@ -24,12 +24,14 @@ from tests.simulation.mutations import Mutation
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle
 from tests.simulation.plan import Plan, plan_of
-from tests.simulation.stores import Outage, Shared, Transactions
+from tests.simulation.stores import Shared, Transactions
 
 # How long everything may take to come to rest once nothing goes wrong any more.
 _REST_S = 3 * 3600.0
 _LAST_TICKS_S = 30.0
 _LAST_FLUSH_S = 600.0
+# How often at most the power of a real store is cut while it is written.
+_POWER_CUTS = 6
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class World:
         rng = Random(f"{self.plan.seed} store")
         match self.plan.store:
             case "duckdb":
-                return DuckDBFile(self.loop, rng, directory)
+                return DuckDBFile(self.loop, rng, directory, power_cuts=min(self.plan.faults, _POWER_CUTS))
             case "marks":
                 return Marks(self.loop, rng, Process("store"))
             case _:
@@ -122,7 +124,7 @@ class World:
         self._calm = True
         self.trace("world", "nothing goes wrong any more")
         self._down_until.clear()
-        self.store.outage = Outage()
+        self.store.heal()
         for node in self.nodes:
             node.disk.trouble = Trouble()
             node.wall_offset_us = 0
@@ -189,6 +191,8 @@ class World:
         counts["reports"] = sum(map(len, self.oracle.cuts.values()))
         counts["stored"] = len(self.store.stored())
         self.faults["store failures"] += self.store.failed
+        if isinstance(self.store, DuckDBFile):
+            self.faults += self.store.counts
         self.faults["disk failures"] += sum(node.disk.failures for node in self.nodes)
         for problem in self.oracle.problems:
             self.trace("problem", problem)
