@@ -15,9 +15,11 @@ from joulebook.collector.queries.times import rfc3339
 from joulebook.collector.store.duckdb import stored
 from joulebook.collector.store.duckdb.files import HOUR_US
 from joulebook.collector.store.duckdb.rebooking import Rebooking
+from joulebook.collector.store.duckdb.rolling_up import RollingUp
 from joulebook.collector.store.duckdb.rows import EVER
+from joulebook.collector.store.duckdb.series import SeriesNumbers
 from joulebook.collector.store.duckdb.store import DuckDBStore
-from joulebook.collector.store.duckdb.unsettling import unsettle
+from joulebook.collector.store.duckdb.unsettling import roll_up_anew, unsettle
 from joulebook.collector.store.duckdb.unsumming import finish_forgetting, forget_sums
 from joulebook.collector.store.protocol import Commit, StoreError
 from joulebook.v1 import report_pb2
@@ -47,14 +49,22 @@ def rewind(path: str, at_unix_us: int) -> int:
                     f"time before are known by hour alone; name {rfc3339(rows_us + HOUR_US)} or later"
                 )
             finish_forgetting(store)
-        unsettle(store, f"hour >= {hour}")
+        rolling_up = RollingUp(store, SeriesNumbers())
+        for _ in rolling_up.steps():
+            pass
+        unsettle(store, f"hour >= {hour}", minutes=True)
         if hours := _with_newest(store, at_unix_us):
-            unsettle(store, f"hour IN ({', '.join(map(str, hours))})")
+            unsettle(store, f"hour IN ({', '.join(map(str, hours))})", minutes=False)
+        rolling_up.take_out(
+            f"end_unix_us > {at_unix_us} AND end_unix_us - (end_us - start_us) < {hour * HOUR_US}",
+            f"minute < {hour * 60}",
+        )
         dropped = _drop(store, at_unix_us)
         store._rolls.forget()
         Rebooking(store, Policy.RESERVED).book_again(hour, rebooked)
         if dropped:
             _join(store)
+        roll_up_anew(store, rolling_up, hour)
         return dropped
     except duckdb.Error as error:
         raise StoreError(f"store {path}: cannot be taken back ({error})") from error
