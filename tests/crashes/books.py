@@ -16,9 +16,9 @@ from tests.simulated.delivery import decoded, total_uj
 from tests.simulated.node import Load, SimulatedNode
 
 FILE = "it's books.duckdb"
-_COMMITS = 9
+COMMITS = 9
 # A gap is short enough that no counter can have wrapped twice in it.
-_TICK_US = {3: 1_000_000, 6: 900_000_000}
+_TICK_US = {3: 1_000_000, 6: 900_000_000, 9: 900_000_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class Batch:
         return {(one.node, one.start_us) for one in self.reports}
 
 
-def batches() -> list[Batch]:
+def batches(commits: int = COMMITS) -> list[Batch]:
     """Return batches of two nodes: jobs come and go, Reports are late, agents restart, hours pass."""
     nodes = [SimulatedNode("n1"), SimulatedNode("n2", boot=b"c" * 16)]
     for node in nodes:
         node.begin([Load("slurm.1", cpu_us=1_000_000, memory_bytes=1 << 30)])
     made, late, at_us = [], None, {node.name: 0 for node in nodes}
-    for number in range(_COMMITS):
+    for number in range(commits):
         reports: list[Decoded] = []
         for node in nodes:
             own = _next(node, number)
