@@ -115,6 +115,28 @@ def test_a_job_that_comes_back_runs(kind: Kind) -> None:
     assert told == [("running", 1, None, None), first, first, again, again, second, second]
 
 
+@pytest.mark.parametrize(("cpu_us", "told"), [(0, ("ended", 1)), (1_000_000, ("ended", 2))])
+def test_a_job_that_ended_with_nothing(kind: Kind, cpu_us: int, told: tuple[str, int]) -> None:
+    """Its figure is 0 until a Report gives it energy, which raises it; one that gives it none does not."""
+    store = kind.opened()
+    committer = committer_of(store)
+    for name, own_us in (("n1", 0), ("n2", cpu_us)):
+        node = SimulatedNode(name=name, boot=name.encode() * 8)
+        node.begin([Load(JOB, cpu_us=own_us), Load("slurm.8", cpu_us=500_000)])
+        node.tick()
+        ends = node.report()
+        ends.ended.add(workload_id=JOB, end_unix_us=WALL_US + 1_000_000, exit_status=0)
+        node.begin([Load("slurm.8", cpu_us=500_000)])
+        node.tick()
+        # Of the second node the newer one comes first, so that the job never runs again.
+        for report in (ends, node.report())[:: 1 if name == "n1" else -1]:
+            committer.apply(decoded(node, [report]))
+        if name == "n1":
+            assert (revision(store), energy_uj(store, f"job:{JOB}")) == (("ended", 1), 0)
+    assert revision(store) == told
+    assert (energy_uj(store, f"job:{JOB}") > 0) == (cpu_us > 0)
+
+
 def test_what_ends_within_a_commit_was_not_final(kind: Kind) -> None:
     """Reports that become durable together with the end change no figure that anybody could have quoted."""
     store = kind.opened()
