@@ -1,40 +1,23 @@
-"""Read AMD's GPUs: energy as domains gpu.N, and how they fare as devices of the same name."""
+"""Read AMD's GPUs by the kernel's files: energy as domains gpu.N, and how they fare as devices so called."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from joulebook.agent.aside import Aside, Pending
+from joulebook.agent.meters.amd_found import FIX_LOG, Found, MeteredAmdGpu, listed
 from joulebook.agent.meters.amd_gpu import AmdGpu, Reading
-from joulebook.agent.meters.amd_processes import Processes
-from joulebook.agent.meters.health import Health
-from joulebook.agent.meters.hwmon_sensors import choose
-from joulebook.agent.meters.paired import PairedEnergy
-from joulebook.agent.meters.row import Moment, Rows
-from joulebook.agent.meters.series import energy_series
-from joulebook.agent.source import (
-    ABSENT,
-    SUSPECT,
-    UNREADABLE,
-    WORKING,
-    Device,
-    Domain,
-    Finding,
-    Probe,
-    Roots,
-    Series,
-)
+from joulebook.agent.meters.row import Moment
+from joulebook.agent.source import SUSPECT, UNREADABLE, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
-from joulebook.v1 import report_pb2
 
-_COUNTER_RESOLUTION_UJ = 16
-_PERIOD_US = 1000
-_POWER_PERIOD_US = 1_000_000
-_ACCURACY_PPM = 50_000
-_LEAST_LIMIT_MW = 1_000_000
-# A tick may not wait longer than 5 ms for all GPUs together.
+# A tick may not wait longer than 5 ms for all GPUs together. A start may.
 _WAIT_S = 0.004
-_FIX_LOG = "look for amdgpu lines in the kernel's log"
+_START_S = 10.0
+# How often it is looked whether GPUs came or went: the driver was loaded, one was plugged in or is back.
+_LOOK_US = 30_000_000
 
 FACTS = SourceFacts(
     name="amdgpu",
@@ -52,37 +35,23 @@ FACTS = SourceFacts(
 )
 
 
-class _Meter:
-    """A GPU, what is booked of it, and what came of the last look."""
-
-    def __init__(self, gpu: AmdGpu, energy: PairedEnergy) -> None:
-        self.gpu = gpu
-        self.energy = energy
-        self.health = Health(f"amdgpu:{gpu.domain}", gpu.domain, energy.booked)
-        self.is_waiting = False
-        # What looks gave, the ticks that asked, and when they came on that clock.
-        self.came: deque[tuple[Reading | OSError | ValueError, int, int]] = deque()
-
-    def ask(self, moment: Moment) -> None:
-        """Look, in the thread that may hang."""
-        try:
-            answer: Reading | OSError | ValueError = self.gpu.look(moment.now_us)
-        except (OSError, ValueError) as error:
-            answer = error
-        self.came.append((answer, moment.now_us, moment.us()))
-
-
 class AmdGpuMeter:
     """Read every discrete AMD GPU. One whose firmware hangs takes nothing from the others."""
 
     name = "amdgpu"
 
-    def __init__(self, roots: Roots, wait_s: float = _WAIT_S) -> None:
+    def __init__(self, roots: Roots, wait_s: float = _WAIT_S, start_s: float = _START_S) -> None:
         self.wait_s = wait_s
-        self._directory = roots.sysfs / "class/hwmon"
-        self._processes = Processes(roots.sysfs)
-        self._meters: list[_Meter] = []
-        self._rows: Rows[_Meter] = Rows(self.name, ())
+        self._start_s = start_s
+        self._roots = roots
+        self._aside: Aside | None = None
+        self._finding: Pending[Found] | None = None
+        self._found: Found | None = None
+        # All GPUs that were ever found, so that their energy goes on whatever comes between.
+        self._known: dict[Path, MeteredAmdGpu] = {}
+        self._told = Probe()
+        self._listed: frozenset[Path] = frozenset()
+        self._look_us = -1
         self._has_changed = False
 
     @property
@@ -91,55 +60,41 @@ class AmdGpuMeter:
         return tuple(meter.gpu for meter in self._meters)
 
     def probe(self) -> Probe:
-        """Find every GPU that has a power sensor of its own."""
-        known = {meter.gpu.device: meter.energy for meter in self._meters}
-        self.close()
-        sensors = {
-            domain: sensor
-            for domain, sensor in choose(self._directory, frozenset())[0].items()
-            if sensor.chip == "amdgpu"
-        }
-        findings = []
-        for domain, sensor in sorted(sensors.items(), key=lambda item: int(item[0].partition(".")[2])):
-            try:
-                gpu = AmdGpu(domain, sensor)
-            except (OSError, ValueError) as error:
-                findings.append(
-                    Finding(f"amdgpu:{domain}", UNREADABLE, f"{sensor.path.name}: {error}", _FIX_LOG)
-                )
-                continue
-            limit_mw = max(2 * gpu.limit_mw, _LEAST_LIMIT_MW)
-            energy = known.get(gpu.device) or PairedEnergy(limit_mw, has_counter=gpu.has_counter)
-            self._meters.append(_Meter(gpu, energy))
-            if gpu.table_trouble:
-                findings.append(Finding(f"amdgpu:{domain}.table", UNREADABLE, gpu.table_trouble, _FIX_LOG))
-            if gpu.modes:
-                findings.append(Finding(f"amdgpu:{domain}.partitions", WORKING, gpu.modes))
-        self._rows = Rows(self.name, self._meters)
-        self._processes.know(self.gpus)
-        findings.insert(
-            0, Finding(self.name, WORKING if sensors else ABSENT, "" if sensors else "no AMD GPU")
-        )
-        return self._found(tuple(findings))
+        """Find every GPU that has a power sensor of its own; firmware that hangs is waited for, so long."""
+        self._listed = listed(self._roots)
+        finding = self._begin_look()
+        finding.wait(self._start_s)
+        if not self._take_look():
+            error = finding.blocked()
+            self._told = Probe(findings=(Finding(self.name, UNREADABLE, str(error), error.fix),))
+        return self._told
 
     def read(self, now_us: int) -> Sequence[int]:
         """Return energy_uj and unread_us of each GPU, then the gauges of each."""
-        if not self._meters:
+        self._look(now_us)
+        found = self._found
+        if found is None or not found.meters:
             return ()
         moment = Moment(now_us)
-        self._rows.ask(lambda meter: meter.ask(moment), self.wait_s)
+        found.rows.ask(lambda meter: meter.ask(moment), self.wait_s)
         values: list[int] = []
         gauges: list[int] = []
-        for meter in self._meters:
-            self._settle(meter, now_us)
+        for meter in found.meters:
+            self._settle(found, meter, now_us)
             values += (meter.energy.energy_uj, meter.energy.unread_us)
             gauges += meter.gpu.gauges
         return values + gauges
 
     def changed(self) -> Probe | None:
-        """Return the domains anew where a counter is not believed any more."""
-        has_changed, self._has_changed = self._has_changed, False
-        return self._found(()) if has_changed else None
+        """Return what there is now, where GPUs came or went, or a counter is not believed any more."""
+        before = self._told
+        if self._take_look() and self._told != before:
+            return self._told
+        if not self._has_changed or self._found is None:
+            return None
+        self._has_changed, self._told = False, self._found.probe()
+        # The rest was said.
+        return replace(self._told, findings=tuple(f for f in self._told.findings if f.state == SUSPECT))
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what changed since the last call."""
@@ -159,19 +114,55 @@ class AmdGpuMeter:
 
     def close(self) -> None:
         """Give the descriptors back."""
-        # A descriptor that a thread hangs in stays open until the agent ends.
-        if self._rows.close():
-            for meter in self._meters:
-                meter.gpu.close()
-        self._meters = []
-        self._rows = Rows(self.name, ())
+        if self._aside is not None:
+            self._aside.close()
+        if self._found is not None:
+            self._found.close()
+        self._aside = self._finding = self._found = None
 
-    def _settle(self, meter: _Meter, now_us: int) -> None:
+    @property
+    def _meters(self) -> list[MeteredAmdGpu]:
+        return self._found.meters if self._found is not None else []
+
+    def _begin_look(self) -> Pending[Found]:
+        if self._finding is None:
+            self._aside = Aside(f"{self.name}.look")
+            self._finding = self._aside.begin(lambda: Found(self._roots, self._known))
+        return self._finding
+
+    def _take_look(self) -> bool:
+        """Take what a look found, in place of what was there; say whether there was something to take."""
+        if self._finding is None or self._aside is None or not self._finding.done:
+            return False
+        finding, self._finding = self._finding, None
+        self._aside.close()
+        before, self._found = self._found, finding.result(0)
+        if before is not None:
+            before.close()
+        self._known |= self._found.known
+        self._told = self._found.probe()
+        return True
+
+    def _look(self, now_us: int) -> None:
+        """Have it looked again where chips came or went, or one cannot be read: its files may be new ones."""
+        if self._look_us < 0:
+            self._look_us = now_us
+        if now_us - self._look_us < _LOOK_US or self._finding is not None:
+            return
+        # Where the firmware hangs, another look would too.
+        if self._found is not None and self._found.rows.hang:
+            return
+        self._look_us = now_us
+        before, self._listed = self._listed, listed(self._roots)
+        if before != self._listed or any(meter.energy.booked.missing for meter in self._meters):
+            self._begin_look()
+
+    def _settle(self, found: Found, meter: MeteredAmdGpu, now_us: int) -> None:
         """Take what came. Until a late answer comes, what was shown stands; it counts at the time it came."""
-        hangs = not meter.came and self._rows.hangs(meter)
+        hangs = not meter.came and found.rows.hangs(meter)
         meter.is_waiting = not meter.came and not hangs
         if hangs:
-            self._take(meter, self._rows.blocked(meter), now_us)
+            self._take(meter, found.rows.blocked(meter), now_us)
         if meter.is_waiting and meter.energy.counter is not None:
             meter.energy.counter.begin(now_us)
         while meter.came:
@@ -179,7 +170,7 @@ class AmdGpuMeter:
             at_us = now_us if asked_us == now_us else min(came_us, now_us)
             self._take(meter, answer, max(at_us, meter.energy.power.now_us))
 
-    def _take(self, meter: _Meter, answer: Reading | OSError | ValueError, now_us: int) -> None:
+    def _take(self, meter: MeteredAmdGpu, answer: Reading | OSError | ValueError, now_us: int) -> None:
         energy, health = meter.energy, meter.health
         if isinstance(answer, Reading):
             was_counter = energy.counter is not None
@@ -189,46 +180,4 @@ class AmdGpuMeter:
                 health.counter = energy.booked
         else:
             energy.miss(now_us)
-            health.error, health.fix = str(answer), getattr(answer, "fix", _FIX_LOG)
-
-    def _found(self, findings: tuple[Finding, ...]) -> Probe:
-        return Probe(
-            series=energy_series(meter.gpu.domain for meter in self._meters)
-            + tuple(
-                Series(metric, device=meter.gpu.domain)
-                for meter in self._meters
-                for metric in meter.gpu.metrics
-            ),
-            domains=tuple(_domain(meter) for meter in self._meters),
-            devices=tuple(
-                Device(
-                    meter.gpu.domain,
-                    report_pb2.DEVICE_KIND_GPU,
-                    size_bytes=meter.gpu.size_bytes,
-                    power_limit_mw=meter.gpu.limit_mw,
-                    uuid=meter.gpu.uuid,
-                    model=meter.gpu.model,
-                )
-                for meter in self._meters
-            ),
-            findings=findings
-            + tuple(
-                Finding(f"amdgpu:{meter.gpu.domain}.counter", SUSPECT, meter.energy.distrust)
-                for meter in self._meters
-                if meter.energy.distrust
-            ),
-        )
-
-
-def _domain(meter: _Meter) -> Domain:
-    is_counter = meter.energy.counter is not None
-    return Domain(
-        name=meter.gpu.domain,
-        source="amdgpu",
-        kind=report_pb2.SOURCE_KIND_COUNTER if is_counter else report_pb2.SOURCE_KIND_AVERAGE_POWER,
-        # A gauge's step of 1 mW, held for a period.
-        resolution_uj=_COUNTER_RESOLUTION_UJ if is_counter else _POWER_PERIOD_US // 1000,
-        period_us=_PERIOD_US if is_counter else _POWER_PERIOD_US,
-        accuracy_ppm=_ACCURACY_PPM,
-        limit_mw=meter.energy.power.limit_mw,
-    )
+            health.error, health.fix = str(answer), getattr(answer, "fix", FIX_LOG)

@@ -153,13 +153,6 @@ class AmdsmiGpu:
         return there(self.amdsmi.amdsmi_get_pcie_info(self.handle)["pcie_metric"]["pcie_replay_count"], 64)
 
     @translated
-    def pcie_bytes_a_second(self) -> tuple[int, int]:
-        """Return what was received and sent in a second. It takes the driver that second."""
-        told = self.amdsmi.amdsmi_get_gpu_pci_throughput(self.handle)
-        packet = there(told["max_pkt_sz"])
-        return there(told["received"], 64) * packet, there(told["sent"], 64) * packet
-
-    @translated
     def residency(self) -> Residency:
         """Return for how many of the firmware's ticks it was held back, by power and by heat."""
         told = self.amdsmi.amdsmi_get_violation_status(self.handle)
