@@ -23,13 +23,13 @@ def accounting() -> Iterator[Slurm]:
         need(f"root and {', '.join(lacking) or 'the right to make cgroups'}: deploy/install-packages")
     with (
         tempfile.TemporaryDirectory(prefix="joulebook-slurm-") as name,
-        Slurm(Path(name), accounting=True) as slurm,
+        Slurm(Path(name), nodes=2, accounting=True) as slurm,
     ):
         yield slurm
 
 
 def test_a_job_that_squeue_has_forgotten_is_told_of_by_sacct(accounting: Slurm, tmp_path: Path) -> None:
-    """An array's task and a job that fails end while nobody asks; then the controller loses its state."""
+    """An array's task, a heterogeneous job and one that fails end before the controller loses its state."""
     asked = {"PERIOD_S": "1", "SQUEUE": str(tmp_path / "squeue"), "SLURM_CONF": str(accounting.configuration)}
     site = Site(
         tmp_path, environment={f"JOULEBOOK__COLLECTOR__SLURM__{name}": value for name, value in asked.items()}
@@ -38,36 +38,39 @@ def test_a_job_that_squeue_has_forgotten_is_told_of_by_sacct(accounting: Slurm, 
         site.start("collector")
         site.start("agent")
         site.until(lambda ledger: ledger["measured_uj"] > 0)
-        common = ("--account=chem", "--mem=100M", "--uid=nobody")
-        array = accounting.submit("sleep 1", "--array=5", "--job-name=many", *common)
-        fails = accounting.submit("sleep 1; exit 3", "--job-name=a|b", "--time=5", *common)
-        names = {f"slurm.{array}", f"slurm.{fails}"}
-        site.until(lambda answer: names <= {job["job"] for job in answer["jobs"]}, "jobs?state=ended")
-        accounting.wait_for_accounting(array, "COMPLETED")
-        accounting.wait_for_accounting(fails, "FAILED")
-        accounting.forget()
-        (tmp_path / "squeue").symlink_to(str(shutil.which("squeue")))
+        common = ("--account=chem", "--mem=100M")
+        array = accounting.submit("sleep 1", "--array=5", "--job-name=many", "--uid=nobody", *common)
+        fails = accounting.submit("sleep 1; exit 3", "--job-name=a|b", "--uid=nobody", *common)
+        parts = ("--uid=nobody", "--job-name=one", *common, ":", "--job-name=other", *common)
+        first = accounting.submit("srun --het-group=0,1 sleep 2", *parts)
+        other = str(int(first) + 1)
+        names = {f"slurm.{number}" for number in (array, fails, first, other)}
 
         def own(answer: Any) -> dict[str, Any]:
             return {job["job"]: job for job in answer["jobs"] if job["job"] in names}
 
+        seen = own(site.until(lambda answer: own(answer).keys() == names, "jobs?state=ended"))
+        # A node tells of a part what its tasks are told, in which the number is the first part's.
+        assert [seen[f"slurm.{part}"]["name"] for part in (first, other)] == ["one", "other"]
+        accounting.wait_for_accounting(fails, "FAILED")
+        for number in (array, other):
+            accounting.wait_for_accounting(number, "COMPLETED")
+        accounting.forget()
+        (tmp_path / "squeue").symlink_to(str(shutil.which("squeue")))
         found = own(site.until(lambda answer: own(answer).keys() == names, "jobs?account=chem"))
         told = {
-            job["scheduler"]["known_as"] or job["name"]: (
-                job["user"],
-                job["scheduler"]["state"],
-                job["exit_status"],
-            )
+            job["scheduler"]["known_as"] or job["job"]: (job["name"], job["user"], job["exit_status"])
             for job in found.values()
         }
-        assert told == {f"{array}_5": ("nobody", "COMPLETED", 0), "a|b": ("nobody", "FAILED", 3)}
-        for job in found.values():
-            scheduler = job["scheduler"]
-            assert (scheduler["partition"], scheduler["cpus"], scheduler["memory_bytes"]) == (
-                "main",
-                1,
-                100 << 20,
-            )
+        assert told == {
+            f"{array}_5": ("many", "nobody", 0),
+            f"slurm.{fails}": ("a|b", "nobody", 3),
+            f"{first}+0": ("one", "nobody", 0),
+            f"{first}+1": ("other", "nobody", 0),
+        }
+        for scheduler in (job["scheduler"] for job in found.values()):
+            what = [scheduler[name] for name in ("partition", "cpus", "memory_bytes")]
+            assert what == ["main", 1, 100 << 20]
             assert scheduler["submit"] <= scheduler["start"] <= scheduler["end"]
     finally:
         for program in list(site.running):

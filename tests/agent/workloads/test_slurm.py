@@ -123,10 +123,28 @@ def test_another_jobs_environment_is_not_believed(tmp_path: Path) -> None:
     workloads.close()
 
 
+def test_a_part_of_a_heterogeneous_job_is_known_by_its_own_number(tmp_path: Path) -> None:
+    """Tasks of all parts have the first one's number for theirs, and are told the number and name of each."""
+    fake = build("v2-slurm", tmp_path)
+    parts = "SLURM_JOB_ID_HET_GROUP_0=41 SLURM_JOB_NAME_HET_GROUP_0=a SLURM_JOB_ID_HET_GROUP_1=42"
+    told = f"SLURM_JOB_ID=41 SLURM_JOB_NAME=a {parts} SLURM_JOB_NAME_HET_GROUP_1=b SLURM_CPUS_ON_NODE=3"
+    put(fake, f"{V2_JOB}/step_0/user/task_0", 70, told, 1001, "python")
+    workloads = opened(fake)
+    workloads.refresh(0)
+    job = jobs(workloads)["slurm.42"]
+    assert (job.user, job.name, job.reserved_millicpus) == ("bob", "b", 3000)
+    workloads.close()
+
+
 def test_environment_is_read_for_named_variables_only() -> None:
-    """Of an environment three variables are taken; secrets in it go nowhere."""
+    """Of an environment these variables are taken; secrets in it go nowhere."""
     raw = b"AWS_SECRET=x\0SLURM_JOB_NAME=a=b \xff\0SLURM_JOB_ID=7\0SLURM_JWT=y\0broken\0"
-    assert parse_environ(raw) == {"SLURM_JOB_NAME": "a=b \ufffd", "SLURM_JOB_ID": "7"}
+    parts = b"SLURM_JOB_ID_HET_GROUP_1=8\0SLURM_JOB_ID_HET_GROUP_x=9\0SLURM_JOB_USER_HET_GROUP_0=z\0"
+    assert parse_environ(raw + parts) == {
+        "SLURM_JOB_NAME": "a=b \ufffd",
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_ID_HET_GROUP_1": "8",
+    }
 
 
 @pytest.mark.parametrize(("raw", "cpus"), [(b"0-3,8\n", 5), (b"7\n", 1), (b"\n", 0), (b"0,2,4-5\n", 4)])

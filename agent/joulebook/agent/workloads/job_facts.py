@@ -118,6 +118,8 @@ class JobFacts:
             elif tells.job and _number(said.get(tells.job, "")).partition("[")[0] == job:
                 id_ = lsf.identify(workload.id, said) if workload.source == lsf.SOURCE else workload.id
                 return _Process(id_, uid, said.get(tells.name, "")[:_MAX_NAME], said.get(tells.cpus, ""))
+            if workload.source == slurm.SOURCE and (name := slurm.part_name(said, job)) is not None:
+                return _Process(workload.id, uid, name[:_MAX_NAME], said.get(tells.cpus, ""))
         return nameless
 
     def _first_task(self, workload: Workload, pid: int, uid: int, said: dict[str, str]) -> _Process | None:
@@ -204,7 +206,11 @@ def parse_environ(raw: bytes) -> dict[str, str]:
     """Return the wanted variables of /proc/PID/environ, and no other; see proc(5)."""
     pairs = (entry.partition(b"=") for entry in raw.split(b"\0"))
     decoded = ((name.decode(errors="replace"), value) for name, _, value in pairs)
-    return {name: value.decode(errors="replace") for name, value in decoded if name in _VARIABLES}
+    return {
+        name: value.decode(errors="replace")
+        for name, value in decoded
+        if name in _VARIABLES or slurm.is_of_parts(name)
+    }
 
 
 def parse_status(raw: bytes) -> tuple[str, int]:

@@ -7,6 +7,7 @@ number.
 """
 
 import re
+from collections.abc import Mapping
 
 from joulebook.agent.workloads.workload import DESCEND, IGNORE, JOB, Place, Verdict, Workload
 
@@ -19,6 +20,9 @@ _SLUID = "s[0-9A-HJKMNP-TV-Z]{13}"
 _JOB = re.compile(rf"(?:job_(?P<number>[0-9]+)|(?P<sluid>{_SLUID}))\Z")
 _PROVISIONAL = re.compile(rf"slurm\.{_SLUID}(?:\.[0-9]+)?\Z")
 _NUMBER = re.compile(r"[1-9][0-9]{0,9}\Z")
+_PART_ID = "SLURM_JOB_ID_HET_GROUP_"
+_PART_NAME = "SLURM_JOB_NAME_HET_GROUP_"
+_OF_PARTS = re.compile(rf"(?:{_PART_ID}|{_PART_NAME})[0-9]{{1,4}}\Z")
 
 
 def recognise(place: Place) -> Verdict | None:
@@ -60,3 +64,17 @@ def is_provisional(workload_id: str) -> bool:
 def numbered(job_id: str) -> str:
     """Return the id of a job that its first task's SLURM_JOB_ID numbers; "" where it is no number."""
     return f"slurm.{job_id}" if _NUMBER.match(job_id) else ""
+
+
+def is_of_parts(variable: str) -> bool:
+    """Say whether a variable tells the number or the name of a part of a heterogeneous job."""
+    return _OF_PARTS.match(variable) is not None
+
+
+def part_name(said: Mapping[str, str], number: str) -> str | None:
+    """Return the name of the part of a heterogeneous job that has a number, as tasks of all parts are told.
+
+    None where it is no part. SLURM_JOB_ID is the first part's in all of them.
+    """
+    parts = (name.removeprefix(_PART_ID) for name, value in said.items() if value == number)
+    return next((said.get(_PART_NAME + part, "") for part in parts if part.isdecimal()), None)

@@ -1,4 +1,4 @@
-"""Slurm as it is: munged, slurmctld and one slurmd, on free loopback ports, under one directory.
+"""Slurm as it is: munged, slurmctld and a slurmd a node, on free loopback ports, under one directory.
 
 With accounting where it is asked for: slurmdbd, and the database that it writes to.
 """
@@ -22,11 +22,11 @@ _PATIENCE_S = 120.0
 
 
 class Slurm:
-    """A cluster of one node; left, nothing of it remains, whatever happened."""
+    """A cluster whose nodes are all this machine; left, nothing of it remains, whatever happened."""
 
-    def __init__(self, directory: Path, *, accounting: bool = False) -> None:
+    def __init__(self, directory: Path, *, nodes: int = 1, accounting: bool = False) -> None:
         self._accounting = accounting
-        self.node = f"jb{os.getpid()}"
+        self._nodes = [f"jb{os.getpid()}-{number}" for number in range(nodes)]
         self._directory = directory
         self.configuration = directory / "slurm.conf"
         # Where jobs of any user may write.
@@ -38,7 +38,7 @@ class Slurm:
         try:
             for group in _CGROUPFS.glob("*/slurm_jb*"):
                 node = group.name.removeprefix("slurm_")
-                if not Path(f"/proc/{node.removeprefix('jb')}").exists():
+                if not Path(f"/proc/{node.removeprefix('jb').partition('-')[0]}").exists():
                     _remove_groups(node)  # a test that was killed left them
             self._configure()
             socket_path, key = self._directory / "munge.sock", self._directory / "munge.key"
@@ -50,7 +50,8 @@ class Slurm:
             if self._accounting:
                 self._start_accounting()
             self._controller = self._start("slurmctld", "-c", "-D")
-            self._start("slurmd", "-D", "-N", self.node)
+            for node in self._nodes:
+                self._start("slurmd", "-D", "-N", node)
             self._until_idle()
         except BaseException:
             self.stop()
@@ -100,7 +101,8 @@ class Slurm:
         found: list[int] = []
 
         def runs() -> bool:
-            inside = [g for g in _groups(self.node) if f"job_{job.removeprefix('slurm.')}" in g.parts]
+            groups = (group for node in self._nodes for group in _groups(node))
+            inside = [g for g in groups if f"job_{job.removeprefix('slurm.')}" in g.parts]
             for pid in {int(pid) for group in inside for pid in (group / "cgroup.procs").read_text().split()}:
                 with contextlib.suppress(OSError):
                     if Path(f"/proc/{pid}/comm").read_text().strip() == command:
@@ -113,7 +115,8 @@ class Slurm:
     def stop(self) -> None:
         """Cancel every job, end the daemons by their ids, and remove the cgroups that they leave."""
         if len(self._daemons) > 1:
-            self._ask("scancel", "--full", "--signal=KILL", "--state=running", f"--nodelist={self.node}")
+            everywhere = f"--nodelist={','.join(self._nodes)}"
+            self._ask("scancel", "--full", "--signal=KILL", "--state=running", everywhere)
         for daemon in reversed(self._daemons):
             daemon.terminate()
             try:
@@ -122,10 +125,12 @@ class Slurm:
                 daemon.kill()
                 daemon.wait()
         self._daemons.clear()
-        _remove_groups(self.node)
+        for node in self._nodes:
+            _remove_groups(node)
 
     def _until_idle(self) -> None:
-        self._until(lambda: b"idle" in self._ask("sinfo", "--noheader", "--format=%T"))
+        rest = [b"idle"] * len(self._nodes)
+        self._until(lambda: self._ask("sinfo", "--noheader", "--Node", "--format=%T").split() == rest)
 
     def _start_accounting(self) -> None:
         """Start a database in a directory of its own and slurmdbd, and make the cluster known to it."""
@@ -140,7 +145,7 @@ class Slurm:
         first.write_text(
             "CREATE USER slurm@'127.0.0.1' IDENTIFIED BY 'x';\nGRANT ALL ON *.* TO slurm@'127.0.0.1';\n"
         )
-        listens = [f"--port={self._ports[2]}", "--bind-address=127.0.0.1", f"--socket={socket_path}"]
+        listens = [f"--port={self._ports[1]}", "--bind-address=127.0.0.1", f"--socket={socket_path}"]
         # As small as it can be: it holds a few jobs.
         small = [
             "--innodb-buffer-pool-size=16M",
@@ -155,15 +160,14 @@ class Slurm:
         self._until(lambda: b"joulebook" in self._ask(*add))
 
     def _configure(self) -> None:
-        self._ports = [str(free_port()) for _ in range(4)]
+        self._ports = [str(free_port()) for _ in range(3)]
         values = {
             "@DIR@": str(self._directory),
             "@HOST@": socket.gethostname().partition(".")[0],
-            "@NODE@": self.node,
+            "@NODES@": "\n".join(map(_node_line, self._nodes)),
             "@CONTROLLER_PORT@": self._ports[0],
-            "@DAEMON_PORT@": self._ports[1],
-            "@DATABASE_PORT@": self._ports[2],
-            "@ACCOUNTING_PORT@": self._ports[3],
+            "@DATABASE_PORT@": self._ports[1],
+            "@ACCOUNTING_PORT@": self._ports[2],
             # No other Slurm of this machine has jobs of these numbers.
             "@FIRST_JOB@": str(1000 + 100 * os.getpid() % 60_000_000),
             "@VERSION@": "v2" if (_CGROUPFS / "cgroup.controllers").exists() else "v1",
@@ -218,6 +222,10 @@ class Slurm:
                 logs = "\n".join(log.read_text() for log in self._directory.glob("*.out"))
                 raise RuntimeError(f"Slurm does not start:\n{logs}")
             time.sleep(0.02)
+
+
+def _node_line(node: str) -> str:
+    return f"NodeName={node} NodeAddr=127.0.0.1 Port={free_port()} CPUs=2 RealMemory=1000 State=UNKNOWN"
 
 
 def _remove_groups(node: str) -> None:
