@@ -11,8 +11,12 @@ from joulebook.collector.schedulers.asking import SlurmAsking
 from joulebook.collector.schedulers.stats import SchedulerStats
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.keeper import Keeper, Retention
+from joulebook.collector.store.influxdb_address import is_influxdb
 from joulebook.collector.store.protocol import Store
 from joulebook.collector.store.victoriametrics.address import is_victoriametrics
+
+# Each look counts the Reports of a day, and every collector looks.
+_LOOKS_S = 300.0
 
 
 class Background(Protocol):
@@ -40,6 +44,14 @@ def background(store: Store, config: CollectorConfig, scheduler: SchedulerStats)
 
         if isinstance(store, VictoriaStore):
             found.append(Housekeeping(Settlement(store, config.policy), wall_clock_us))
+    elif is_influxdb(config.store):
+        from joulebook.collector.store.influxdb import InfluxStore  # noqa: PLC0415
+        from joulebook.collector.store.influxdb_settlement import InfluxSettlement  # noqa: PLC0415
+
+        if isinstance(store, InfluxStore):
+            found.append(
+                Housekeeping(InfluxSettlement(store, config.policy), wall_clock_us, every_s=_LOOKS_S)
+            )
     if config.slurm.period_s:
         found.append(SlurmAsking(store, config.slurm, scheduler, wall_clock_us))
     return found

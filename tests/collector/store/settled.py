@@ -11,6 +11,8 @@ from joulebook.collector.ledger.settlement import settled_books
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.files import HOUR_US
 from joulebook.collector.store.duckdb.keeper import Keeper
+from joulebook.collector.store.influxdb import InfluxStore
+from joulebook.collector.store.influxdb_settlement import InfluxSettlement
 from joulebook.collector.store.protocol import Store
 from joulebook.collector.store.victoriametrics.settlement import Settlement
 from joulebook.collector.store.victoriametrics.store import VictoriaStore
@@ -35,6 +37,8 @@ def settling(store: Store, policy: Policy = Policy.RESERVED) -> Iterator[str]:
             # The server keeps what it was told to, as of now.
             store._retention_ms = None
             return Settlement(store, policy, settle_us=0).steps(LATER_US)
+        case InfluxStore():
+            return InfluxSettlement(store, policy, settle_us=0).steps(LATER_US)
         case DuckDBStore():
             return Keeper(store, policy=policy, settle_us=0).steps(LATER_US)
     raise TypeError(f"{store!r} settles nothing")

@@ -98,7 +98,7 @@ def test_hours_that_are_not_whole_stay_as_they_were_booked(
         key: row for key, row in live.items() if key[0] == "n1"
     }
     assert books_of(store) != live
-    settled = store.settled(1 << 62)
+    settled = store.settled(EVER, ["n1", "n2"])
     assert [settled.has(node, 1 << 52) for node in ("n1", "n2")] == [False, True]
     assert [job[:2] for job in told(store)] == [("ended", False)] * len(JOBS)
     store.close()

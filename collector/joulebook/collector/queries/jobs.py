@@ -99,7 +99,7 @@ def list_jobs(
         places = _places(frozen, frozen.newest_jobs(asked))
         taken = first_page(list(places), lambda job: (-_start_us(places[job]), job), limit)
         rows = _rows(frozen, {job: places[job] for job in taken.items}) if taken.items else {}
-        revised = Revised.of(frozen, taken.items, _ended_us(places, rows))
+        revised = Revised.of(frozen, taken.items, _ended(places, rows))
         told = frozen.scheduled(taken.items) if taken.items else {}
     found = [_told(_job(job, places[job], rows.get(job, {}), revised), told.get(job)) for job in taken.items]
     return Page(found, taken.next_cursor)
@@ -113,7 +113,7 @@ def get_job(store: Store, job: str) -> Job:
             raise UnknownNameError("job", job, _expected(frozen, job))
         (found,) = places
         rows = _rows(frozen, places)
-        revised = Revised.of(frozen, places, _ended_us(places, rows))
+        revised = Revised.of(frozen, places, _ended(places, rows))
         told = frozen.scheduled([found]).get(found)
     return _told(_job(found, places[found], rows.get(found, {}), revised), told)
 
@@ -167,12 +167,11 @@ def _start_us(places: Sequence[_Place]) -> int:
     return min(p.row.start_unix_us for p in places)
 
 
-def _ended_us(
+def _ended(
     places: Mapping[str, Sequence[_Place]], rows: Mapping[str, Mapping[str, AccountRow]]
-) -> int | None:
-    """Return up to when those that ended received anything; None where none did."""
-    ended = (own for job, own in rows.items() if _state(places[job]) == "ended")
-    return max((row.last_unix_us for own in ended for row in own.values()), default=None)
+) -> list[AccountRow]:
+    """Return what those that ended received."""
+    return [row for job, own in rows.items() if _state(places[job]) == "ended" for row in own.values()]
 
 
 def _rows(store: StoreView, jobs: Mapping[str, Sequence[_Place]]) -> dict[str, dict[str, AccountRow]]:

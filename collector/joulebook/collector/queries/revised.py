@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from joulebook.collector.ledger.uncertainty import plus_minus_uj
-from joulebook.collector.store.protocol import AccountRow, Revision, StoreView, Superseded
+from joulebook.collector.store.protocol import AccountRow, Range, Revision, StoreView, Superseded
 from joulebook.collector.store.settled import Settled
 
 
@@ -29,11 +29,14 @@ class Revised:
     _settled: Settled
 
     @classmethod
-    def of(cls, store: StoreView, jobs: Collection[str], ended_us: int | None) -> Revised:
-        """Ask for the figures of jobs, of which those that ended did up to a time; None: none ended."""
+    def of(cls, store: StoreView, jobs: Collection[str], ended: Sequence[AccountRow]) -> Revised:
+        """Ask for the figures of jobs. ended: what those that ended received."""
         revisions = store.revisions(jobs) if jobs else {}
         superseded = store.superseded(revisions) if revisions else {}
-        return cls(revisions, superseded, Settled() if ended_us is None else store.settled(ended_us))
+        if not ended:
+            return cls(revisions, superseded, Settled())
+        within = Range(min(row.first_unix_us for row in ended), max(row.last_unix_us for row in ended))
+        return cls(revisions, superseded, store.settled(within, {row.node for row in ended}))
 
     def revision(self, job: str) -> tuple[int, int | None]:
         """Return the number of a job's figure, and when it last went up."""

@@ -7,12 +7,14 @@ that is written again is written over itself; and its mark is written last, so w
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from joulebook.collector.facts.mark import Mark, Name, free_clock, marks_of
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store.anew import HOUR_US, SETTLES_US
 from joulebook.collector.store.credentials import authorization
 from joulebook.collector.store.influxdb_address import InfluxAddress
 from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, literal
@@ -22,6 +24,7 @@ from joulebook.collector.store.influxdb_marks import FIELDS, mark_line, marks_in
 from joulebook.collector.store.influxdb_names import revision_lines
 from joulebook.collector.store.influxdb_reads import Reads
 from joulebook.collector.store.influxdb_scheduled import scheduled_lines
+from joulebook.collector.store.influxdb_settled import HourKey
 from joulebook.collector.store.influxdb_window import BY_MARK, where
 from joulebook.collector.store.protocol import Commit, StoreError
 from joulebook.collector.store.scheduled import Scheduled, news
@@ -46,6 +49,8 @@ class InfluxStore(Reads):
         self._writing = threading.Lock()
         self._templates: dict[tuple[str, int, str], SampleLines] = {}
         self._named: set[tuple[str, int]] = set()
+        # Hours that Reports came for here when they were over long ago.
+        self.late_hours: set[HourKey] = set()
         try:
             self._jobs = {(row.node, row.job) for row in self.jobs()}
             # Wall clock at the end of each node's newest Report: what begins after it cannot collide.
@@ -68,6 +73,11 @@ class InfluxStore(Reads):
                 self._server.write(body)
             for body in requests(mark_line(m) for m in marks_of(reports, commit.books, clocks)):
                 self._server.write(body)
+            now_us = time.time_ns() // 1000
+            for decoded in reports:
+                hour = (decoded.end_us + decoded.realtime_offset_us - 1) // HOUR_US
+                if (hour + 1) * HOUR_US < now_us - SETTLES_US:
+                    self.late_hours.add((decoded.node, hour))
             self._jobs |= jobs
             self._named |= {(d.node, d.readings.layout.hash) for d in fresh}
             for decoded in reports:

@@ -119,6 +119,10 @@ class Sums:
                 if (node, clock, row["time"]) in known:
                     self._add((account, node), row)
 
+    def add_more(self, account: str, node: str, row: dict[str, Any]) -> None:
+        """Add what an account received more when it was settled."""
+        self._add((account, node), row)
+
     def add_gap(self, gap: GapBetween, booked_uj: Sequence[int]) -> None:
         """Add what passed in a gap."""
         if any(booked_uj):

@@ -10,16 +10,32 @@ from typing import TYPE_CHECKING, Any
 from joulebook.collector.facts.mark import Name
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store.anew import HOUR_US
 from joulebook.collector.store.garbled import reading
 from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, Series, literal
 from joulebook.collector.store.influxdb_lines import line, tagged, untag
 from joulebook.collector.store.influxdb_marks import FIELDS, marks_in
-from joulebook.collector.store.influxdb_window import BY_MARK, where
+from joulebook.collector.store.influxdb_settled import BY_HOUR, HourKey, Pointer, read_pointers
+from joulebook.collector.store.influxdb_superseded import FIELDS as REPLACED
+from joulebook.collector.store.influxdb_superseded import Replaced, replaced
+from joulebook.collector.store.influxdb_window import BY_MARK, among, where
 from joulebook.collector.store.presence import places
-from joulebook.collector.store.protocol import Commit, JobRow, NodeRow, Places, Revision, StoreView
+from joulebook.collector.store.protocol import (
+    Commit,
+    JobRow,
+    NodeRow,
+    Places,
+    Range,
+    Revision,
+    StoreView,
+    Superseded,
+)
+from joulebook.collector.store.settled import Settled
 
 # Names in the condition of one question.
 _AT_ONCE = 200
+# Nodes that are asked for one by one.
+_FEW = 10
 
 
 class NameReads:
@@ -113,6 +129,74 @@ class NameReads:
 
         Only Reports that have their mark count. What is older than the oldest mark had one.
         """
+        revised_us = self._late_us(jobs)
+        for job, own in self._replaced(jobs).items():
+            revised_us.setdefault(job, []).extend(one.until_unix_us for one in own)
+        return {job: Revision(1 + len(each), max(each)) for job, each in revised_us.items()}
+
+    @reading
+    def superseded(self, jobs: Collection[str]) -> dict[str, list[Superseded]]:
+        """Return the figures that booking anew replaced, by revision, of those of some jobs that have any."""
+        late_us = self._late_us(jobs)
+        found = {}
+        for job, own in self._replaced(jobs).items():
+            found[job] = [
+                Superseded(
+                    1 + place + sum(at_us <= one.until_unix_us for at_us in late_us.get(job, ())),
+                    *(one.energy_uj, one.systematic_uj, one.variance_uj2, one.until_unix_us),
+                )
+                for place, one in enumerate(own)
+            ]
+        return found
+
+    def _replaced(self, jobs: Collection[str]) -> dict[str, list[Replaced]]:
+        query = f'SELECT {REPLACED} FROM "{NAMES}"."superseded" {{}} GROUP BY "job", "node"'
+        (found,) = self._asked("job", jobs, query)
+        return replaced(found, self._pointers_of, self.oldest_us) if found else {}
+
+    def _pointers_of(self, keys: Collection[HourKey]) -> dict[HourKey, Pointer]:
+        """Return what is settled of some nodes' hours."""
+        hours: dict[str, list[int]] = defaultdict(list)
+        for node, hour in keys:
+            hours[node].append(hour)
+        found: dict[HourKey, Pointer] = {}
+        if len(hours) > _FEW:
+            first, last = (pick(map(pick, hours.values())) for pick in (min, max))
+            return read_pointers(self._server, first * HOUR_US, (last + 1) * HOUR_US, hours.keys())
+        for node, own in hours.items():
+            found |= read_pointers(self._server, min(own) * HOUR_US, (max(own) + 1) * HOUR_US, [node])
+        return found
+
+    @reading
+    def unsettled_hours(self, from_us: int, to_us: int, nodes: Collection[str] | None) -> list[HourKey]:
+        """Return the hours of a range of whole ones in which Reports are that are not settled.
+
+        Of some nodes at least, or of all.
+        """
+        if nodes is not None and not nodes:
+            return []
+        (found,) = self._server.query(
+            f'SELECT count("end_us") AS "count" FROM "report" WHERE {where(from_us, to_us)}{among(nodes)} '
+            f'GROUP BY "node", {BY_HOUR}'
+        )
+        counts = {
+            (untag(series.tags["node"]), (row["time"] - 1) // HOUR_US): row["count"]
+            for series in found
+            for row in series.rows()
+        }
+        settled = self._pointers_of(counts)
+        return [k for k, count in counts.items() if k not in settled or settled[k].reports != count]
+
+    def settled(self, within: Range, nodes: Collection[str]) -> Settled:
+        """Return up to when Reports of some nodes are booked with what their hours tell together."""
+        from_us, to_us = within.from_us // HOUR_US * HOUR_US, -(-within.to_us // HOUR_US) * HOUR_US
+        waiting: dict[str, int] = {}
+        for node, hour in self.unsettled_hours(from_us, to_us, nodes):
+            waiting[node] = min(waiting.get(node, 1 << 62), hour * HOUR_US + 1)
+        return Settled(1 << 62, waiting)
+
+    def _late_us(self, jobs: Collection[str]) -> dict[str, list[int]]:
+        """Return when Reports came late for jobs, of those that have their mark."""
         (found,) = self._asked(
             "job",
             jobs,
@@ -121,12 +205,12 @@ class NameReads:
         )
         rows = [series.tags | row for series in found for row in series.rows()]
         there = self._marked(rows)
-        oldest_us = self._oldest_us() if any(_place(row) not in there for row in rows) else 0
+        oldest_us = self.oldest_us() if any(_place(row) not in there for row in rows) else 0
         revised_us: dict[str, list[int]] = defaultdict(list)
         for row in rows:
             if _place(row) in there or row["time"] < oldest_us:
                 revised_us[untag(row["job"])].append(row["revised_unix_us"])
-        return {job: Revision(1 + len(each), max(each)) for job, each in revised_us.items()}
+        return revised_us
 
     def _marked(self, rows: Sequence[dict[str, Any]]) -> set[tuple[Any, ...]]:
         """Return the places of the marks that there are among and around those of some Reports."""
@@ -141,7 +225,8 @@ class NameReads:
             there |= {(m.node, m.boot.hex(), m.clock, m.end_unix_us, m.start_us) for m in marks_in(found)}
         return there
 
-    def _oldest_us(self) -> int:
+    def oldest_us(self) -> int:
+        """Return when the oldest Report that there is ended."""
         (found,) = self._server.query('SELECT first("end_us") FROM "report"')
         return min((row["time"] for series in found for row in series.rows()), default=1 << 62)
 

@@ -15,6 +15,7 @@ from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store import samples
 from joulebook.collector.store import summed as sums
+from joulebook.collector.store.anew import HOUR_US
 from joulebook.collector.store.garbled import reading
 from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, literal
 from joulebook.collector.store.influxdb_ledger import EACH, GAP, SUMMED, UNATTRIBUTED, Sums
@@ -24,6 +25,7 @@ from joulebook.collector.store.influxdb_names import NameReads
 from joulebook.collector.store.influxdb_over_time import rows_around
 from joulebook.collector.store.influxdb_samples import read_samples
 from joulebook.collector.store.influxdb_scheduled import ScheduledReads
+from joulebook.collector.store.influxdb_settled import HourKey, Pointer, read_added, read_pointers
 from joulebook.collector.store.influxdb_window import (
     BY_MARK,
     nearest_after,
@@ -79,6 +81,18 @@ class Reads(NameReads, ScheduledReads, PickedReads):
             self._server, Range(selected.from_us, selected.to_us, selected.node), self._known_layout
         )
 
+    def _pointers(self, selected: Range) -> dict[HourKey, Pointer]:
+        """Return what is settled of the hours that a range touches."""
+        return read_pointers(self._server, selected.from_us, selected.to_us, self._nodes_of(selected))
+
+    def _nodes_of(self, selected: Range) -> set[str] | None:
+        """Return the nodes on which anything of a range can be; None: any."""
+        if selected.node is not None:
+            return {selected.node}
+        if selected.account is None or not selected.account.startswith("job:"):
+            return None
+        return {row.node for row in self.jobs([selected.account.removeprefix("job:")])}
+
     @reading
     def layout(self, node: str, hash_: int) -> NodeLayout | None:
         """Return a layout that a stored Report was sent with."""
@@ -132,6 +146,8 @@ class Reads(NameReads, ScheduledReads, PickedReads):
         Report without a mark among them: those that have one are added up here.
         """
         condition = where(selected.from_us, selected.to_us, selected.node)
+        # First: what they say is there.
+        pointers = self._pointers(selected)
         rows = f"{condition} AND \"gap\" = ''"
         own = "" if selected.account is None else f' AND "account" = {literal(tagged(selected.account))}'
         window = self._window(selected) if selected.account in (None, UNATTRIBUTED) else None
@@ -160,6 +176,8 @@ class Reads(NameReads, ScheduledReads, PickedReads):
                 f'SELECT {EACH} FROM "ledger" WHERE {single} GROUP BY "account", "node", "clock"'
             )
             sums.add_marked(found, marks)
+        for (node, _), account, row in read_added(self._server, selected, pointers):
+            sums.add_more(account, node, row)
         stored = {key: uj for series in gap_rows for key, uj in _gap_rows(series.tags["node"], series.rows())}
         for gap in window.gaps if window else ():
             sums.add_gap(gap, stored.get(_key(gap), gap.gap.by_class_uj.tolist()))
@@ -189,6 +207,7 @@ class Reads(NameReads, ScheduledReads, PickedReads):
     ) -> list[tuple[str, int, int]]:
         """Return (account, step, µJ) of the ledger over the steps of (from_us, to_us]; none that is 0."""
         selected = around(from_us, to_us, node)
+        pointers = self._pointers(selected)
         window = self._window(selected)
         (gap_rows,) = self._server.query(
             f'SELECT * FROM "ledger" WHERE {where(selected.from_us, selected.to_us, node)} '
@@ -204,7 +223,8 @@ class Reads(NameReads, ScheduledReads, PickedReads):
             )
             for gap in window.gaps
         )
-        rows = chain(rows_around(self._server, selected, window.marks), gaps)
+        settled = rows_around(self._server, selected, window.marks, pointers)
+        rows = chain(settled, gaps)
         return limited(spread(rows, from_us, to_us, step_us, origin_us), most_jobs)
 
     @reading
@@ -247,6 +267,8 @@ class _Frozen(Reads):
     def __init__(self, server: InfluxServer) -> None:
         super().__init__(server)
         self._windows: dict[tuple[int, int, str | None], Window] = {}
+        # With the nodes that were asked for.
+        self._settled: dict[Range, tuple[set[str] | None, dict[HourKey, Pointer]]] = {}
 
     def _window(self, selected: Range) -> Window:
         key = (selected.from_us, selected.to_us, selected.node)
@@ -254,11 +276,38 @@ class _Frozen(Reads):
             self._windows[key] = super()._window(selected)
         return self._windows[key]
 
+    def _pointers(self, selected: Range) -> dict[HourKey, Pointer]:
+        if selected not in self._settled:
+            nodes = self._nodes_of(selected)
+            found = read_pointers(self._server, selected.from_us, selected.to_us, nodes)
+            self._settled[selected] = nodes, found
+        return self._settled[selected][1]
+
+    def _pointers_of(self, keys: Collection[HourKey]) -> dict[HourKey, Pointer]:
+        found: dict[HourKey, Pointer] = {}
+        left = set(keys)
+        for within, (nodes, known) in self._settled.items():
+            from_us, to_us = within.from_us, within.to_us
+            seen = {
+                key
+                for key in left
+                if (nodes is None or key[0] in nodes)
+                and from_us < (key[1] + 1) * HOUR_US
+                and key[1] * HOUR_US < to_us
+            }
+            found |= {key: known[key] for key in seen & known.keys()}
+            left -= seen
+        return found | super()._pointers_of(left)
+
 
 def _gap_rows(node: str, rows: Iterator[dict[str, Any]]) -> Iterator[tuple[GapKey, Sequence[int]]]:
     for row in rows:
+        uj = [row.get(f"{name}_active_uj") for name in CLASSES]
+        if None in (row["boot"], row["gap_start_us"], row["gap_end_us"], *uj):
+            # It is still being written, field by field: not there yet.
+            continue
         key = (untag(node), bytes.fromhex(row["boot"]), row["gap_start_us"], row["gap_end_us"])
-        yield key, [row[f"{name}_active_uj"] for name in CLASSES]
+        yield key, [value for value in uj if value is not None]
 
 
 def _key(one: GapBetween) -> GapKey:

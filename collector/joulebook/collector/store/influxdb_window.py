@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from joulebook.collector.facts.mark import Mark
 from joulebook.collector.ingest.decode import MAX_INTERVAL_US
@@ -20,6 +20,8 @@ _BEHIND_US = 900_000_000
 _LAST_US = 9_223_372_036_854_775
 # Statements in one question.
 _AT_ONCE = 50
+# Nodes in the condition of one question.
+_NAMED = 200
 BY_MARK = 'GROUP BY "node", "boot", "clock"'
 
 
@@ -27,6 +29,13 @@ def where(from_us: int, to_us: int, node: str | None = None) -> str:
     """Return the condition of a range: after from_us and not after to_us."""
     condition = f"time > {max(from_us, -_LAST_US)}u AND time <= {min(to_us, _LAST_US)}u"
     return condition if node is None else f'{condition} AND "node" = {literal(tagged(node))}'
+
+
+def among(nodes: Collection[str] | None) -> str:
+    """Return the rest of a condition: of one node or more, where they are not too many to name."""
+    if nodes is None or len(nodes) > _NAMED:
+        return ""
+    return " AND (" + " OR ".join(f'"node" = {literal(tagged(node))}' for node in sorted(nodes)) + ")"
 
 
 def read_window(server: InfluxServer, selected: Range, layout: Callable[[str, int], NodeLayout]) -> Window:

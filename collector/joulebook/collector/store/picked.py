@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.kept import BooksKept
-from joulebook.collector.store.protocol import AccountRow, JobRow, NodeRow, Range, Superseded
+from joulebook.collector.store.protocol import AccountRow, JobRow, NodeRow, Range
 from joulebook.collector.store.scheduled import Scheduled
-from joulebook.collector.store.settled import Settled
 
 
 class PickedReads:
@@ -54,14 +53,6 @@ class PickedReads:
     def open_jobs(self) -> list[tuple[str, str]]:
         """Return (node, job) of whose end nothing was told."""
         return [(row.node, row.job) for row in self.jobs() if row.end_unix_us is None]
-
-    def superseded(self, jobs: Collection[str]) -> dict[str, list[Superseded]]:  # noqa: ARG002
-        """Return nothing: these stores' hours are not booked anew."""
-        return {}
-
-    def settled(self, until_us: int) -> Settled:  # noqa: ARG002
-        """Return that nothing is: these stores' hours are not booked anew."""
-        return Settled()
 
     def newest_jobs(self, asked: JobsAsked) -> list[JobRow]:
         """Return some jobs on all of their nodes, in order of the jobs; a job began where it did first."""

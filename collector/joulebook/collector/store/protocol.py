@@ -217,8 +217,8 @@ class StoreView(ScheduledView, Protocol):
     def superseded(self, jobs: Collection[str]) -> dict[str, list[Superseded]]:
         """Return the figures that booking anew replaced, by revision, of those of some jobs that have any."""
 
-    def settled(self, until_us: int) -> Settled:
-        """Return up to when Reports are booked with what their hours tell together; later ones aside."""
+    def settled(self, within: Range, nodes: Collection[str]) -> Settled:
+        """Return up to when Reports, of a range and nodes at least, are booked with their hours' others."""
 
     def open_jobs(self) -> list[tuple[str, str]]:
         """Return (node, job) of whose end nothing was told."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from joulebook.collector.store.duckdb.connected import among
 from joulebook.collector.store.duckdb.files import HOUR_US
 from joulebook.collector.store.jobs_asked import JobsAsked
-from joulebook.collector.store.protocol import JobRow, Revision, Superseded
+from joulebook.collector.store.protocol import JobRow, Range, Revision, Superseded
 from joulebook.collector.store.settled import Settled
 
 _EVER_US = 1 << 62
@@ -128,7 +128,7 @@ class JobReads:
         own, parameters = among("account_id", numbers)
         return self._rows(f"{asked} WHERE {own} {rest}", parameters)
 
-    def settled(self, until_us: int) -> Settled:
+    def settled(self, within: Range, nodes: Collection[str]) -> Settled:  # noqa: ARG002
         """Return up to when Reports are booked with what their hours tell together; later ones aside."""
         # A block of which not all is booked anew is waited for on every node: that takes no minute.
         ((blocks_us,),) = self._rows(
@@ -137,7 +137,7 @@ class JobReads:
         waiting = self._rows(
             f"""
             SELECT node_id, min(end_unix_us) FROM intervals
-            WHERE NOT is_gap AND end_unix_us <= {until_us}
+            WHERE NOT is_gap AND end_unix_us <= {within.to_us}
                 AND interval_id NOT IN (SELECT interval_id FROM rebooked_alone) GROUP BY node_id
             """
         )

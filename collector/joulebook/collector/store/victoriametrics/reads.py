@@ -166,7 +166,7 @@ class Reads(PickedReads):
         """Return the figures that booking anew replaced, by revision, of those of some jobs that have any."""
         return self._facts.superseded(jobs)
 
-    def settled(self, until_us: int) -> Settled:  # noqa: ARG002
+    def settled(self, within: Range, nodes: Collection[str]) -> Settled:  # noqa: ARG002
         """Return up to when Reports are booked with what their hours tell together."""
         return self._facts.settled()
 
@@ -308,6 +308,6 @@ class _Frozen(Reads):
         """Return the figures that booking anew replaced, by revision, of those of some jobs that have any."""
         return self._facts.superseded(jobs, self._change)
 
-    def settled(self, until_us: int) -> Settled:  # noqa: ARG002
+    def settled(self, within: Range, nodes: Collection[str]) -> Settled:  # noqa: ARG002
         """Return up to when Reports are booked with what their hours tell together."""
         return self._facts.settled() if self._change is None else self._settled
