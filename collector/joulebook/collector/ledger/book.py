@@ -27,12 +27,15 @@ class Causes:
     """Who caused the active energy of some of a Report's pools, in the order of its layout's accounts.
 
     pools are places among the Report's. weight is (pools, accounts, ticks), error the deviation of each
-    account's share as a part of it (pools, accounts).
+    account's share as a part of it (pools, accounts). part is for how much of each tick an account was there
+    and so holds what it holds, part_error that part's deviation (accounts, ticks).
     """
 
     pools: Ints
     weight: Ints
     error: Floats
+    part: Floats
+    part_error: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ def _book_group(
     active = split(pools.active, weight, nobody)
     idle_account = np.full(len(pools.class_), IDLE, dtype=np.int64)
     held = static_weights(pools.use, pools.packages, pools.gpus, policy, pools.class_, pools.report)
+    part_error = _put_presence(held, pools, causes)
     static = split(pools.static, held, idle_account)
 
     # What every account got of every pool; the last pools are the Reports' platforms.
@@ -147,7 +151,9 @@ def _book_group(
 
     domain_cell = np.where(pools.domain_pool >= 0, pools.domain_pool, len(pools.class_) + pools.domain_report)
     own = stack.by_piece(pools.own)
-    errors = errors_of(stack, cells, cell_report, own, domain_cell, split_error).transpose(0, 1, 3, 2)
+    held_error = None if part_error is None else stack.by_piece(np.rint(static * part_error).astype(np.int64))
+    errors = errors_of(stack, cells, cell_report, own, domain_cell, split_error, held_error)
+    errors = errors.transpose(0, 1, 3, 2)
     measured = _measured_uj(stack)
     unread = stack.increments(stack.rows(lambda y: y.unread_row))
     unread = np.where(pools.booked[:, None], unread, 0)
@@ -186,6 +192,29 @@ def _put_causes(weight: Ints, pools: Pools, causes: Sequence[Causes | None]) -> 
             weight[of, :, own] = 0
             weight[of, :count, own] = cause.weight
             error[of, :count, piece] = cause.error
+    return error
+
+
+def _put_presence(held: Ints, pools: Pools, causes: Sequence[Causes | None]) -> Floats | None:
+    """Give to idle what was held by who was not there; return the rest's deviation as a part, None: no one.
+
+    held is (pools, accounts, ticks), and so is what is returned.
+    """
+    pieces = pools.stack.pieces
+    error = None
+    ends = np.searchsorted(pools.report, np.arange(len(pools.stack.layouts) + 1))
+    for number, cause in enumerate(causes):
+        if cause is None or not (cause.part < 1).any():
+            continue
+        side, piece = divmod(number, pieces)
+        count, ticks = cause.part.shape
+        own = slice(piece * ticks, (piece + 1) * ticks)
+        of = slice(int(ends[side]), int(ends[side + 1]))
+        away = held[of, :count, own] - np.rint(held[of, :count, own] * cause.part).astype(np.int64)
+        held[of, :count, own] -= away
+        held[of, IDLE, own] += away.sum(axis=1)
+        error = np.zeros(held.shape) if error is None else error
+        error[of, :count, own] = cause.part_error / np.maximum(cause.part, 1e-3)
     return error
 
 

@@ -50,6 +50,13 @@ class Curve:
         factors: Floats = np.clip(use[:, None] - begin, 0.0, end - begin)
         return factors
 
+    def next_factors(self, use: Floats, most: float) -> Floats:
+        """Return in which piece the next bit of use falls at so much use (n), (n, pieces): factors of g′."""
+        begin, end = self._pieces(most)
+        some = use[:, None]
+        factors: Floats = ((some >= begin) & ((some < end) | (end >= most))).astype(np.float64)
+        return factors
+
     def shared_factors(self, use: Floats, most: float) -> Floats:
         """Return the factors of Φ at so much use (n), (n, pieces)."""
         begin, end = self._pieces(most)

@@ -8,20 +8,27 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.stack import Stack
-from joulebook.collector.ledger.uncertainty import step_variance_uj2, systematic_uj, variance_uj2
+from joulebook.collector.ledger.uncertainty import DEVIATIONS, step_variance_uj2, systematic_uj, variance_uj2
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 
 
 def errors_of(
-    stack: Stack, cells: Ints, cell_report: Ints, own_uj: Ints, domain_cell: Ints, split_error: Floats
+    stack: Stack,
+    cells: Ints,
+    cell_report: Ints,
+    own_uj: Ints,
+    domain_cell: Ints,
+    split_error: Floats,
+    held_uj: Ints | None = None,
 ) -> Ints:
     """Return what of each share was modelled, its systematic error in µJ and its variance in µJ².
 
     cells is (2, pools, accounts, pieces), each Report's platform being a pool; own_uj is (domains, pieces),
     the result (3, reports, accounts, pieces). split_error (pools but for platforms, accounts, pieces) has the
-    deviation of active shares that are known, as a part of them; NaN for the others.
+    deviation of active shares that are known, as a part of them; NaN for the others. held_uj, of the same
+    shape, is that of what was held by who was not there all the time.
     """
     pools, accounts, pieces = cells.shape[1:]
 
@@ -47,6 +54,8 @@ def errors_of(
     share = (active + static) * modelled[:, None]
     known = np.pad(split_error, ((0, pools - len(split_error)), (0, 0), (0, 0)), constant_values=np.nan)
     systematic = systematic_uj(active, static, accuracy, known)
+    if held_uj is not None:
+        systematic[: len(held_uj)] += DEVIATIONS * held_uj
     parts = (share, systematic, variance_uj2(active, static, variance))
     errors = np.zeros((3, len(stack.layouts), accounts, pieces))
     for error, part in zip(errors, parts, strict=True):

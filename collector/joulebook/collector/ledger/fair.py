@@ -23,10 +23,15 @@ def fair_w(curve: Curve, most: float, slopes: Floats, use: Floats, intensity: Fl
     Never negative: far below the mean, an intensity that only the discount of the others would pay is free.
     """
     total = use.sum(axis=0)
-    some = np.maximum(total, 1e-9)
     within = np.minimum(total, most)
-    alone = curve.power_factors(within, most) @ slopes / some
-    shared = curve.shared_factors(within, most) @ slopes
+    alone_w, shared = (of(within, most) @ slopes for of in (curve.power_factors, curve.shared_factors))
+    return split_w(alone_w, shared, use, intensity)
+
+
+def split_w(power_w: Floats, shared: Floats, use: Floats, intensity: Floats) -> Floats:
+    """Return the same, given g and Φ at each total use (n)."""
+    some = np.maximum(use.sum(axis=0), 1e-9)
+    alone = power_w / some
     mean = (use * intensity).sum(axis=0) / some
     caused: Floats = np.maximum(use * (intensity * shared + mean * (alone - shared)), 0.0)
     return caused

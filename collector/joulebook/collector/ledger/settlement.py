@@ -18,10 +18,13 @@ import numpy.typing as npt
 from joulebook.collector.ledger.book import Books, Causes, book
 from joulebook.collector.ledger.curve import STRAIGHT, THREADS
 from joulebook.collector.ledger.domains import CPU, MEMORY
+from joulebook.collector.ledger.holes import Hole, allow_for, holes_of
 from joulebook.collector.ledger.intensity import Course, learn
 from joulebook.collector.ledger.layout import FIXED_ACCOUNTS
 from joulebook.collector.ledger.policy import Policy
-from joulebook.collector.ledger.pools import groups_of, pools_of
+from joulebook.collector.ledger.pools import Pools, groups_of, pools_of
+from joulebook.collector.ledger.presence import presence_of
+from joulebook.collector.ledger.shares import static_weights
 from joulebook.collector.ledger.stack import Readings
 
 Ints = npt.NDArray[np.int64]
@@ -38,7 +41,7 @@ _AMONG_JOBS, _AMONG_PHASES = {CPU: 0.4, MEMORY: 0.8}, {CPU: 0.1, MEMORY: 0.6}
 class _Seen:
     """A Report's pool: its place among the Report's, energy in µJ (ticks), what its weights count.
 
-    use and cpu_us are (accounts, ticks).
+    use, cpu_us and held, the weights of idle floors, are (accounts, ticks).
     """
 
     report: int
@@ -46,6 +49,7 @@ class _Seen:
     active_uj: Ints
     use: Ints
     cpu_us: Ints
+    held: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,52 +66,95 @@ def settled_books(readings: Sequence[Readings], policy: Policy = Policy.RESERVED
 
     Where no job was there is nothing to learn.
     """
-    learnt = any(one.layout.jobs for one in readings)
-    return book(readings, policy, causes_of(readings) if learnt else None)
+    if not any(one.layout.jobs for one in readings):
+        return book(readings, policy)
+    holes = holes_of(readings)
+    return allow_for(book(readings, policy, causes_of(readings, policy, holes)), holes)
 
 
-def causes_of(readings: Sequence[Readings]) -> list[Causes | None]:
+def causes_of(
+    readings: Sequence[Readings], policy: Policy = Policy.RESERVED, holes: Sequence[Hole] = ()
+) -> list[Causes | None]:
     """Learn who caused the active energy of a node's packages and memory; None for Reports without any."""
+    grouped = [(group, pools_of([[readings[i]] for i in group])) for group in groups_of(readings)]
     by_part: dict[_Part, list[_Seen]] = defaultdict(list)
-    pools: list[list[int]] = [[] for _ in readings]
-    for part, one in _seen(readings):
-        by_part[part].append(one)
-        pools[one.report].append(one.pool)
-    causes = [_empty(r, sorted(own)) if own else None for r, own in zip(readings, pools, strict=True)]
+    own: list[list[int]] = [[] for _ in readings]
+    for group, pools in grouped:
+        for part, one in _seen(group, pools, readings, policy):
+            by_part[part].append(one)
+            own[one.report].append(one.pool)
+    causes = [_empty(r, sorted(places)) if places else None for r, places in zip(readings, own, strict=True)]
     for part, seen in by_part.items():
         _put(causes, part, sorted(seen, key=lambda one: one.report), readings)
+    if policy is Policy.RESERVED and len({r.layout.accounts for r in readings}) > 1:
+        _put_presence(causes, grouped, readings, holes)
     return causes
 
 
 def _empty(r: Readings, pools: list[int]) -> Causes:
     shape = (len(pools), len(r.layout.accounts), len(r.interval_us))
-    return Causes(np.array(pools, dtype=np.int64), np.zeros(shape, dtype=np.int64), np.zeros(shape[:2]))
+    return Causes(
+        pools=np.array(pools, dtype=np.int64),
+        weight=np.zeros(shape, dtype=np.int64),
+        error=np.zeros(shape[:2]),
+        part=np.ones(shape[1:]),
+        part_error=np.zeros(shape[1:]),
+    )
 
 
-def _seen(readings: Sequence[Readings]) -> Iterator[tuple[_Part, _Seen]]:
-    """Give every pool of every Report that can be learnt of."""
-    for group in groups_of(readings):
-        pools = pools_of([[readings[i]] for i in group])
-        first = np.searchsorted(pools.report, np.arange(len(group)))
-        package = {pool: place for place, pool in enumerate(pools.packages.pools.tolist())}
-        for pool, (report, class_) in enumerate(
-            zip(pools.report.tolist(), pools.class_.tolist(), strict=True)
-        ):
-            if class_ not in (CPU, MEMORY):
-                continue
-            layout = readings[group[report]].layout
-            count, place = len(layout.accounts), pool - int(first[report])
-            of_pool = (layout.domain_pool == place).tolist()
-            names = tuple(n for n, here in zip(layout.domain_names, of_pool, strict=True) if here)
-            cpu_us = pools.use.cpu_us[report, :count]
-            if class_ == CPU:
-                packages = max(int((layout.pool_class == CPU).sum()), 1)
-                part = _Part(CPU, names, max(layout.logical_cpus // packages, 1))
-                cpu_us = use = pools.packages.cpu_us[package[pool], :count]
-            else:
-                part = _Part(MEMORY, names, max(layout.memory_bytes, 1) / _GIB)
-                use = pools.use.memory_bytes[report, :count]
-            yield part, _Seen(group[report], place, pools.active[pool], use, cpu_us)
+def _seen(
+    group: list[int], pools: Pools, readings: Sequence[Readings], policy: Policy
+) -> Iterator[tuple[_Part, _Seen]]:
+    """Give every pool of a group's Reports that can be learnt of."""
+    first = np.searchsorted(pools.report, np.arange(len(group)))
+    held = static_weights(pools.use, pools.packages, pools.gpus, policy, pools.class_, pools.report)
+    package = {pool: place for place, pool in enumerate(pools.packages.pools.tolist())}
+    for pool, (report, class_) in enumerate(zip(pools.report.tolist(), pools.class_.tolist(), strict=True)):
+        if class_ not in (CPU, MEMORY):
+            continue
+        layout = readings[group[report]].layout
+        count, place = len(layout.accounts), pool - int(first[report])
+        of_pool = (layout.domain_pool == place).tolist()
+        names = tuple(n for n, here in zip(layout.domain_names, of_pool, strict=True) if here)
+        cpu_us = pools.use.cpu_us[report, :count]
+        if class_ == CPU:
+            packages = max(int((layout.pool_class == CPU).sum()), 1)
+            part = _Part(CPU, names, max(layout.logical_cpus // packages, 1))
+            cpu_us = use = pools.packages.cpu_us[package[pool], :count]
+        else:
+            part = _Part(MEMORY, names, max(layout.memory_bytes, 1) / _GIB)
+            use = pools.use.memory_bytes[report, :count]
+        yield part, _Seen(group[report], place, pools.active[pool], use, cpu_us, held[pool, :count])
+
+
+def _put_presence(
+    causes: list[Causes | None],
+    grouped: list[tuple[list[int], Pools]],
+    readings: Sequence[Readings],
+    holes: Sequence[Hole],
+) -> None:
+    """Write for how much of each tick each job was there, where it was not there in all of them."""
+    jobs = sorted({a for r in readings for a in r.layout.accounts[len(FIXED_ACCOUNTS) :]})
+    place = {account: i for i, account in enumerate(jobs)}
+    ends = np.cumsum([0, *(len(r.interval_us) for r in readings)])
+    known = np.zeros((len(jobs), int(ends[-1])), dtype=bool)
+    used_us, held_us = np.zeros((2, *known.shape))
+    rows = [[place[a] for a in r.layout.accounts[len(FIXED_ACCOUNTS) :]] for r in readings]
+    for group, pools in grouped:
+        for i, report in enumerate(group):
+            row, ticks = rows[report], slice(*ends[report : report + 2].tolist())
+            of = slice(len(FIXED_ACCOUNTS), len(FIXED_ACCOUNTS) + len(row))
+            known[row, ticks] = True
+            used_us[row, ticks], held_us[row, ticks] = pools.use.cpu_us[i, of], pools.use.cpu_held_us[i, of]
+    interval_us = np.concatenate([r.interval_us for r in readings])
+    missing = ends[np.array([hole.after for hole in holes], dtype=np.int64)]
+    presence = presence_of(interval_us, known, missing, used_us / interval_us, held_us / interval_us)
+    for number, cause in enumerate(causes):
+        ticks = slice(*ends[number : number + 2].tolist())
+        part = presence.part[rows[number], ticks]
+        if cause is not None and (part < 1).any():
+            cause.part[len(FIXED_ACCOUNTS) :] = part
+            cause.part_error[len(FIXED_ACCOUNTS) :] = presence.deviation[rows[number], ticks]
 
 
 def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: Sequence[Readings]) -> None:
@@ -116,10 +163,11 @@ def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: 
     place = {account: i for i, account in enumerate(accounts)}
     ends = np.cumsum([0, *(len(one.active_uj) for one in seen)])
     interval_us = np.concatenate([readings[one.report].interval_us for one in seen])
-    used, cpu_us = np.zeros((2, len(accounts), int(ends[-1])))
+    used, cpu_us, held = np.zeros((3, len(accounts), int(ends[-1])))
     rows = [[place[a] for a in readings[one.report].layout.accounts] for one in seen]
     for one, row, begin, end in zip(seen, rows, ends[:-1], ends[1:], strict=True):
         used[row, begin:end], cpu_us[row, begin:end] = one.use, one.cpu_us
+        held[row, begin:end] = one.held
     busy = cpu_us / interval_us
     learnt = learn(
         Course(
@@ -131,6 +179,7 @@ def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: 
             active_w=np.concatenate([one.active_uj for one in seen]) / interval_us,
             use=busy if part.class_ == CPU else used / _GIB,
             busy=busy,
+            held=held / np.maximum(held.sum(axis=0), 1),
             may_vary=np.array([a not in FIXED_ACCOUNTS for a in accounts]),
         )
     )

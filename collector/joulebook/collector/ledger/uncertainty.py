@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.floating[Any]]
 # Mean error of a split by CPU time or bytes alone, in a trial on 60 simulated mixes of 2 to 6 jobs.
 SPLIT_ERROR = 0.27
 # 95 % of a normal distribution lie within as many deviations.
-_DEVIATIONS = 1.96
+DEVIATIONS = 1.96
 
 
 def systematic_uj(active_uj: Ints, static_uj: Ints, accuracy: Floats, split_error: Floats) -> Floats:
@@ -39,7 +39,7 @@ def systematic_uj(active_uj: Ints, static_uj: Ints, accuracy: Floats, split_erro
     likely: Floats = of_meter + SPLIT_ERROR * active_uj * others
     if not learnt.any():
         return likely
-    known = np.hypot(of_meter, _DEVIATIONS * np.where(learnt, split_error, 0.0) * active_uj)
+    known = np.hypot(of_meter, DEVIATIONS * np.where(learnt, split_error, 0.0) * active_uj)
     error: Floats = np.where(learnt, known, likely)
     return error
 
