@@ -29,9 +29,9 @@ def rows(scenario: Scenario, scores: list[Score]) -> list[Row]:
     """Return a scenario's figures: ours, settled and live, beside the best peer, then beside every peer."""
     found = []
 
-    books = ([s.settled for s in scores], [s.live for s in scores])
+    books = ([s.settled for s in scores], [s.live for s in scores], [s.oracle for s in scores])
     for meaning in MEANINGS:
-        settled, live = (_percent([of[meaning] for of in mixes]) for mixes in books)
+        settled, live, oracle = (_percent([of[meaning] for of in mixes]) for mixes in books)
         peers = {
             name: float(_percent([s.peers[name] for s in scores]).mean())
             for name, (_, m) in FORMULAS.items()
@@ -62,6 +62,14 @@ def rows(scenario: Scenario, scores: list[Score]) -> list[Row]:
                 peer="settled",
                 peer_value=float(settled.mean()),
             ),
+            row(
+                f"{title}, oracle",
+                "% mean",
+                float(oracle.mean()),
+                peer="settled",
+                peer_value=float(settled.mean()),
+            ),
+            row(f"{title}, oracle", "% 95th percentile", float(np.percentile(oracle, 95))),
         ]
         found += [
             row(f"{scenario.name}: {meaning}", "% mean", float(settled.mean()), peer=name, peer_value=value)

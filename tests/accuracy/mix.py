@@ -12,7 +12,7 @@ from tests.accuracy.scenario import Scenario, Span
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-STEPS_PER_S = 20
+STEPS_PER_S = 100
 # The machine idles before the first job, as machines do: the agent learns its floor then.
 QUIET_S = 60.0
 # A daemon: CPUs that it keeps busy.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tests.accuracy.mix import STEPS_PER_S
 from tests.accuracy.scenario import Scenario
 from tests.accuracy.telemetry import Ticks
 
@@ -39,7 +40,7 @@ def seen(scenario: Scenario, ticks: Ticks) -> Seen:
     """Return what any tool that polls as often could know."""
     jobs = len(ticks.seen)
     machine = scenario.machine
-    interval_s = np.diff(ticks.steps) * (scenario.watch.tick_s / round(scenario.watch.tick_s * 20))
+    interval_s = np.diff(ticks.steps) / STEPS_PER_S
     there = np.zeros((jobs, len(interval_s)))
     for job, (first, last) in enumerate(ticks.seen):
         there[job, first:last] = 1

@@ -12,6 +12,7 @@ from joulebook.collector.ledger.domains import CPU, MEMORY
 from joulebook.collector.ledger.settlement import settled_books
 from joulebook.collector.ledger.uncertainty import plus_minus_uj
 from tests.accuracy.mix import draw
+from tests.accuracy.oracle import oracle_books
 from tests.accuracy.peers import FORMULAS, seen
 from tests.accuracy.physics import simulate
 from tests.accuracy.scenario import Scenario
@@ -26,10 +27,11 @@ MEANINGS = ("active cpu", "active", "all")
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Relative errors by job. Live and settled are by meaning; within says of which jobs ± held the truth."""
+    """Relative errors by job. The first three are by meaning; within says of which jobs ± held the truth."""
 
     live: dict[str, Floats]
     settled: dict[str, Floats]
+    oracle: dict[str, Floats]
     peers: dict[str, Floats]
     live_within: npt.NDArray[np.bool_]
     settled_within: npt.NDArray[np.bool_]
@@ -44,7 +46,7 @@ def score(scenario: Scenario, seed: int) -> Score:
     sent = readings(scenario, mix, ticks, seed)
     truth = truths(scenario.machine, mix, run)
     errors, within, residual_uj = [], [], 0
-    for books in (book(sent), settled_books(sent)):
+    for books in (book(sent), settled_books(sent), oracle_books(sent, mix, run, ticks)):
         booked = np.array([_booked_j(books, job_id(job)) for job in range(mix.jobs)])
         errors.append({m: _relative(booked[:, i], truth[m]) for i, m in enumerate(MEANINGS)})
         within.append(np.abs(booked[:, 2] - truth["all"]) <= booked[:, 3])
@@ -53,6 +55,7 @@ def score(scenario: Scenario, seed: int) -> Score:
     return Score(
         live=errors[0],
         settled=errors[1],
+        oracle=errors[2],
         peers={name: _relative(formula(known), truth[m]) for name, (formula, m) in FORMULAS.items()},
         live_within=within[0],
         settled_within=within[1],

@@ -47,6 +47,30 @@ def test_a_job_alone_costs_what_the_machine_drew() -> None:
         assert score(alone, seed).live["active cpu"].max() < 0.02
 
 
+def test_the_oracle_misses_what_meters_miss() -> None:
+    """With quiet, exact meters and no daemon's doing, who knows everything is right to a per cent."""
+    known = Scenario(
+        name="known",
+        help="",
+        duration_s=300,
+        machine=msgspec.structs.replace(_QUIET, droop=1.0, smt_yield=1.0),
+        jobs=Jobs(count=(4, 4), length_s=(60, 200)),
+        watch=Watch(edges=True),
+    )
+    for seed in range(3):
+        errors = score(known, seed)
+        assert errors.oracle["active cpu"].max() < 0.03
+        assert errors.oracle["active cpu"].mean() < errors.settled["active cpu"].mean()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_settled_books_of_short_jobs_are_better_than_live_ones(seed: int) -> None:
+    """Where no tick marks the edges of short jobs, settled books hold less against them than live ones."""
+    (ticks,) = [scenario for scenario in load() if scenario.name == "short, ticks"]
+    errors = score(ticks, seed)
+    assert errors.settled["all"].mean() < errors.live["all"].mean()
+
+
 @pytest.mark.parametrize("scenario", load(), ids=lambda scenario: scenario.name)
 def test_every_scenario_balances_and_repeats(scenario: Scenario) -> None:
     """The same seed gives the same errors, and not a microjoule is missing."""
