@@ -41,6 +41,7 @@ def _energy_uj(before: Readings, after: Readings) -> Ints:
     by_class = np.zeros(len(CLASSES), dtype=np.int64)
     layout = after.layout
     same = before.layout.domain_names == layout.domain_names
+    same &= np.array_equal(before.layout.domain_booked, layout.domain_booked)
     if not same or before.layout.session_us != layout.session_us:
         return by_class
     ended = before.values[before.layout.energy_row].sum(axis=1)
