@@ -32,26 +32,22 @@ class Presence:
     deviation: Floats
 
 
-def presence_of(
-    interval_us: Ints, known: npt.NDArray[np.bool_], hole: Ints, busy: Floats, held: Floats
-) -> Presence:
+def presence_of(interval_us: Ints, known: npt.NDArray[np.bool_], busy: Floats, held: Floats) -> Presence:
     """Tell it for every tick of a stretch.
 
     known says whether the tick's Report knows the account; busy and held are CPUs; all are (accounts, ticks).
-    hole has the ticks before which a Report is missing, and what borders on one neither began nor ended there
-    as far as is known; nor did what was there at the stretch's ends.
+    What was there at the stretch's ends neither began nor ended there as far as is known.
     """
     ticks = len(interval_us)
     part, deviation = np.ones(known.shape), np.zeros(known.shape)
     usual = interval_us >= _USUAL * float(np.median(interval_us))
-    unsure = {0, ticks, *hole.tolist()}
     for account, begin, end in _lives(known):
         used, has = busy[account], np.maximum(held[account], 1e-9)
         for edge, at, beside in (
             (begin, begin, slice(begin + 1, min(begin + 1 + _BESIDE, end - 1))),
             (end, end - 1, slice(max(end - 1 - _BESIDE, begin + 1), end - 1)),
         ):
-            if edge in unsure or not usual[at]:
+            if edge in (0, ticks) or not usual[at]:
                 continue
             # Nobody uses more than it holds, so it lived for as much at least.
             lived = used[at] / has[at]

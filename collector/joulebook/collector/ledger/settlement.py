@@ -18,7 +18,6 @@ import numpy.typing as npt
 from joulebook.collector.ledger.book import Books, Causes, book
 from joulebook.collector.ledger.curve import STRAIGHT, THREADS
 from joulebook.collector.ledger.domains import CPU, MEMORY
-from joulebook.collector.ledger.holes import Hole, allow_for, holes_of
 from joulebook.collector.ledger.intensity import Course, learn
 from joulebook.collector.ledger.layout import FIXED_ACCOUNTS
 from joulebook.collector.ledger.policy import Policy
@@ -68,13 +67,10 @@ def settled_books(readings: Sequence[Readings], policy: Policy = Policy.RESERVED
     """
     if not any(one.layout.jobs for one in readings):
         return book(readings, policy)
-    holes = holes_of(readings)
-    return allow_for(book(readings, policy, causes_of(readings, policy, holes)), holes)
+    return book(readings, policy, causes_of(readings, policy))
 
 
-def causes_of(
-    readings: Sequence[Readings], policy: Policy = Policy.RESERVED, holes: Sequence[Hole] = ()
-) -> list[Causes | None]:
+def causes_of(readings: Sequence[Readings], policy: Policy = Policy.RESERVED) -> list[Causes | None]:
     """Learn who caused the active energy of a node's packages and memory; None for Reports without any."""
     grouped = [(group, pools_of([[readings[i]] for i in group])) for group in groups_of(readings)]
     by_part: dict[_Part, list[_Seen]] = defaultdict(list)
@@ -87,7 +83,7 @@ def causes_of(
     for part, seen in by_part.items():
         _put(causes, part, sorted(seen, key=lambda one: one.report), readings)
     if policy is Policy.RESERVED and len({r.layout.accounts for r in readings}) > 1:
-        _put_presence(causes, grouped, readings, holes)
+        _put_presence(causes, grouped, readings)
     return causes
 
 
@@ -131,7 +127,6 @@ def _put_presence(
     causes: list[Causes | None],
     grouped: list[tuple[list[int], Pools]],
     readings: Sequence[Readings],
-    holes: Sequence[Hole],
 ) -> None:
     """Write for how much of each tick each job was there, where it was not there in all of them."""
     jobs = sorted({a for r in readings for a in r.layout.accounts[len(FIXED_ACCOUNTS) :]})
@@ -147,8 +142,7 @@ def _put_presence(
             known[row, ticks] = True
             used_us[row, ticks], held_us[row, ticks] = pools.use.cpu_us[i, of], pools.use.cpu_held_us[i, of]
     interval_us = np.concatenate([r.interval_us for r in readings])
-    missing = ends[np.array([hole.after for hole in holes], dtype=np.int64)]
-    presence = presence_of(interval_us, known, missing, used_us / interval_us, held_us / interval_us)
+    presence = presence_of(interval_us, known, used_us / interval_us, held_us / interval_us)
     for number, cause in enumerate(causes):
         ticks = slice(*ends[number : number + 2].tolist())
         part = presence.part[rows[number], ticks]
