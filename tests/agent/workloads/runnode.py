@@ -24,7 +24,9 @@ NOBODY = 65534
 
 # The wrapper as an ordinary program; "uid" gives up root first, as a login would.
 CLIENT = """
-import dataclasses, json, os, sys
+import dataclasses, json, os, signal, sys
+for number in (signal.SIGINT, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)  # tests that run in the background are to ignore them
 import resource  # os.wait4 imports it late, when another user may no longer read it
 from pathlib import Path
 from joulebook.cli.run import run_command
