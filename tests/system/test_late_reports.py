@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -27,7 +28,9 @@ class _Agent:
     """A node with a real spool, and a real uplink while it is not cut off."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        self.node = SimulatedNode(name=name, boot=name.encode().ljust(16))
+        # Too young to be settled: that would change figures, too.
+        began_us = (time.time_ns() // 1000) - 600_000_000
+        self.node = SimulatedNode(name=name, boot=name.encode().ljust(16), wall_us=began_us)
         self._directory = directory / name
         self.sent: list[Entry] = []
 
