@@ -73,6 +73,9 @@ class Checkpoint:
             left[LOG] = rng.choice([log, self.before[LOG]])
         else:
             left[""] = (_some(old[:_HEADERS], begin, rng) if when == "header" else begin) + after[_HEADERS:]
+            if when == "header":
+                # The file is made shorter once its header is synced, and not before.
+                left[""] += old[len(after) :]
             left[LOG] = log
         if when == "note":
             # The log is gone; the note goes after it.
