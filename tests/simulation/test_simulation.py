@@ -15,6 +15,7 @@ from tests.simulation.world import simulate
 
 SEEDS = 60
 
+
 def test_nothing_is_lost_and_nothing_counted_twice() -> None:
     """Under whatever faults, the books hold what the meters delivered, once, as far as anybody can know."""
     for seed in range(SEEDS):
