@@ -29,6 +29,7 @@ def oracle_books(sent: Sequence[Readings], mix: Mix, run: Run, ticks: Ticks) -> 
     jobs, packages = mix.jobs, len(run.package_w)
     on = mix.package == np.arange(packages)[:, None]
     caused_j = {f"cpu.{i}": _by_tick(run.cpu_caused_w[:, :jobs] * on[i], ticks) for i in range(packages)}
+    caused_j |= {f"gpu.{i}": _by_tick(run.gpus.caused_w[i], ticks) for i in range(run.gpus.count)}
     caused_j["memory.0"] = _by_tick(run.memory_caused_w[:, :jobs], ticks)
     return book(sent, causes=[_causes(one, caused_j, ticks, jobs) for one in sent])
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tests.accuracy.mix import STEPS_PER_S
+from tests.accuracy.mix import STEPS_PER_S, Mix
+from tests.accuracy.physics import Run
 from tests.accuracy.scenario import Scenario
 from tests.accuracy.telemetry import Ticks
 
@@ -22,7 +23,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Ticks as differences: E in J (packages, ticks), T in s and M in bytes (jobs, ticks)."""
+    """Ticks as differences: E in J (packages or GPUs, ticks), T in s and M in bytes (jobs, ticks).
+
+    gpu_held is the part of each GPU that a job holds (gpus, jobs), on_package says where it runs (packages,
+    jobs).
+    """
 
     package_j: Floats
     package_floor_j: Floats
@@ -34,9 +39,13 @@ class Seen:
     job_bytes: Floats
     used_bytes: Floats
     there: Floats
+    gpu_j: Floats
+    gpu_held: Floats
+    on_package: npt.NDArray[np.bool_]
+    package_busy_s: Floats
 
 
-def seen(scenario: Scenario, ticks: Ticks) -> Seen:
+def seen(scenario: Scenario, mix: Mix, run: Run, ticks: Ticks) -> Seen:
     """Return what any tool that polls as often could know."""
     jobs = len(ticks.seen)
     machine = scenario.machine
@@ -46,11 +55,13 @@ def seen(scenario: Scenario, ticks: Ticks) -> Seen:
         there[job, first:last] = 1
     packages = [name for name in ticks.energy_uj if name.startswith("cpu.")]
     package_j = np.stack([np.diff(ticks.energy_uj[name]) for name in packages]) / 1e6
+    gpu_uj = [np.diff(energy) for name, energy in ticks.energy_uj.items() if name.startswith("gpu.")]
+    gpu_j = np.array(gpu_uj).reshape(-1, len(interval_s)) / 1e6
     memory_j = np.diff(ticks.energy_uj["memory.0"]) / 1e6
     whole = (
         np.diff(ticks.energy_uj["node"]) / 1e6
         if "node" in ticks.energy_uj
-        else package_j.sum(axis=0) + memory_j
+        else package_j.sum(axis=0) + memory_j + gpu_j.sum(axis=0)
     )
     return Seen(
         package_j=package_j,
@@ -63,6 +74,10 @@ def seen(scenario: Scenario, ticks: Ticks) -> Seen:
         job_bytes=ticks.memory_bytes[:jobs, 1:] * there,
         used_bytes=np.maximum(ticks.memory_used_bytes[1:], 1).astype(np.float64),
         there=there,
+        gpu_j=gpu_j,
+        gpu_held=run.gpus.held,
+        on_package=mix.package == np.arange(len(packages))[:, None],
+        package_busy_s=np.maximum(np.diff(ticks.package_busy_us) / 1e6, 1e-9),
     )
 
 
@@ -83,28 +98,36 @@ def kepler(t: Seen) -> Floats:
 
 
 def ceems_rapl(t: Seen) -> Floats:
-    """E_u = E_package · T_u / T_busy + E_dram · M_u / M_used."""
-    return _total(t.package_j.sum(axis=0) * t.job_s / t.busy_s + t.memory_j * t.job_bytes / t.used_bytes)
+    """E_u = E_package · T_u / T_busy + E_dram · M_u / M_used, and GPUs by allocation."""
+    host_j = t.package_j.sum(axis=0) * t.job_s / t.busy_s + t.memory_j * t.job_bytes / t.used_bytes
+    return _total(host_j) + allocated_gpu(t)
 
 
 def ceems_bmc(t: Seen) -> Floats:
-    """0.9 E (ρ T_u/T_busy + (1 − ρ) M_u/M_used) + 0.1 E / N, ρ = package / (package + dram), N jobs."""
+    """0.9 E (ρ T_u/T_busy + (1 − ρ) M_u/M_used) + 0.1 E / N, ρ = package / (package + dram), N jobs.
+
+    E is the node's without its GPUs, which go by allocation.
+    """
+    host_j = t.node_j - t.gpu_j.sum(axis=0)
     package = t.package_j.sum(axis=0)
     rho = package / np.maximum(package + t.memory_j, 1e-9)
     count = np.maximum(t.there.sum(axis=0), 1)
     by_use = rho * t.job_s / t.busy_s + (1 - rho) * t.job_bytes / t.used_bytes
-    return _total(0.9 * t.node_j * by_use + 0.1 * t.node_j / count * t.there)
+    return _total(0.9 * host_j * by_use + 0.1 * host_j / count * t.there) + allocated_gpu(t)
 
 
 def energat(t: Seen) -> Floats:
-    """(E − E_static) · (T_u/T)^0.3 and DRAM by (M_u/M)^0.2; does not add up to the whole."""
-    active = np.maximum(t.package_j - t.package_floor_j, 0).sum(axis=0)
-    return _total(active * (t.job_s / t.busy_s) ** 0.3 + t.memory_j * (t.job_bytes / t.used_bytes) ** 0.2)
+    """(E − E_static) · (T_u/T)^0.3 by socket, and DRAM by (M_u/M)^0.2; does not add up to the whole."""
+    active = np.maximum(t.package_j - t.package_floor_j, 0)
+    share = t.job_s * t.on_package[:, :, None] / t.package_busy_s[:, None]
+    of_packages = (active[:, None] * share**0.3).sum(axis=0)
+    return _total(of_packages + t.memory_j * (t.job_bytes / t.used_bytes) ** 0.2)
 
 
 def ear(t: Seen) -> Floats:
-    """E_dc · P̂_u / Σ P̂; without hardware counters P̂ is the CPU time."""
-    return _total(t.node_j * t.job_s / np.maximum(t.job_s.sum(axis=0), 1e-9))
+    """(E_dc − E_gpu) · P̂_u / Σ P̂ + E_gpu; without hardware counters P̂ is the CPU time."""
+    host_j = t.node_j - t.gpu_j.sum(axis=0)
+    return _total(host_j * t.job_s / np.maximum(t.job_s.sum(axis=0), 1e-9)) + whole_gpu(t)
 
 
 def cpu_time(t: Seen) -> Floats:
@@ -113,12 +136,24 @@ def cpu_time(t: Seen) -> Floats:
     return _total(active * t.job_s / t.busy_s)
 
 
+def whole_gpu(t: Seen) -> Floats:
+    """DCGM exporter's jobs, EAR's E_gpu: all that a GPU draws, for every job that holds some of it."""
+    return _total(t.there * ((t.gpu_held > 0).T @ t.gpu_j))
+
+
+def allocated_gpu(t: Seen) -> Floats:
+    """Each GPU's energy by what jobs hold of it: E · h_u / Σ h of those that are there."""
+    held = t.gpu_held[:, :, None] * t.there
+    return _total((held / np.maximum(held.sum(axis=1, keepdims=True), 1e-9) * t.gpu_j[:, None]).sum(axis=0))
+
+
 def _total(energy_j: Floats) -> Floats:
     summed: Floats = energy_j.sum(axis=1)
     return summed
 
 
-# What each means by a job's energy: "all" with idle, "active" without, of processors alone or with memory.
+# What each means by a job's energy: "all" with idle, "active" without, of processors alone or with memory;
+# "gpu" of GPUs alone, with idle.
 FORMULAS: dict[str, tuple[Callable[[Seen], Floats], str]] = {
     "whole node": (whole_node, "all"),
     "Scaphandre": (scaphandre, "all"),
@@ -128,4 +163,6 @@ FORMULAS: dict[str, tuple[Callable[[Seen], Floats], str]] = {
     "EnergAt": (energat, "active"),
     "EAR": (ear, "all"),
     "CPU time": (cpu_time, "active cpu"),
+    "whole GPU": (whole_gpu, "gpu"),
+    "GPU by allocation": (allocated_gpu, "gpu"),
 }

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tests.accuracy.gpus import GpuRun, run_gpus
 from tests.accuracy.mix import STEPS_PER_S, Mix
-from tests.accuracy.scenario import Machine
+from tests.accuracy.scenario import Machine, Scenario
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,10 +37,12 @@ class Run:
     node_w: Floats | None
     cpu_caused_w: Floats
     memory_caused_w: Floats
+    gpus: GpuRun
 
 
-def simulate(machine: Machine, mix: Mix, seed: int) -> Run:
-    """Run a mix on a machine."""
+def simulate(scenario: Scenario, mix: Mix, seed: int) -> Run:
+    """Run a mix on a scenario's machine."""
+    machine, gpus = scenario.machine, run_gpus(scenario, mix, seed)
     rng = np.random.default_rng([seed, 1])
     steps = len(mix.busy_cpus)
     package_w = np.zeros((machine.packages, steps))
@@ -58,9 +61,9 @@ def simulate(machine: Machine, mix: Mix, seed: int) -> Run:
     memory_w *= _noise(rng, memory_w.shape, machine.noise)
     node_w = None
     if machine.node_fans_w:
-        true_w = machine.node_fans_w + (package_w.sum(axis=0) + memory_w) * (1 + machine.node_loss)
-        node_w = _slow(true_w, machine)
-    return Run(package_w, memory_w, node_w, caused, memory_caused)
+        parts_w = package_w.sum(axis=0) + memory_w + gpus.power_w.sum(axis=0)
+        node_w = _slow(machine.node_fans_w + parts_w * (1 + machine.node_loss), machine)
+    return Run(package_w, memory_w, node_w, caused, memory_caused, gpus)
 
 
 def _caused(machine: Machine, busy: Floats, intensity: Floats) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -35,6 +36,33 @@ class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     node_loss: float = 0.06
     node_lag_s: float = 3.0
     node_step_w: float = 4.0
+    # Counters of packages begin again at 0 after that much; 0: they do not.
+    counter_range_j: float = 0.0
+
+
+class Gpus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A node's GPUs and how jobs have them; powers in W."""
+
+    count: int = 0
+    idle_w: float = 70.0
+    # At full use and an intensity of 1, beyond that.
+    active_w: float = 430.0
+    # Exclusive: whole GPUs. Shared: all jobs on one GPU take turns. Divided: slices (MIG), and no driver
+    # tells who of a divided one is how busy.
+    how: Literal["exclusive", "shared", "divided"] = "exclusive"
+    slices: int = 7
+    # GPUs, or slices of one, that a job holds.
+    held: tuple[int, int] = (1, 2)
+    # Jobs that hold what they never use.
+    idle: float = 0.25
+    busy: Span = (0.3, 1.0)
+    intensity: Span = (0.6, 1.4)
+    # A step of training: it works for a part of it, then waits.
+    step_s: Span = (0.1, 3.0)
+    works: Span = (0.4, 1.0)
+    # What a sensor sees of each of its periods: all, or 25 ms of 100.
+    sensor_period_s: float = 0.1
+    sensor_window_s: float = 0.1
 
 
 class Jobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,6 +94,13 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     # Jobs have cpusets, which tell the packages that they are on.
     cpusets: bool = True
     lost_reports: float = 0.0
+    # Ticks that came so late that the next one was due.
+    missed_ticks: float = 0.0
+    # How often the agent is started again; it is away for so long.
+    restarts: int = 0
+    away_s: float = 3.0
+    # By how much the wall clock is set, back or forth, between Reports.
+    clock_steps_s: float = 0.0
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,8 +109,13 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     name: str
     help: str
     mixes: int = 20
+    # Whether jobs differ for so long that it can be told: then settled books are to be better than the peers.
+    varies: bool = True
+    # The mean error that settled books may have, %.
+    target: float = 5.0
     duration_s: float = 1800.0
     machine: Machine = Machine()
+    gpus: Gpus = Gpus()
     jobs: Jobs = Jobs()
     watch: Watch = Watch()
 

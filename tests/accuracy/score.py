@@ -8,26 +8,28 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.book import Books, book
-from joulebook.collector.ledger.domains import CPU, MEMORY
+from joulebook.collector.ledger.domains import CLASSES, CPU, GPU, MEMORY
 from joulebook.collector.ledger.settlement import settled_books
+from joulebook.collector.ledger.stack import Readings
 from joulebook.collector.ledger.uncertainty import plus_minus_uj
 from tests.accuracy.mix import draw
 from tests.accuracy.oracle import oracle_books
 from tests.accuracy.peers import FORMULAS, seen
 from tests.accuracy.physics import simulate
+from tests.accuracy.reports import readings
 from tests.accuracy.scenario import Scenario
-from tests.accuracy.telemetry import job_id, readings, watch
+from tests.accuracy.telemetry import job_id, watch
 from tests.accuracy.truth import truths
 
 Floats = npt.NDArray[np.float64]
 
 # Of which a job's share of all is judged by several tools: what ours says in each sense.
-MEANINGS = ("active cpu", "active", "all")
+MEANINGS = ("active cpu", "active", "gpu", "all")
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Relative errors by job. The first three are by meaning; within says of which jobs ± held the truth."""
+    """Relative errors by job. The first four are by meaning; within says of which jobs ± held the truth."""
 
     live: dict[str, Floats]
     settled: dict[str, Floats]
@@ -41,17 +43,19 @@ class Score:
 def score(scenario: Scenario, seed: int) -> Score:
     """Draw a mix, run it, watch it, book it, and compare."""
     mix = draw(scenario, seed)
-    run = simulate(scenario.machine, mix, seed)
+    run = simulate(scenario, mix, seed)
     ticks = watch(scenario, mix, run, seed)
-    sent = readings(scenario, mix, ticks, seed)
-    truth = truths(scenario.machine, mix, run)
+    sent = readings(scenario, mix, run, ticks, seed)
+    truth = truths(scenario, mix, run)
     errors, within, residual_uj = [], [], 0
-    for books in (book(sent), settled_books(sent), oracle_books(sent, mix, run, ticks)):
-        booked = np.array([_booked_j(books, job_id(job)) for job in range(mix.jobs)])
+    # Stores settle an hour at a time.
+    settled = [settled_books(hour) for hour in _hours(sent)]
+    for kind in ([book(sent)], settled, [oracle_books(sent, mix, run, ticks)]):
+        booked = np.array([_booked_j(kind, job_id(job)) for job in range(mix.jobs)])
         errors.append({m: _relative(booked[:, i], truth[m]) for i, m in enumerate(MEANINGS)})
-        within.append(np.abs(booked[:, 2] - truth["all"]) <= booked[:, 3])
-        residual_uj += int(np.abs(books.residual_uj).sum())
-    known = seen(scenario, ticks)
+        within.append(np.abs(booked[:, 3] - truth["all"]) <= booked[:, 4])
+        residual_uj += sum(int(np.abs(books.residual_uj).sum()) for books in kind)
+    known = seen(scenario, mix, run, ticks)
     return Score(
         live=errors[0],
         settled=errors[1],
@@ -63,13 +67,25 @@ def score(scenario: Scenario, seed: int) -> Score:
     )
 
 
-def _booked_j(books: Books, job: str) -> tuple[float, float, float, float]:
-    """Return a job's energy in each meaning, and the ± of all of it."""
-    rows = np.array([account == f"job:{job}" for account in books.account], dtype=bool)
-    active, idle = books.active_uj[rows], books.idle_uj[rows]
-    spread = plus_minus_uj(int(books.systematic_uj[rows].sum()), int(books.variance_uj2[rows].sum()))
-    cpu, memory = int(active[:, CPU].sum()), int(active[:, MEMORY].sum())
-    return cpu / 1e6, (cpu + memory) / 1e6, int(active.sum() + idle.sum()) / 1e6, spread / 1e6
+def _hours(sent: list[Readings]) -> list[list[Readings]]:
+    """Part Reports by the hour that they end in."""
+    ends_us = np.cumsum([int(one.interval_us.sum()) for one in sent])
+    hours = (ends_us - 1) // 3_600_000_000
+    return [[sent[i] for i in np.flatnonzero(hours == hour).tolist()] for hour in np.unique(hours)]
+
+
+def _booked_j(all_books: list[Books], job: str) -> tuple[float, ...]:
+    """Return a job's energy in each meaning, and the ± of all of it, J."""
+    of_class = np.zeros((2, len(CLASSES)), dtype=np.int64)
+    systematic_uj = variance_uj2 = 0
+    for books in all_books:
+        rows = np.array([account == f"job:{job}" for account in books.account], dtype=bool)
+        of_class += (books.active_uj[rows].sum(axis=0), books.idle_uj[rows].sum(axis=0))
+        systematic_uj += int(books.systematic_uj[rows].sum())
+        variance_uj2 += int(books.variance_uj2[rows].sum())
+    (cpu, memory), gpu = of_class[0, [CPU, MEMORY]].tolist(), int(of_class[:, GPU].sum())
+    booked_uj = (cpu, cpu + memory, gpu, int(of_class.sum()), plus_minus_uj(systematic_uj, variance_uj2))
+    return tuple(value / 1e6 for value in booked_uj)
 
 
 def _relative(said_j: Floats, truth_j: Floats) -> Floats:

@@ -1,15 +1,21 @@
 """The proof's own proof: physics conserve, books balance, and what is known exactly comes out exactly."""
 
+import json
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 import pytest
 
+from tests.accuracy.__main__ import main
+from tests.accuracy.gpus import holders_w, run_gpus
 from tests.accuracy.mix import draw
 from tests.accuracy.physics import simulate
-from tests.accuracy.scenario import Jobs, Machine, Scenario, Watch, load
+from tests.accuracy.reports import readings
+from tests.accuracy.scenario import Gpus, Jobs, Machine, Scenario, Watch, load
 from tests.accuracy.score import score
+from tests.accuracy.telemetry import watch
 
 _QUIET = Machine(noise=0.0, miscalibration=0.0)
 
@@ -19,7 +25,7 @@ def test_what_everybody_caused_is_what_the_machine_drew(seed: int) -> None:
     """Aumann–Shapley shares add up to the power drawn beyond idle in every step, and none is negative."""
     scenario = Scenario(name="any", help="", duration_s=300, jobs=Jobs(length_s=(60, 200)), machine=_QUIET)
     mix = draw(scenario, seed)
-    run = simulate(scenario.machine, mix, seed)
+    run = simulate(scenario, mix, seed)
     active_w = run.package_w.sum(axis=0) - _QUIET.packages * _QUIET.package_idle_w
     np.testing.assert_allclose(run.cpu_caused_w.sum(axis=1), active_w, rtol=1e-9)
     assert run.cpu_caused_w.min() >= 0
@@ -45,6 +51,63 @@ def test_a_job_alone_costs_what_the_machine_drew() -> None:
     # The daemon never stops, so what it draws is part of the idle floor: 0.8 of 68 W.
     for seed in range(5):
         assert score(alone, seed).live["active cpu"].max() < 0.02
+
+
+@pytest.mark.parametrize("how", ["exclusive", "shared", "divided"])
+def test_what_gpus_draw_is_somebodys_or_idle(how: Literal["exclusive", "shared", "divided"]) -> None:
+    """What jobs cause and the idle draw are all that GPUs draw; no more idle draw is held than there is."""
+    gpus = Gpus(count=2, how=how, held=(1, 3), idle=0.3)
+    scenario = Scenario(name="any", help="", duration_s=300, machine=_QUIET, gpus=gpus)
+    for seed in range(3):
+        mix = draw(scenario, seed)
+        run = run_gpus(scenario, mix, seed)
+        np.testing.assert_allclose(run.power_w, gpus.idle_w + run.caused_w.sum(axis=2))
+        assert run.use.sum(axis=2).max() <= 1 + 1e-9
+        assert not run.use[:, :, ~run.works].any()
+        held_w = holders_w(gpus, mix, run.held).sum(axis=1)
+        assert 0 < held_w.max() <= gpus.count * gpus.idle_w + 1e-9
+
+
+def test_a_gpu_of_ones_own_costs_what_it_drew() -> None:
+    """With an exact sensor that sees all, whoever has whole GPUs is booked what they drew."""
+    owned = Scenario(
+        name="owned",
+        help="",
+        duration_s=300,
+        machine=_QUIET,
+        gpus=Gpus(count=8),
+        jobs=Jobs(length_s=(100, 200)),
+        watch=Watch(edges=True),
+    )
+    for seed in range(3):
+        assert score(owned, seed).live["gpu"].max() < 0.01
+
+
+def test_neither_a_wrap_nor_a_clock_that_is_set_moves_a_joule() -> None:
+    """Counters that wrap and wall clocks that are set give the same errors as those that do not."""
+    calm = Scenario(name="same", help="", duration_s=300, jobs=Jobs(length_s=(100, 200)))
+    wraps = msgspec.structs.replace(calm.machine, counter_range_j=12_000.0)
+    odd = msgspec.structs.replace(
+        calm, machine=wraps, watch=msgspec.structs.replace(calm.watch, clock_steps_s=100.0)
+    )
+    for seed in range(3):
+        one, other = score(calm, seed), score(odd, seed)
+        for meaning, errors in one.live.items():
+            np.testing.assert_array_equal(errors, other.live[meaning])
+
+
+def test_what_no_agent_saw_is_booked_to_nobody() -> None:
+    """Jobs that an agent could not see for a while are short of that while, and of no more."""
+    seen = Scenario(name="seen", help="", duration_s=300, jobs=Jobs(length_s=(100, 200)), machine=_QUIET)
+    away = msgspec.structs.replace(seen, watch=msgspec.structs.replace(seen.watch, restarts=3, away_s=10.0))
+    mix = draw(seen, 1)
+    run = simulate(seen, mix, 1)
+    sent_s = []
+    for scenario in (seen, away):
+        ticks = watch(scenario, mix, run, 1)
+        sent_s.append(sum(int(r.interval_us.sum()) for r in readings(scenario, mix, run, ticks, 1)) / 1e6)
+    assert sent_s[0] == 300
+    assert 300 - 3 * 11 <= sent_s[1] < 300
 
 
 def test_the_oracle_misses_what_meters_miss() -> None:
@@ -86,3 +149,16 @@ def test_a_scenario_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.toml").write_text('name = "odd"\nhelp = ""\n[machine]\ncoers = 3\n')
     with pytest.raises(ValueError, match=r"odd\.toml.*coers"):
         load(tmp_path)
+
+
+def test_the_command_tells_what_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Any directory's scenarios run from any seed; rows come as JSON, and a target that is missed fails."""
+    (tmp_path / "own.toml").write_text('name = "own"\nhelp = ""\nduration_s = 200.0\ntarget = 0.0\n')
+    command = ["accuracy", "--scenarios", str(tmp_path), "--seed", "5", "--mixes", "2", "--json"]
+    monkeypatch.setattr("sys.argv", command)
+    assert main() == 1
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["own: residual"]["ours"] == 0
+    assert rows["own: error per job, active cpu, settled"]["met"] is False

@@ -12,8 +12,9 @@ from joulebook.collector.ledger.stack import Readings
 from joulebook.v1 import report_pb2
 from tests.accuracy.mix import draw
 from tests.accuracy.physics import simulate
+from tests.accuracy.reports import readings
 from tests.accuracy.scenario import Scenario, Watch
-from tests.accuracy.telemetry import readings, watch
+from tests.accuracy.telemetry import watch
 from tests.simulated.delivery import decoded
 from tests.simulated.node import Load, SimulatedNode
 
@@ -29,8 +30,8 @@ def _by_report(books: Books, reports: int) -> np.ndarray:
 def _sent(seed: int, *, cpusets: bool) -> list[Readings]:
     scenario = Scenario(name="settled", help="", duration_s=300, watch=Watch(cpusets=cpusets))
     mix = draw(scenario, seed)
-    run = simulate(scenario.machine, mix, seed)
-    return readings(scenario, mix, watch(scenario, mix, run, seed), seed)
+    run = simulate(scenario, mix, seed)
+    return readings(scenario, mix, run, watch(scenario, mix, run, seed), seed)
 
 
 @pytest.mark.parametrize("cpusets", [True, False])
