@@ -13,6 +13,7 @@ from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Meter, 
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
 from tests.fixtures.amd.node import AmdNode, J
+from tests.fixtures.amdsmi.machine import until
 from tests.fixtures.trees import build, roots_of, write
 
 S = 1_000_000
@@ -191,6 +192,30 @@ def test_a_gpu_that_vanishes_takes_nothing_from_the_other(node: AmdNode, meter: 
     node.show(0, energy_accumulator=1300 * J)
     assert list(meter.read(2 * S))[:2] == [1300 * S, 0]
     assert [f.state for f in meter.findings()] == [WORKING]
+
+
+def test_files_that_are_gone_are_opened_anew(node: AmdNode, meter: AmdGpuMeter) -> None:
+    """After the driver was loaded again the old files tell nothing; the new ones are found by themselves."""
+    meter.probe()
+    assert list(meter.read(0))[:4] == [1000 * S, 0, 1000 * S, 0]
+    sensors = node.sensors(0)
+    # A descriptor that is still open reads what it read last: emptied, it is as one whose device is gone.
+    for file in (sensors / "power1_average", node.device(0) / "gpu_metrics"):
+        content = file.read_bytes()
+        file.write_bytes(b"")
+        file.unlink()
+        file.write_bytes(content)
+    assert list(meter.read(S))[:4] == [1000 * S, 0, 1000 * S, 0]
+    assert [(f.name, f.state) for f in meter.findings()] == [("amdgpu:gpu.0", UNREADABLE)]
+    node.show(0, energy_accumulator=1100 * J)
+
+    def is_back() -> bool:
+        meter.read(30 * S)
+        assert meter.changed() is None
+        return meter.read(30 * S)[0] == 1100 * S
+
+    until(is_back)
+    assert [(f.name, f.state) for f in meter.findings()] == [("amdgpu:gpu.0", WORKING)]
 
 
 def test_processes_are_those_with_memory_there(node: AmdNode, meter: AmdGpuMeter) -> None:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulebook.agent.meters.amdsmi_accumulator import Accumulator, unit_uj
-from joulebook.agent.meters.amdsmi_codes import AmdsmiError, UnsupportedError, error_of, there
+from joulebook.agent.meters.amdsmi_codes import error_of, there
 from joulebook.agent.meters.amdsmi_library import MissingError, load
+from joulebook.agent.meters.codes import DriverError, UnsupportedError
 from joulebook.agent.source import ABSENT, UNREADABLE
 from tests.fixtures.amdsmi.machine import Machine
 from tests.fixtures.amdsmi.standin import Standin
@@ -164,7 +165,7 @@ def test_more_processes_than_fit_are_refused_and_told_of(machine: Machine) -> No
     machine.probe()
     assert len(machine.meter.gpus[0].processes(0)) == 299
     machine.standin.set(0, **{"fail.amdsmi_get_gpu_process_list": 15})
-    with pytest.raises(AmdsmiError):
+    with pytest.raises(DriverError):
         machine.meter.gpus[0].processes(S)
     machine.meter.close()
 

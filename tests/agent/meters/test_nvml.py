@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from joulebook.agent.aside import BlockedError
+from joulebook.agent.meters.codes import DriverError
 from joulebook.agent.meters.hwmon import HwmonMeter
 from joulebook.agent.meters.nvml import NvmlMeter
-from joulebook.agent.meters.nvml_codes import NvmlError
 from joulebook.agent.source import SUSPECT, UNREADABLE, WORKING
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
@@ -142,7 +142,7 @@ def test_processes_compute_or_draw(machine: Machine) -> None:
     machine.standin.set(0, graphics=None)
     assert last_of_five() == {11: 0, 12: 0}
     machine.standin.set(0, compute=NO_PERMISSION)
-    with pytest.raises(NvmlError, match="no permission"):
+    with pytest.raises(DriverError, match="no permission"):
         gpu.processes(0)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from joulebook.agent.meters.nvml_codes import GpuLostError, NvmlError, UnsupportedError
+from joulebook.agent.meters.codes import DriverError, GpuLostError, UnsupportedError
 from joulebook.agent.meters.nvml_found import load
 from joulebook.agent.source import ABSENT, UNREADABLE
 from tests.fixtures.nvml.machine import Machine
@@ -42,7 +42,7 @@ def test_a_driver_that_does_not_answer_is_told_of(
 def test_without_bindings_the_fix_is_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bindings are imported only when asked for, and said to be missing by the extra that brings them."""
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    with pytest.raises(NvmlError, match="not installed") as missing:
+    with pytest.raises(DriverError, match="not installed") as missing:
         load()
     assert missing.value.fix == "pip install 'joulebook[gpu]'"
 
@@ -51,7 +51,7 @@ def test_without_bindings_the_fix_is_to_install_them(monkeypatch: pytest.MonkeyP
     ("code", "kind"),
     [("!3", UnsupportedError), ("!13", UnsupportedError), ("!15", GpuLostError), ("!16", GpuLostError)],
 )
-def test_codes_become_errors_that_name_a_reason(machine: Machine, code: str, kind: type[NvmlError]) -> None:
+def test_codes_become_errors_that_name_a_reason(machine: Machine, code: str, kind: type[DriverError]) -> None:
     """Each code of the vendor is one of a few errors, with a reason in words."""
     machine.meter.probe()
     machine.standin.set(0, power=code)
@@ -64,5 +64,5 @@ def test_an_unknown_code_is_told_by_its_number(machine: Machine) -> None:
     """A code that no table has still says which it was."""
     machine.meter.probe()
     machine.standin.set(0, power="!77")
-    with pytest.raises(NvmlError, match="NVML code 77"):
+    with pytest.raises(DriverError, match="NVML code 77"):
         machine.meter.gpus[0].power_mw()

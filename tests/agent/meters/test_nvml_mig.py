@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.agent.meters.nvml_codes import NvmlError
-from joulebook.agent.source import WORKING, Device, Probe
+from joulebook.agent.meters.codes import DriverError
+from joulebook.agent.source import Device, Probe
 from joulebook.v1 import report_pb2
 from tests.fixtures.nvml.machine import Machine
 from tests.fixtures.nvml.standin import NO_PERMISSION, NOT_SUPPORTED, Standin, uuid_of
@@ -50,7 +50,7 @@ def test_each_instance_is_a_device_with_its_facts_and_figures(machine: Machine) 
     """It has its UUID, profile, size, memory and ratios; the energy is the GPU's alone."""
     probe = machine.meter.probe()
     assert [domain.name for domain in probe.domains] == ["gpu.0", "gpu.1"]
-    assert [device.uuid for device in probe.devices[:2]] == [uuid_of(0), uuid_of(1)]
+    assert [device.uuid for device in probe.devices if not device.part_of] == [uuid_of(0), uuid_of(1)]
     assert _instances(probe) == [
         Device(
             f"gpu.0.mig.{gi}.0",
@@ -86,7 +86,7 @@ def test_instances_come_and_go_while_it_runs(machine: Machine) -> None:
     assert [device.name for device in _instances(probe)] == ["gpu.0.mig.9.0", "gpu.0.mig.5.0"]
     assert machine.of("gpu.0.mig.9.0", 2 * S, ALL)["MEMORY_USED"] == GIB
     assert machine.energy(3 * S) == before
-    assert {finding.state for finding in probe.findings} == {WORKING}
+    assert probe.findings == ()
     assert machine.meter.changed() is None
     machine.standin.set(0, mig=0)
     assert _instances(_changed(machine, 4 * S)) == []
@@ -139,7 +139,7 @@ def test_who_may_not_list_the_whole_gpus_processes_lists_each_instances(machine:
     machine.standin.put({"0.mig.0.compute": "11", "0.mig.2.compute": "12"})
     assert gpu.processes(S) == {11: 3_000_000 // 7 // 2, 12: 2_000_000 // 7 // 2}
     machine.standin.put({"0.mig.2.compute": NO_PERMISSION})
-    with pytest.raises(NvmlError, match="no permission"):
+    with pytest.raises(DriverError, match="no permission"):
         gpu.processes(2 * S)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from joulebook.agent.meters.amd_held import HeldBack
 from joulebook.agent.meters.amd_layouts import TableError
+from joulebook.agent.meters.amd_metered import Reading
 from joulebook.agent.meters.amd_table import AmdTable, parse, parse_energy_uj
 from joulebook.agent.meters.growing import Growing
 from joulebook.agent.meters.hwmon_sensors import Sensor
@@ -77,14 +78,6 @@ class _File:
     metric: Metric
     fd: int
     factor: float
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one look gave; None: the GPU does not tell it, or not this time."""
-
-    counted_uj: int | None
-    power_mw: int | None
 
 
 class AmdGpu:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from joulebook.agent.meters.amdsmi_codes import UnsupportedError
+from joulebook.agent.meters.codes import UnsupportedError
 from joulebook.agent.meters.counter import SLACK_US
 
 # AMD SMI tells the unit as 15.259 µJ, or rounded to 15.3.

@@ -6,25 +6,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from joulebook.agent.meters.codes import Codes, DriverError, StaleError, UnsupportedError
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-
-
-class AmdsmiError(OSError):
-    """A call that AMD SMI did not serve; fix says what mends it."""
-
-    def __init__(self, reason: str, fix: str = "") -> None:
-        super().__init__(reason)
-        self.fix = fix
-
-
-class UnsupportedError(AmdsmiError):
-    """This GPU or driver does not have it: normal."""
-
-
-class StaleError(AmdsmiError):
-    """AMD SMI must be begun again: the driver is gone or was loaded again."""
-
 
 FIX_LOG = "look for amdgpu lines in the kernel's log"
 _FIX_AGAIN = "nothing: it is asked again"
@@ -33,72 +18,67 @@ _FIX_RELEASE = "install the bindings and libamd_smi.so of one ROCm release"
 _FIX_GROUP = "put the agent's user into the groups render and video, or run it as root"
 _CPU = (UnsupportedError, "a question about processors, not GPUs", "")
 # By the codes of amdsmi.h, so that the table needs no import.
-_FAULTS: dict[int, tuple[type[AmdsmiError], str, str]] = {
-    1: (AmdsmiError, "AMD SMI refused an argument", _FIX_RELEASE),
+_FAULTS: dict[int, tuple[type[DriverError], str, str]] = {
+    1: (DriverError, "AMD SMI refused an argument", _FIX_RELEASE),
     2: (UnsupportedError, "not supported by this GPU", ""),
     3: (UnsupportedError, "not known to this release of AMD SMI", "install a newer ROCm"),
-    4: (AmdsmiError, "a library that AMD SMI needs was not found", "install libdrm and libdrm_amdgpu"),
+    4: (DriverError, "a library that AMD SMI needs was not found", "install libdrm and libdrm_amdgpu"),
     5: (UnsupportedError, "a library that AMD SMI needs lacks a function", "install a newer libdrm"),
-    6: (AmdsmiError, "libdrm failed", f"{FIX_LOG}; {_FIX_GROUP}"),
-    7: (AmdsmiError, "the driver did not serve the call", FIX_LOG),
-    8: (AmdsmiError, "the driver did not answer in time", FIX_LOG),
-    9: (AmdsmiError, "the driver asks to be asked again", _FIX_AGAIN),
-    10: (AmdsmiError, "no permission", _FIX_GROUP),
-    11: (AmdsmiError, "the call was interrupted", _FIX_AGAIN),
-    12: (AmdsmiError, "the GPU cannot be read: it may be lost", f"{FIX_LOG}, then reset it or reboot"),
-    13: (AmdsmiError, "AMD SMI was given a bad address", _FIX_RELEASE),
-    14: (AmdsmiError, "a file of the driver cannot be read: the GPU may be lost", FIX_LOG),
-    15: (AmdsmiError, "no memory, or the list grew while it was read", "free memory on the node"),
-    16: (AmdsmiError, "AMD SMI failed within", _FIX_RELEASE),
+    6: (DriverError, "libdrm failed", f"{FIX_LOG}; {_FIX_GROUP}"),
+    7: (DriverError, "the driver did not serve the call", FIX_LOG),
+    8: (DriverError, "the driver did not answer in time", FIX_LOG),
+    9: (DriverError, "the driver asks to be asked again", _FIX_AGAIN),
+    10: (DriverError, "no permission", _FIX_GROUP),
+    11: (DriverError, "the call was interrupted", _FIX_AGAIN),
+    12: (DriverError, "the GPU cannot be read: it may be lost", f"{FIX_LOG}, then reset it or reboot"),
+    13: (DriverError, "AMD SMI was given a bad address", _FIX_RELEASE),
+    14: (DriverError, "a file of the driver cannot be read: the GPU may be lost", FIX_LOG),
+    15: (DriverError, "no memory, or the list grew while it was read", "free memory on the node"),
+    16: (DriverError, "AMD SMI failed within", _FIX_RELEASE),
     17: (UnsupportedError, "out of what this GPU has", ""),
     18: (StaleError, "AMD SMI could not begin", _FIX_DRIVER),
     19: (StaleError, "AMD SMI was begun too often", "restart the agent"),
     20: (StaleError, "the driver's directory is gone", _FIX_DRIVER),
-    30: (AmdsmiError, "the GPU is in use", _FIX_AGAIN),
+    30: (DriverError, "the GPU is in use", _FIX_AGAIN),
     31: (StaleError, "the GPU was not found: it is lost, or the driver was loaded again", FIX_LOG),
     32: (StaleError, "AMD SMI is not begun", "nothing: it is begun again"),
-    33: (AmdsmiError, "no slot is free", _FIX_AGAIN),
+    33: (DriverError, "no slot is free", _FIX_AGAIN),
     34: (StaleError, "the amdgpu driver is not loaded", _FIX_DRIVER),
-    39: (AmdsmiError, "there is more than fits", _FIX_RELEASE),
+    39: (DriverError, "there is more than fits", _FIX_RELEASE),
     40: (UnsupportedError, "no data", ""),
-    41: (AmdsmiError, "too little room for the answer", _FIX_RELEASE),
-    42: (AmdsmiError, "an answer of another size", _FIX_RELEASE),
-    43: (AmdsmiError, "an answer that AMD SMI does not understand", _FIX_RELEASE),
+    41: (DriverError, "too little room for the answer", _FIX_RELEASE),
+    42: (DriverError, "an answer of another size", _FIX_RELEASE),
+    43: (DriverError, "an answer that AMD SMI does not understand", _FIX_RELEASE),
     **dict.fromkeys((44, 45, 46, 47, 48, 49, 50), _CPU),
     51: (StaleError, "neither driver is there", _FIX_DRIVER),
     52: (UnsupportedError, "the driver has no file for it", ""),
-    53: (AmdsmiError, "AMD SMI was given no argument", _FIX_RELEASE),
-    54: (AmdsmiError, "the driver could not be loaded again", FIX_LOG),
+    53: (DriverError, "AMD SMI was given no argument", _FIX_RELEASE),
+    54: (DriverError, "the driver could not be loaded again", FIX_LOG),
     55: (UnsupportedError, "not with the GPU's settings", ""),
-    56: (AmdsmiError, "the GPU's EEPROM is damaged", "have the GPU serviced"),
-    4294967294: (AmdsmiError, "an error that AMD SMI has no code for", FIX_LOG),
-    4294967295: (AmdsmiError, "unknown error of the driver", FIX_LOG),
+    56: (DriverError, "the GPU's EEPROM is damaged", "have the GPU serviced"),
+    4294967294: (DriverError, "an error that AMD SMI has no code for", FIX_LOG),
+    4294967295: (DriverError, "unknown error of the driver", FIX_LOG),
 }
-
-
-def error_of(code: int) -> AmdsmiError:
-    """Return the error that a code stands for."""
-    kind, reason, fix = _FAULTS.get(code, (AmdsmiError, f"AMD SMI code {code}", FIX_LOG))
-    return kind(reason, fix)
+error_of = Codes("AMD SMI", _FAULTS, FIX_LOG).error_of
 
 
 def translated(
     call: Callable[Concatenate[Any, _P], _R],
 ) -> Callable[Concatenate[Any, _P], _R]:
-    """Make a method raise AmdsmiError whatever the bindings raise; its object keeps them as `amdsmi`."""
+    """Make a method raise DriverError whatever the bindings raise; its object keeps them as `amdsmi`."""
 
     @wraps(call)
     def translate(self: Any, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return call(self, *args, **kwargs)
-        except AmdsmiError:
+        except DriverError:
             raise
         except self.amdsmi.AmdSmiLibraryException as error:
             raise error_of(int(error.err_code)) from error
         except Exception as error:
             # They decode texts and numbers that the library gave, and fail in many ways where it is another.
             reason = f"AMD's bindings failed: {type(error).__name__}: {error}"
-            raise AmdsmiError(reason[:300], _FIX_RELEASE) from error
+            raise DriverError(reason[:300], _FIX_RELEASE) from error
 
     return translate
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from joulebook.agent.meters.amd_held import HeldBack
-from joulebook.agent.meters.amdsmi_codes import AmdsmiError, StaleError, UnsupportedError
 from joulebook.agent.meters.amdsmi_gpu import AmdsmiGpu
+from joulebook.agent.meters.codes import DriverError, StaleError, UnsupportedError
 from joulebook.agent.meters.growing import Growing
 from joulebook.agent.source import Device, Metric, Series
 from joulebook.v1 import metrics_pb2 as metrics
@@ -56,7 +56,7 @@ class Gauges:
                 values = turn.ask(now_us)
             except StaleError:
                 break
-            except AmdsmiError:
+            except DriverError:
                 continue
             last[turn.place : turn.place + len(values)] = values
         self.last = last
@@ -105,7 +105,7 @@ class Gauges:
         for place, _ in enumerate(gpu.processors if len(gpu.processors) > 1 else ()):
             name = f"{gpu.domain}.xcp.{place}"
             size_bytes = 0
-            with contextlib.suppress(AmdsmiError):
+            with contextlib.suppress(DriverError):
                 size_bytes = gpu.memory_bytes("vram_total", place)
             devices.append(
                 Device(
@@ -147,7 +147,7 @@ class Gauges:
             values = ask(-1)
         except UnsupportedError:
             return
-        except AmdsmiError:
+        except DriverError:
             values = (0,) * len(names)
         self._turns.append(_Turn(ask, every, len(self.last)))
         self.series += tuple(Series(metric, device=device or self._gpu.domain) for metric in names)

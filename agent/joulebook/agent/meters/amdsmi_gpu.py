@@ -12,9 +12,10 @@ from typing import Any
 
 from joulebook.agent.meters.amd_processes import WHOLE_PPM
 from joulebook.agent.meters.amd_table import Residency
-from joulebook.agent.meters.amdsmi_codes import AmdsmiError, UnsupportedError, there, translated
+from joulebook.agent.meters.amdsmi_codes import there, translated
 from joulebook.agent.meters.amdsmi_library import Processor
 from joulebook.agent.meters.amdsmi_processes import Processes
+from joulebook.agent.meters.codes import DriverError, UnsupportedError
 
 _PPM_A_PERCENT = 10_000
 _WHOLE_PERCENT = 100
@@ -28,14 +29,14 @@ _UNLISTED = "N/A"
 
 
 class AmdsmiGpu:
-    """A GPU by its processors: itself, or its partitions. Each question may raise AmdsmiError.
+    """A GPU by its processors: itself, or its partitions. Each question may raise DriverError.
 
     Figures of the whole GPU are told for its first partition. look asks for processes in a thread that may
     hang; who owns the thread puts it there.
     """
 
     def __init__(self, amdsmi: Any, processors: Sequence[Processor], domain: str) -> None:
-        """Learn what it is called. AmdsmiError: it does not even tell that."""
+        """Learn what it is called. DriverError: it does not even tell that."""
         self.amdsmi = amdsmi
         self.domain = domain
         self.index = self.minor = int(domain.partition(".")[2])
@@ -124,11 +125,11 @@ class AmdsmiGpu:
     def temperature_mc(self, *sensors: str) -> int:
         """Return the temperature of the first of the sensors (HOTSPOT, EDGE, VRAM) that is told."""
         kinds, current = self.amdsmi.AmdSmiTemperatureType, self.amdsmi.AmdSmiTemperatureMetric.CURRENT
-        last = AmdsmiError("no sensor")
+        last = DriverError("no sensor")
         for name in sensors:
             try:
                 return self._degrees(getattr(kinds, name), current) * 1000
-            except AmdsmiError as error:
+            except DriverError as error:
                 last = error
         raise last
 
@@ -205,7 +206,7 @@ class AmdsmiGpu:
         """Return the same, in this thread; the compute driver's files stand in for what AMD SMI refuses."""
         try:
             return self._processes.running(now_us)
-        except AmdsmiError as error:
+        except DriverError as error:
             try:
                 return self.look_for(self.index)
             except OSError:
@@ -231,7 +232,7 @@ class AmdsmiGpu:
     def _hip_uuid(self) -> str:
         try:
             return self._enumerated()
-        except AmdsmiError:
+        except DriverError:
             return ""
 
     @translated
@@ -261,5 +262,5 @@ def _untold(_: int) -> dict[int, int]:
 def _or_default(ask: Callable[[], int], default: int) -> int:
     try:
         return ask()
-    except AmdsmiError:
+    except DriverError:
         return default

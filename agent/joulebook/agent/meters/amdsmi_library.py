@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from joulebook.agent.meters.amdsmi_codes import AmdsmiError, translated
+from joulebook.agent.meters.amdsmi_codes import translated
+from joulebook.agent.meters.codes import DriverError
 
 _LIBRARY = "libamd_smi.so"
 _FIX_BINDINGS = "pip install 'joulebook[amd]'"
@@ -25,7 +26,7 @@ _FIRST_LIBRARY_MAJOR = 23
 _ROCM_OF_MAJOR = {23: 6, 24: 6, 25: 6, 26: 7}
 
 
-class MissingError(AmdsmiError):
+class MissingError(DriverError):
     """AMD SMI is not installed: the driver's files can be read without it."""
 
 
@@ -43,7 +44,7 @@ class Processor:
 
 
 def load() -> Library:
-    """Begin AMD SMI. AmdsmiError: the bindings, the library or the driver are not there, or do not match."""
+    """Begin AMD SMI. DriverError: the bindings, the library or the driver are not there, or do not match."""
     if "amdsmi" not in sys.modules:
         bindings = importlib.util.find_spec("amdsmi")
         if bindings is None:
@@ -54,7 +55,7 @@ def load() -> Library:
         import amdsmi  # noqa: PLC0415  (only where there is a GPU is it needed)
     except Exception as error:  # it looks for every function by name, and fails in many ways
         reason = f"{_LIBRARY} and its Python bindings are of different releases: {error}"
-        raise AmdsmiError(reason, _FIX_LIBRARY) from error
+        raise DriverError(reason, _FIX_LIBRARY) from error
     return Library(amdsmi)
 
 
@@ -70,7 +71,7 @@ def _find_library(bindings: Path) -> None:
         else:
             return
     if broken is not None:
-        raise AmdsmiError(f"{_LIBRARY} cannot be loaded: {broken}", _FIX_LIBRARY) from broken
+        raise DriverError(f"{_LIBRARY} cannot be loaded: {broken}", _FIX_LIBRARY) from broken
     raise MissingError(f"{_LIBRARY} was not found", _FIX_LIBRARY)
 
 
@@ -86,12 +87,12 @@ class Library:
     """AMD SMI, begun. close() ends it."""
 
     def __init__(self, amdsmi: Any) -> None:
-        """Begin it. AmdsmiError: the driver is not there, or library and bindings do not match."""
+        """Begin it. DriverError: the driver is not there, or library and bindings do not match."""
         self.amdsmi = amdsmi
         self._begin()
         try:
             self._check()
-        except AmdsmiError:
+        except DriverError:
             self.close_quietly()
             raise
 
@@ -114,7 +115,7 @@ class Library:
         """Do the same; that it cannot be ended is no fault of anybody who could mend it."""
         try:
             self.close()
-        except AmdsmiError:
+        except DriverError:
             return
 
     @translated
@@ -133,7 +134,7 @@ class Library:
         release = int(number[0])
         fits = release == major if release >= _FIRST_LIBRARY_MAJOR else release == _ROCM_OF_MAJOR.get(major)
         if not fits:
-            raise AmdsmiError(
+            raise DriverError(
                 f"the Python bindings are of release {version}, {_LIBRARY} of {major}.{minor}",
                 "install the bindings of the ROCm release that is used: its share/amd_smi, or "
                 f"pip install 'amdsmi=={_ROCM_OF_MAJOR.get(major, 'RELEASE')}.*'",

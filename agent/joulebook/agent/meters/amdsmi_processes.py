@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from joulebook.agent.meters.amd_processes import WHOLE_PPM
-from joulebook.agent.meters.amdsmi_codes import UnsupportedError, there, translated
+from joulebook.agent.meters.amdsmi_codes import there, translated
 from joulebook.agent.meters.amdsmi_library import Processor
+from joulebook.agent.meters.codes import UnsupportedError
 
 
 class Processes:
@@ -31,7 +32,7 @@ class Processes:
     def running(self, now_us: int) -> dict[int, int]:
         """Return the processes and their shares of the whole GPU in ppm; 0: not told.
 
-        AmdsmiError: one of its partitions does not tell.
+        DriverError: one of its partitions does not tell.
         """
         memory: Counter[int] = Counter()
         occupied: Counter[int] = Counter()

@@ -275,6 +275,9 @@ class PowerIntegral:
         self._last_us = self.now_us = now_us
         self.missing = False
 
+    def begin(self, now_us: int) -> None:
+        """Do nothing: the series begins at 0 whenever the first reading comes."""
+
     def miss(self, now_us: int) -> None:
         """Note that no reading could be had."""
         if self._last_us >= 0:

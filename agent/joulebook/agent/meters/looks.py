@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from joulebook.agent.meters.row import Moment, Rows
@@ -12,7 +13,9 @@ _PAUSE_FACTOR = 200
 
 
 class Runs(Protocol):
-    """A GPU that tells its processes."""
+    """A GPU that tells its processes; look is what it is asked by."""
+
+    look: Callable[[int], dict[int, int]]
 
     def running(self, now_us: int) -> dict[int, int]:
         """Return the processes and their shares in ppm. OSError: the driver does not tell."""
@@ -30,7 +33,7 @@ K = TypeVar("K", bound=Looked)
 
 
 class Looks(Generic[K]):
-    """The processes of each GPU, all asked for together.
+    """The processes of each GPU, all asked for together, from then on in the thread of their row.
 
     An answer that is late is given at the next look; until there is one, the last one stands.
     """
@@ -43,6 +46,8 @@ class Looks(Generic[K]):
         # Those whose answer was not given since they were asked.
         self._untold: set[K] = set()
         self._newest: dict[K, dict[int, int] | OSError] = {}
+        for meter in meters:
+            meter.gpu.look = partial(self.of, meter)
 
     def of(self, meter: K, now_us: int) -> dict[int, int]:
         """Return a GPU's processes; none before the first answer. BlockedError: the driver hangs."""

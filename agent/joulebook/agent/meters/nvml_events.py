@@ -10,7 +10,8 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from joulebook.agent.meters.nvml_codes import NvmlError, translated
+from joulebook.agent.meters.codes import DriverError
+from joulebook.agent.meters.nvml_codes import translated
 from joulebook.agent.source import Metric
 from joulebook.v1 import metrics_pb2 as metrics
 
@@ -68,10 +69,10 @@ class Xids:
         self.close()
         self._grave.clear()
         told = set()
-        with contextlib.suppress(NvmlError):
+        with contextlib.suppress(DriverError):
             self._create()
             for uuid, handle in gpus:
-                with contextlib.suppress(NvmlError):
+                with contextlib.suppress(DriverError):
                     self._register(handle)
                     told.add(uuid)
         for uuid in told:
@@ -98,7 +99,7 @@ class Xids:
 
     def look_quietly(self) -> None:
         """Do the same; that the driver does not tell is no fault of its GPUs."""
-        with contextlib.suppress(NvmlError):
+        with contextlib.suppress(DriverError):
             self.look()
 
     def of(self, uuid: str) -> Sequence[int]:
@@ -113,7 +114,7 @@ class Xids:
     def close(self) -> None:
         """Have the driver tell no more."""
         if self._set is not None:
-            with contextlib.suppress(NvmlError):
+            with contextlib.suppress(DriverError):
                 self._free()
         self._set = None
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from joulebook.agent.meters.codes import UnsupportedError
 from joulebook.agent.meters.growing import Growing
-from joulebook.agent.meters.nvml_codes import UnsupportedError, error_of, translated
+from joulebook.agent.meters.nvml_codes import error_of, translated
 from joulebook.agent.source import Metric
 from joulebook.v1 import metrics_pb2 as metrics
 

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from joulebook.agent.meters.codes import DriverError, GpuLostError, StaleError, UnsupportedError
 from joulebook.agent.meters.growing import Accumulated, Growing
-from joulebook.agent.meters.nvml_codes import GpuLostError, NvmlError, StaleError, UnsupportedError
 from joulebook.agent.meters.nvml_events import METRICS as XID_METRICS
 from joulebook.agent.meters.nvml_events import Xids
 from joulebook.agent.meters.nvml_fields import POWER, REST, Field, Fields
@@ -92,7 +92,7 @@ class Gauges:
                 values = turn.ask(now_us)
             except (GpuLostError, StaleError):
                 break
-            except NvmlError:
+            except DriverError:
                 continue
             last[turn.place : turn.place + len(values)] = values
         self.last = last
@@ -102,14 +102,14 @@ class Gauges:
         """Give the driver's memory back."""
         self.instances.close()
         if self._gpm is not None:
-            with contextlib.suppress(NvmlError):
+            with contextlib.suppress(DriverError):
                 self._gpm.close()
 
     def renew(self) -> None:
         """Go on after NVML was begun again."""
         self.instances.renew()
         if self._gpm is not None:
-            with contextlib.suppress(NvmlError):
+            with contextlib.suppress(DriverError):
                 self._gpm.renew(self._gpu.handle)
 
     def _add_momentary(self) -> None:
@@ -154,7 +154,7 @@ class Gauges:
         gpu = self._gpu
         try:
             gpm = self._gpm = Gpm(gpu.nvml, gpu.handle, but=self.metrics)
-        except NvmlError:
+        except DriverError:
             return
         # Averages of the time since the last reading: none is lost.
         self._add(gpm.metrics, lambda now_us: gpm.read(gpu.handle, now_us), _SOMETIMES)
@@ -180,7 +180,7 @@ class Gauges:
         gpu = self._gpu
         try:
             fields = Fields(gpu.nvml, gpu.handle, wanted)
-        except NvmlError:
+        except DriverError:
             return
         self._add(fields.metrics, lambda _: fields.read(gpu.handle), every)
 
@@ -189,7 +189,7 @@ class Gauges:
             values = ask(-1)
         except UnsupportedError:
             return
-        except NvmlError:
+        except DriverError:
             values = (0,) * len(names)
         self._turns.append(_Turn(ask, every, len(self.last)))
         self.metrics += tuple(names)

@@ -8,8 +8,9 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from joulebook.agent.meters.codes import DriverError, UnsupportedError
 from joulebook.agent.meters.growing import Accumulated
-from joulebook.agent.meters.nvml_codes import NvmlError, UnsupportedError, translated
+from joulebook.agent.meters.nvml_codes import translated
 from joulebook.agent.source import Metric
 from joulebook.v1 import metrics_pb2 as metrics
 
@@ -47,7 +48,7 @@ class Gpm:
         try:
             self._sample(handle, self._older)
             found = self._between(handle)
-        except NvmlError:
+        except DriverError:
             self.close()
             raise
         there = [number for number, value in zip(wanted, found, strict=True) if value is not None]

@@ -9,7 +9,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from joulebook.agent.meters.nvml_codes import NvmlError, UnsupportedError, translated
+from joulebook.agent.meters.codes import DriverError, UnsupportedError
+from joulebook.agent.meters.nvml_codes import translated
 from joulebook.agent.meters.nvml_mig import Mig, MigInstance
 from joulebook.agent.meters.nvml_processes import Place, Processes
 
@@ -54,7 +55,7 @@ class Library:
 
     def again(self) -> None:
         """End it and begin it again: after the driver was loaded again older handles are good for nothing."""
-        with contextlib.suppress(NvmlError):
+        with contextlib.suppress(DriverError):
             self.close()
         self._begin()
 
@@ -65,7 +66,7 @@ class Library:
 
 
 class NvmlGpu:
-    """A GPU by its index. Every question goes to the driver; each may raise NvmlError.
+    """A GPU by its index. Every question goes to the driver; each may raise DriverError.
 
     look asks the driver for processes in a thread that may hang; who owns the thread puts it there.
     """
@@ -226,5 +227,5 @@ class NvmlGpu:
     def _or_default(ask: Callable[[], int], default: int) -> int:
         try:
             return ask()
-        except NvmlError:
+        except DriverError:
             return default

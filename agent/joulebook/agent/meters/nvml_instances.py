@@ -6,7 +6,8 @@ import contextlib
 from collections import Counter
 from collections.abc import Sequence
 
-from joulebook.agent.meters.nvml_codes import NvmlError, UnsupportedError, translated
+from joulebook.agent.meters.codes import DriverError, UnsupportedError
+from joulebook.agent.meters.nvml_codes import translated
 from joulebook.agent.meters.nvml_gpm import Gpm
 from joulebook.agent.meters.nvml_gpu import NvmlGpu, there
 from joulebook.agent.meters.nvml_mig import MigInstance
@@ -43,10 +44,10 @@ class Instance:
             self._add((metrics.METRIC_DEVICE_GPU_MEMORY_USED,), (self._memory_used_bytes(),))
         except UnsupportedError:
             self._has_memory = False
-        except NvmlError:
+        except DriverError:
             self._add((metrics.METRIC_DEVICE_GPU_MEMORY_USED,), (0,))
         if is_alone:
-            with contextlib.suppress(NvmlError):
+            with contextlib.suppress(DriverError):
                 gpm = Gpm(gpu.nvml, gpu.handle, instance=found.gpu_instance)
                 self._gpm = gpm
                 self._add(gpm.metrics, (0,) * len(gpm.metrics))
@@ -67,17 +68,17 @@ class Instance:
         """Ask for everything; what fails for once keeps its last value."""
         last = self.last.copy()
         if self._has_memory:
-            with contextlib.suppress(NvmlError):
+            with contextlib.suppress(DriverError):
                 last[0] = self._memory_used_bytes()
         if self._gpm is not None:
-            with contextlib.suppress(NvmlError):
+            with contextlib.suppress(DriverError):
                 last[int(self._has_memory) :] = self._gpm.read(self._gpu.handle, now_us)
         self.last = last
 
     def close(self) -> None:
         """Give the driver's memory back."""
         if self._gpm is not None:
-            with contextlib.suppress(NvmlError):
+            with contextlib.suppress(DriverError):
                 self._gpm.close()
 
     @translated
@@ -114,14 +115,10 @@ class Instances:
         told = {one.place: one.active_ppm for one in self._there}
         self._gpu.active_ppm = {place: ppm for place, ppm in told.items() if ppm is not None}
 
-    @property
-    def changed(self) -> bool:
-        """Say whether there are others than were told of."""
-        return self.each is not self._there
-
-    def take(self) -> None:
-        """Tell from now on of those that are there."""
-        self.each = self._there
+    def take(self) -> bool:
+        """Tell from now on of those that are there; say whether they are others than before."""
+        before, self.each = self.each, self._there
+        return before is not self.each
 
     def close(self) -> None:
         """Give the driver's memory back."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from joulebook.agent.aside import BlockedError
+from joulebook.agent.meters.codes import DriverError, UnsupportedError
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
 from joulebook.agent.meters.crosscheck import CrossCheck
+from joulebook.agent.meters.gpu_metered import Metered
 from joulebook.agent.meters.health import Health
-from joulebook.agent.meters.nvml_codes import NvmlError, UnsupportedError
 from joulebook.agent.meters.nvml_fields import MODULE_POWER, Fields
 from joulebook.agent.meters.nvml_gauges import Gauges
 from joulebook.agent.meters.nvml_gpu import NvmlGpu
 from joulebook.agent.meters.row import Moment
-from joulebook.agent.source import Domain
+from joulebook.agent.source import Device, Domain, Series
 from joulebook.v1 import report_pb2
 from joulebook.v1.metrics_pb2 import METRIC_DEVICE_GPU_POWER
 
-Counter = EnergyCounter | PowerIntegral
+Energy = EnergyCounter | PowerIntegral
 
 # The counter moves in steps of about 100 ms; the gauge is a mean of a second, or momentary on old GPUs.
 _COUNTER_PERIOD_US = 100_000
@@ -36,71 +35,44 @@ _POWER_PLACE = 0
 _SOURCE = "nvml"
 
 
-class Metered:
-    """A domain, what to ask the driver for it, and what came of that."""
+class NvmlDomain(Metered[int]):
+    """A domain, and what to ask the driver for it."""
 
-    def __init__(self, domain: Domain, counter: Counter, read: Callable[[], int]) -> None:
-        self.domain = domain
-        self.counter = counter
-        self.health = Health(f"{_SOURCE}:{domain.name}", domain.name, counter)
-        self.check: CrossCheck | None = None
-        # The error that the driver gave last, if it gave one.
-        self.error: OSError | None = None
-        self.is_waiting = False
-        # What the driver gave: a reading or an error, the tick that asked, and when it came on that clock.
-        self._came: deque[tuple[int | NvmlError, int, int]] = deque()
+    energy: Energy
+
+    def __init__(self, domain: Domain, energy: Energy, read: Callable[[], int]) -> None:
+        super().__init__()
+        self.domain, self.energy = domain, energy
+        self.health = Health(f"{_SOURCE}:{domain.name}", domain.name, energy)
         self._read = read
 
-    def ask(self, moment: Moment) -> None:
-        """Ask the driver; in the thread that may hang."""
-        try:
-            answer: int | NvmlError = self._read()
-        except NvmlError as error:
-            answer = error
-        self._came.append((answer, moment.now_us, moment.us()))
+    def look(self, moment: Moment) -> int:  # noqa: ARG002  (the driver knows the time)
+        """Ask the driver for the counter in µJ, or the power in mW. DriverError: it does not tell."""
+        return self._read()
 
-    def settle(self, now_us: int, blocked: BlockedError | None, power_mw: int) -> None:
-        """Book what came. Until a late answer comes, what was shown stands; blocked: the driver hangs here.
-
-        power_mw is what the GPU showed at about this time. A late answer counts at the time at which it came:
-        what a counter counted meanwhile is in the next one, so nothing is lost.
-        """
-        self.is_waiting = not self._came and blocked is None
-        if not self._came and blocked is not None:
-            self._take(blocked, now_us, power_mw)
-        if self.is_waiting and isinstance(self.counter, EnergyCounter):
-            self.counter.begin(now_us)
-        while self._came:
-            answer, asked_us, came_us = self._came.popleft()
-            at_us = now_us if asked_us == now_us else min(came_us, now_us)
-            self._take(answer, max(at_us, self.counter.now_us), power_mw)
-
-    def _take(self, answer: int | OSError, now_us: int, power_mw: int) -> None:
-        check = self.check
-        self.error = answer if isinstance(answer, OSError) else None
-        if isinstance(answer, OSError):
-            self.health.error, self.health.fix = str(answer), getattr(answer, "fix", "")
-            self.counter.miss(now_us)
-            if check is not None:
-                check.miss()
-            return
-        self.counter.update(answer, now_us)
+    def take(self, answer: int, now_us: int) -> None:
+        """Book it."""
+        self.error = None
+        self.energy.update(answer, now_us)
         self.health.suspicion, self.health.suspicion_fix, self.health.off_ppm = "", "", 0
-        if check is not None:
-            check.update(power_mw, now_us)
-            self.health.suspicion, self.health.off_ppm = check.suspicion, check.off_ppm
+
+    def miss(self, error: OSError | ValueError, now_us: int) -> None:
+        """Note that nothing could be had."""
+        self.error = error if isinstance(error, OSError) else OSError(str(error))
+        self.health.error, self.health.fix = str(error), getattr(error, "fix", "")
+        self.energy.miss(now_us)
 
 
-class MeteredGpu(Metered):
+class MeteredGpu(NvmlDomain):
     """A GPU with its gauges, and the module that it is on where that has a power of its own."""
 
     def __init__(
-        self, gpu: NvmlGpu, gauges: Gauges, known: Mapping[str, Counter], *, has_module: bool
+        self, gpu: NvmlGpu, gauges: Gauges, known: Mapping[str, Energy], *, has_module: bool
     ) -> None:
-        """Choose how to meter it. NvmlError: it tells neither energy nor power."""
+        """Choose how to meter it. DriverError: it tells neither energy nor power."""
         self.gpu = gpu
         self.gauges = gauges
-        self.module: Metered | None = None
+        self._all: tuple[NvmlDomain, ...] = (self,)
         limit_mw = max(2 * gpu.limit_mw, _LEAST_LIMIT_MW)
         # On a superchip the energy counter may be the whole module's; power is told for each.
         is_counter = not has_module and _has_counter(gpu)
@@ -110,45 +82,80 @@ class MeteredGpu(Metered):
         kind = report_pb2.SOURCE_KIND_COUNTER if is_counter else report_pb2.SOURCE_KIND_INSTANT_POWER
         super().__init__(
             _domain(gpu.domain, kind, limit_mw),
-            _counter(known, gpu.domain, limit_mw, is_counter=is_counter),
+            _energy(known, gpu.domain, limit_mw, is_counter=is_counter),
             read,
         )
         if has_module:
-            self.module = _module(gpu, known)
-        if isinstance(self.counter, EnergyCounter) and gauges.metrics[:1] == (METRIC_DEVICE_GPU_POWER,):
-            self.check = CrossCheck(self.counter)
+            self._all = (self, _module(gpu, known))
+        # Compares the counter with the power, where both are told.
+        self._check: CrossCheck | None = None
+        if isinstance(self.energy, EnergyCounter) and gauges.metrics[:1] == (METRIC_DEVICE_GPU_POWER,):
+            self._check = CrossCheck(self.energy)
 
     @property
-    def power_mw(self) -> int:
-        """Return the power that was shown last; 0 where none is."""
-        return self.gauges.last[_POWER_PLACE] if self.gauges.last else 0
+    def series(self) -> tuple[Series, ...]:
+        """Return what values has: its own gauges, and those of its instances."""
+        own = tuple(Series(metric, device=self.gpu.domain) for metric in self.gauges.metrics)
+        instances = self.gauges.instances.each
+        return own + tuple(
+            Series(metric, device=one.device.name) for one in instances for metric in one.metrics
+        )
+
+    @property
+    def values(self) -> list[int]:
+        """Return the last values."""
+        instances = self.gauges.instances.each
+        return self.gauges.last + [value for one in instances for value in one.last]
+
+    @property
+    def parts(self) -> tuple[Device, ...]:
+        """Return its instances."""
+        return tuple(one.device for one in self.gauges.instances.each)
+
+    def take_change(self) -> bool:
+        """Say whether it has other instances than were told of; from now on they are."""
+        return self.gauges.instances.take()
 
     def ask(self, moment: Moment) -> None:
         """Ask the driver for the GPU and its module."""
         super().ask(moment)
-        if self.module is not None:
-            self.module.ask(moment)
+        for other in self._all[1:]:
+            other.ask(moment)
 
-    def all(self) -> tuple[Metered, ...]:
+    def take(self, answer: int, now_us: int) -> None:
+        """Book it, and compare it with the power that was shown at about this time."""
+        super().take(answer, now_us)
+        check = self._check
+        if check is not None:
+            check.update(self.gauges.last[_POWER_PLACE], now_us)
+            self.health.suspicion, self.health.off_ppm = check.suspicion, check.off_ppm
+
+    def miss(self, error: OSError | ValueError, now_us: int) -> None:
+        """Note that nothing could be had; nor can it be compared."""
+        super().miss(error, now_us)
+        if self._check is not None:
+            self._check.miss()
+
+    def all(self) -> Sequence[NvmlDomain]:
         """Return the GPU and its module, if it has one."""
-        return (self,) if self.module is None else (self, self.module)
+        return self._all
 
 
 def tells_module(gpu: NvmlGpu) -> bool:
     """Say whether a GPU tells the power of the module that it is on."""
     try:
         Fields(gpu.nvml, gpu.handle, MODULE_POWER)
-    except NvmlError:
+    except DriverError:
         return False
     return True
 
 
-def _module(gpu: NvmlGpu, known: Mapping[str, Counter]) -> Metered:
+def _module(gpu: NvmlGpu, known: Mapping[str, Energy]) -> NvmlDomain:
     name = f"module.{gpu.index}"
     fields = Fields(gpu.nvml, gpu.handle, MODULE_POWER)
     domain = _domain(name, report_pb2.SOURCE_KIND_INSTANT_POWER, _MODULE_LIMIT_MW)
-    counter = _counter(known, name, _MODULE_LIMIT_MW, is_counter=False)
-    return Metered(domain, counter, lambda: fields.read(gpu.handle)[0])
+    energy = _energy(known, name, _MODULE_LIMIT_MW, is_counter=False)
+    return NvmlDomain(domain, energy, lambda: fields.read(gpu.handle)[0])
 
 
 def _has_counter(gpu: NvmlGpu) -> bool:
@@ -159,7 +166,7 @@ def _has_counter(gpu: NvmlGpu) -> bool:
     return True
 
 
-def _counter(known: Mapping[str, Counter], name: str, limit_mw: int, *, is_counter: bool) -> Counter:
+def _energy(known: Mapping[str, Energy], name: str, limit_mw: int, *, is_counter: bool) -> Energy:
     """Return the counter that a domain had, where it is of the right kind, so that it goes on."""
     before = known.get(name)
     if before is not None and isinstance(before, EnergyCounter) == is_counter:

@@ -6,7 +6,8 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from joulebook.agent.meters.nvml_codes import NvmlError, translated
+from joulebook.agent.meters.codes import DriverError
+from joulebook.agent.meters.nvml_codes import translated
 
 _WHOLE_PPM = 1_000_000
 # The name of an instance ends in its profile: NVIDIA H100 80GB HBM3 MIG 1g.10gb.
@@ -42,13 +43,13 @@ class Mig:
             if not self._is_divided():
                 return ()
             most = self._most()
-        except NvmlError:
+        except DriverError:
             return ()
         found = []
         for index in range(most):
             try:
                 found.append(self._instance(index, most))
-            except NvmlError:
+            except DriverError:
                 # There is none of this number, or it is just being taken away.
                 continue
         return tuple(found)

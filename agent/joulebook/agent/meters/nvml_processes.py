@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from joulebook.agent.meters.nvml_codes import NvmlError, UnsupportedError, translated
+from joulebook.agent.meters.codes import DriverError, UnsupportedError
+from joulebook.agent.meters.nvml_codes import translated
 from joulebook.agent.meters.nvml_mig import MigInstance
 
 _WHOLE_PERCENT = 100
@@ -60,7 +61,7 @@ class Processes:
     def _places(self, name: str, handle: Any, instances: Sequence[MigInstance]) -> dict[int, Place]:
         try:
             return self._on(name, handle)
-        except NvmlError as error:
+        except DriverError as error:
             # Of a divided GPU the whole list is the administrator's; each instance's own is anyone's.
             if not instances or isinstance(error, UnsupportedError):
                 raise

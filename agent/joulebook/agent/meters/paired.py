@@ -45,6 +45,15 @@ class PairedEnergy:
         """Return how far off the energy may be by being read at moments; 0 where a counter is booked."""
         return self.booked.variance_nj2
 
+    @property
+    def now_us(self) -> int:
+        """Return up to when it is known."""
+        return max(self.power.now_us, self.booked.now_us)
+
+    def begin(self, now_us: int) -> None:
+        """Have the series begin at 0, where the counter's first reading is still to come."""
+        self.booked.begin(now_us)
+
     def update(self, counted_uj: int | None, power_mw: int | None, now_us: int) -> None:
         """Take what both show; None: it shows nothing."""
         if power_mw is None:
