@@ -134,6 +134,24 @@ def test_settled_books_of_short_jobs_are_better_than_live_ones(seed: int) -> Non
     assert errors.settled["all"].mean() < errors.live["all"].mean()
 
 
+@pytest.mark.parametrize("how", ["shared", "divided"])
+def test_settled_books_tell_apart_who_shares_a_gpu(how: Literal["shared", "divided"]) -> None:
+    """How hard each drives a GPU that they share is learnt: settled books miss half of what live ones do."""
+    shared = Scenario(
+        name="shared",
+        help="",
+        duration_s=600,
+        machine=_QUIET,
+        gpus=Gpus(count=1, how=how, held=(2, 2), idle=0.0, intensity=(0.5, 1.5)),
+        jobs=Jobs(count=(3, 3), length_s=(200, 500)),
+        watch=Watch(edges=True),
+    )
+    settled, live = zip(
+        *((s.settled["gpu"], s.live["gpu"]) for s in (score(shared, n) for n in range(4))), strict=True
+    )
+    assert np.concatenate(settled).mean() < np.concatenate(live).mean() / 2
+
+
 @pytest.mark.parametrize("scenario", load(), ids=lambda scenario: scenario.name)
 def test_every_scenario_balances_and_repeats(scenario: Scenario) -> None:
     """The same seed gives the same errors, and not a microjoule is missing."""

@@ -1,5 +1,7 @@
 """Settlement moves energy between accounts, and between nothing else."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from joulebook.v1 import report_pb2
 from tests.accuracy.mix import draw
 from tests.accuracy.physics import simulate
 from tests.accuracy.reports import readings
-from tests.accuracy.scenario import Scenario, Watch
+from tests.accuracy.scenario import Gpus, Scenario, Watch
 from tests.accuracy.telemetry import watch
 from tests.simulated.delivery import decoded
 from tests.simulated.node import Load, SimulatedNode
@@ -27,18 +29,19 @@ def _by_report(books: Books, reports: int) -> np.ndarray:
     return totals
 
 
-def _sent(seed: int, *, cpusets: bool) -> list[Readings]:
-    scenario = Scenario(name="settled", help="", duration_s=300, watch=Watch(cpusets=cpusets))
+def _sent(seed: int, *, cpusets: bool, how: Literal["shared", "divided"] = "shared") -> list[Readings]:
+    gpus = Gpus(count=1, how=how, held=(1, 3))
+    scenario = Scenario(name="settled", help="", duration_s=300, gpus=gpus, watch=Watch(cpusets=cpusets))
     mix = draw(scenario, seed)
     run = simulate(scenario, mix, seed)
     return readings(scenario, mix, run, watch(scenario, mix, run, seed), seed)
 
 
-@pytest.mark.parametrize("cpusets", [True, False])
+@pytest.mark.parametrize(("cpusets", "how"), [(True, "shared"), (False, "divided")])
 @pytest.mark.parametrize("seed", range(3))
-def test_every_report_keeps_what_it_had(seed: int, cpusets: bool) -> None:
+def test_every_report_keeps_what_it_had(seed: int, cpusets: bool, how: Literal["shared", "divided"]) -> None:
     """Of every Report and class, active and idle, the sum over accounts stays, to the microjoule."""
-    sent = _sent(seed, cpusets=cpusets)
+    sent = _sent(seed, cpusets=cpusets, how=how)
     live, settled = book(sent), settled_books(sent)
     np.testing.assert_array_equal(_by_report(live, len(sent)), _by_report(settled, len(sent)))
     assert not settled.residual_uj.any()

@@ -1,8 +1,8 @@
 """Settlement: split a node's stored Reports once more, by all that they tell together.
 
 Pure: the same Reports of a stretch of a node's time give the same books, whatever came before or after. Every
-Report's total, and every class of it, stays as it was: only who caused the active energy of CPU packages and
-memory is learnt.
+Report's total, and every class of it, stays as it was: only who caused the active energy of CPU packages,
+memory and shared GPUs is learnt.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from joulebook.collector.ledger.book import Books, Causes, book
 from joulebook.collector.ledger.curve import STRAIGHT, THREADS
-from joulebook.collector.ledger.domains import CPU, MEMORY
+from joulebook.collector.ledger.domains import CPU, GPU, MEMORY
+from joulebook.collector.ledger.gpus import gpu_active_weights
 from joulebook.collector.ledger.intensity import Course, learn
 from joulebook.collector.ledger.layout import FIXED_ACCOUNTS
 from joulebook.collector.ledger.policy import Policy
@@ -32,8 +33,9 @@ Floats = npt.NDArray[np.floating[Any]]
 # Weights are what was caused, in µW: a part's sum stays below 2^31.
 _WEIGHTS_A_WATT = 1_000_000
 _GIB = 2**30
+_WHOLE_PPM = 1_000_000
 # How far apart jobs' intensities are, and those of a job's phases. GiB held tell little of memory's power.
-_AMONG_JOBS, _AMONG_PHASES = {CPU: 0.4, MEMORY: 0.8}, {CPU: 0.1, MEMORY: 0.6}
+_AMONG_JOBS, _AMONG_PHASES = {CPU: 0.4, MEMORY: 0.8, GPU: 0.4}, {CPU: 0.1, MEMORY: 0.6, GPU: 0.1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +73,17 @@ def settled_books(readings: Sequence[Readings], policy: Policy = Policy.RESERVED
 
 
 def causes_of(readings: Sequence[Readings], policy: Policy = Policy.RESERVED) -> list[Causes | None]:
-    """Learn who caused the active energy of a node's packages and memory; None for Reports without any."""
+    """Learn who caused the active energy of a node's packages, memory and shared GPUs; None: no such part."""
     grouped = [(group, pools_of([[readings[i]] for i in group])) for group in groups_of(readings)]
     by_part: dict[_Part, list[_Seen]] = defaultdict(list)
-    own: list[list[int]] = [[] for _ in readings]
     for group, pools in grouped:
         for part, one in _seen(group, pools, readings, policy):
             by_part[part].append(one)
-            own[one.report].append(one.pool)
+    # Whoever has a GPU to himself caused all of it.
+    by_part = {p: s for p, s in by_part.items() if p.class_ != GPU or any(map(_is_shared, s))}
+    own: list[list[int]] = [[] for _ in readings]
+    for one in (one for seen in by_part.values() for one in seen):
+        own[one.report].append(one.pool)
     causes = [_empty(r, sorted(places)) if places else None for r, places in zip(readings, own, strict=True)]
     for part, seen in by_part.items():
         _put(causes, part, sorted(seen, key=lambda one: one.report), readings)
@@ -105,8 +110,10 @@ def _seen(
     first = np.searchsorted(pools.report, np.arange(len(group)))
     held = static_weights(pools.use, pools.packages, pools.gpus, policy, pools.class_, pools.report)
     package = {pool: place for place, pool in enumerate(pools.packages.pools.tolist())}
+    gpu = {pool: place for place, pool in enumerate(pools.gpus.pools.tolist())}
+    gpu_use = gpu_active_weights(pools.gpus)
     for pool, (report, class_) in enumerate(zip(pools.report.tolist(), pools.class_.tolist(), strict=True)):
-        if class_ not in (CPU, MEMORY):
+        if class_ not in _AMONG_JOBS:
             continue
         layout = readings[group[report]].layout
         count, place = len(layout.accounts), pool - int(first[report])
@@ -117,10 +124,18 @@ def _seen(
             packages = max(int((layout.pool_class == CPU).sum()), 1)
             part = _Part(CPU, names, max(layout.logical_cpus // packages, 1))
             cpu_us = use = pools.packages.cpu_us[package[pool], :count]
+        elif class_ == GPU:
+            part = _Part(GPU, names, 1.0)
+            use = gpu_use[gpu[pool], :count]
         else:
             part = _Part(MEMORY, names, max(layout.memory_bytes, 1) / _GIB)
             use = pools.use.memory_bytes[report, :count]
         yield part, _Seen(group[report], place, pools.active[pool], use, cpu_us, held[pool, :count])
+
+
+def _is_shared(one: _Seen) -> bool:
+    """Say whether several accounts used a pool at once."""
+    return bool(((one.use > 0).sum(axis=0) > 1).any())
 
 
 def _put_presence(
@@ -163,6 +178,7 @@ def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: 
         used[row, begin:end], cpu_us[row, begin:end] = one.use, one.cpu_us
         held[row, begin:end] = one.held
     busy = cpu_us / interval_us
+    used = {CPU: busy, MEMORY: used / _GIB, GPU: used / _WHOLE_PPM}[part.class_]
     learnt = learn(
         Course(
             curve=THREADS if part.class_ == CPU else STRAIGHT,
@@ -171,8 +187,8 @@ def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: 
             among_phases=_AMONG_PHASES[part.class_],
             interval_s=interval_us / 1e6,
             active_w=np.concatenate([one.active_uj for one in seen]) / interval_us,
-            use=busy if part.class_ == CPU else used / _GIB,
-            busy=busy,
+            use=used,
+            busy=used if part.class_ == GPU else busy,
             held=held / np.maximum(held.sum(axis=0), 1),
             may_vary=np.array([a not in FIXED_ACCOUNTS for a in accounts]),
         )
