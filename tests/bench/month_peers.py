@@ -43,7 +43,7 @@ def peers() -> dict[str, dict[str, float]]:
             found["job"][_VICTORIA] = _asked(connection, f"/api/v1/query?{urlencode(job)}")
         with influxdb(Path(name) / "influxdb") as influx:
             database = influx.fresh().rpartition("/")[2]
-            connection = http.client.HTTPConnection("127.0.0.1", influx.direct_port)
+            connection = http.client.HTTPConnection("127.0.0.1", influx.port)
             for body in _job_lines(rng, end_s):
                 _post(connection, f"/write?db={database}&precision=s", body)
             asked = {"db": database, "q": "SELECT sum(uj) FROM job WHERE job = 'slurm.1'"}

@@ -86,7 +86,7 @@ def measure() -> list[Row]:
                 _rate(
                     influx.pid,
                     history,
-                    lambda: _post(influx.direct_port, f"/write?db={database}&precision=us", bodies),
+                    lambda: _post(influx.port, f"/write?db={database}&precision=us", bodies),
                 ),
             ]
 

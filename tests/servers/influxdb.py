@@ -1,10 +1,10 @@
-"""InfluxDB 1.6 with nginx in front, which gives it the writes of later versions."""
+"""InfluxDB 1.6, as it is, or with nginx in front, which gives it the writes of version 1.8."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from joulebook.collector.store.influxdb_address import InfluxAddress
@@ -26,10 +26,9 @@ def _filled(template: str, directory: Path, **values: object) -> Path:
 
 @dataclass(slots=True)
 class RunningInflux:
-    """A server: where its databases are, its own port behind nginx, and its pid."""
+    """A server: where it answers, its pid, and its other port."""
 
     port: int
-    direct_port: int
     pid: int
     rpc_port: int
     _databases: int = 0
@@ -41,7 +40,7 @@ class RunningInflux:
     def fresh(self) -> str:
         """Make a database that nothing is in, and return its address."""
         self._databases += 1
-        address = self.address(f"joulebook{self._databases}")
+        address = self.address(f"joulebook{self.port}_{self._databases}")
         server = self.server(address)
         setup(server)
         server.close()
@@ -55,21 +54,24 @@ class RunningInflux:
 
 @contextmanager
 def influxdb(
-    directory: Path, *, auth: bool = False, ports: tuple[int, int, int] | None = None
+    directory: Path, *, auth: bool = False, ports: tuple[int, int] | None = None
 ) -> Iterator[RunningInflux]:
-    """Run InfluxDB and nginx in a directory, on ports (InfluxDB's own two, nginx's) or on free ones."""
+    """Run InfluxDB in a directory, on two ports or on free ones."""
     daemon = program("influxd", package="influxdb")
-    nginx = program("nginx", package="nginx-light")
-    direct, rpc, port = ports or (free_port(), free_port(), free_port())
+    port, rpc = ports or (free_port(), free_port())
     directory.mkdir(parents=True, exist_ok=True)
-    config = _filled("influxdb.conf", directory, PORT=direct, RPC=rpc, AUTH=str(auth).lower())
-    front = _filled("influxdb-v2-writes.conf", directory, PORT=port, INFLUXDB=direct)
-    with (
-        running([daemon, "run", "-config", str(config)], direct, directory / "influxd.log") as pid,
-        running(
-            [nginx, "-c", str(front), "-p", f"{directory}/", "-e", str(directory / "error.log")],
-            port,
-            directory / "nginx.log",
-        ),
-    ):
-        yield RunningInflux(port, direct, pid, rpc)
+    config = _filled("influxdb.conf", directory, PORT=port, RPC=rpc, AUTH=str(auth).lower())
+    with running([daemon, "run", "-config", str(config)], port, directory / "influxd.log") as pid:
+        yield RunningInflux(port, pid, rpc)
+
+
+@contextmanager
+def fronted(directory: Path, behind: RunningInflux) -> Iterator[RunningInflux]:
+    """Run nginx before an InfluxDB, which makes it one of version 1.8 for whoever writes."""
+    nginx = program("nginx", package="nginx-light")
+    port = free_port()
+    directory.mkdir(parents=True, exist_ok=True)
+    config = _filled("influxdb-v2-writes.conf", directory, PORT=port, INFLUXDB=behind.port)
+    command = [nginx, "-c", str(config), "-p", f"{directory}/", "-e", str(directory / "error.log")]
+    with running(command, port, directory / "nginx.log"):
+        yield replace(behind, port=port)

@@ -1,4 +1,4 @@
-"""The HTTP API of InfluxDB 2 and 3 as its documentation has it, on a loopback port: neither is to be had.
+"""The HTTP API of InfluxDB as its documentation has it, on a loopback port: 2 and 3 are not to be had.
 
 Writes are answered with whatever a test says, otherwise taken; questions have no rows.
 """
@@ -30,6 +30,9 @@ class Answers(ThreadingHTTPServer):
         self.refusals: list[tuple[int, dict[str, str], Any]] = []
         # Of every write: its parameters, its Authorization, and its lines.
         self.writes: list[tuple[dict[str, str], str, list[bytes]]] = []
+        # How often its version was asked for, and where lines were posted to.
+        self.pings = 0
+        self.paths: set[str] = set()
         self.databases: dict[str, str] = {}
         # More than so many bytes in a write are too large.
         self.most_bytes = 1 << 30
@@ -68,8 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Say which version this is, and which databases there are."""
         path, asked = self._asked()
+        self.server.pings += path == "/ping"
         major = self.server.version.lstrip("v")[0]
-        if path == "/ping" and major == "2":
+        if path == "/ping" and major in "12":
             self._answer(204, headers={"X-Influxdb-Version": self.server.version})
         elif major == "3" and self.headers["Authorization"] not in (f"Token {TOKEN}", f"Bearer {TOKEN}"):
             self._answer(401)
@@ -96,7 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.databases[wanted["db"]] = wanted.get("retention_period", "")
                 self._answer(200)
         else:
-            assert path == "/api/v2/write"
+            assert path in ("/write", "/api/v2/write")
+            self.server.paths.add(path)
             if len(body) > self.server.most_bytes:
                 said = "cannot read data: points batch is too large"
                 self._answer(413, {"code": "request too large", "message": said})

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from joulebook.cli.options import FileOption, configuration, json_option
 from joulebook.cli.tables import show, table
+from joulebook.collector.config import CollectorConfig
 from joulebook.collector.main import facts_path, store_path
 from joulebook.collector.store.influxdb_address import EXPECTED, InfluxAddress, is_influxdb
 from joulebook.collector.store.protocol import StoreError
 from joulebook.collector.store.victoriametrics.address import is_victoriametrics
+
+if TYPE_CHECKING:
+    from joulebook.collector.store.influxdb_http import InfluxServer
 
 _UNITS = {"h": 3600, "d": 86_400, "w": 604_800}
 
@@ -42,24 +49,12 @@ def setup(config: str | None, store: str | None, retention: str, org: str) -> No
     if not is_influxdb(place):
         click.echo(f"store {place}: a file; the collector makes it, nothing to set up")
         return
-    try:
-        from joulebook.collector.store.credentials import authorization  # noqa: PLC0415
-        from joulebook.collector.store.influxdb_http import InfluxServer  # noqa: PLC0415  an extra
-        from joulebook.collector.store.influxdb_setup import setup as make  # noqa: PLC0415
+    retention_s = _seconds(retention)
+    with _influxdb(found, place) as server:
+        from joulebook.collector.store.influxdb_setup import setup as make  # noqa: PLC0415  an extra
 
-        server = InfluxServer(InfluxAddress.parse(place), authorization(found.store_credentials))
-        try:
-            done = make(server, retention_s=_seconds(retention), org=org)
-        finally:
-            server.close()
-    except ModuleNotFoundError as error:
-        if error.name != "influxdb_client":
-            raise
-        raise click.ClickException(
-            "influxdb-client is not installed: pip install 'joulebook[collector,influxdb]'"
-        ) from error
-    except StoreError as error:
-        raise click.ClickException(str(error)) from error
+        click.echo(f"store {place}: {server.writes_by()}")
+        done = make(server, retention_s=retention_s, org=org)
     for line in done or [f"store {place}: everything is there already"]:
         click.echo(line)
 
@@ -124,21 +119,47 @@ def check(config: str | None, store: str | None, replay: bool, as_json: bool) ->
     check a backup: the file belongs to one program at a time.
     """
     found = configuration(config, {("collector", "store"): store}).collector
+    place = store_path(found)
+    if is_influxdb(place) and not as_json:
+        with _influxdb(found, place) as server:
+            click.echo(f"store {place}: {server.writes_by()}")
     from joulebook.collector.check.books import checked  # noqa: PLC0415
 
     try:
-        findings = checked(found, store_path(found), facts_path(found), replay=replay)
+        findings = checked(found, place, facts_path(found), replay=replay)
     except StoreError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps([finding.row() for finding in findings]))
     elif not findings:
-        click.echo(f"store {store_path(found)}: the books are what the raw readings make")
+        click.echo(f"store {place}: the books are what the raw readings make")
     else:
         rows = [list(finding.row().values()) for finding in findings]
         show(table(["check", "node", "day", "found", "expected"], rows))
     if findings:
         sys.exit(1)
+
+
+@contextmanager
+def _influxdb(found: CollectorConfig, place: str) -> Iterator[InfluxServer]:
+    """Reach a server, and put what is wrong with it in a command's words."""
+    try:
+        from joulebook.collector.store.credentials import authorization  # noqa: PLC0415
+        from joulebook.collector.store.influxdb_http import InfluxServer  # noqa: PLC0415  an extra
+
+        server = InfluxServer(InfluxAddress.parse(place), authorization(found.store_credentials))
+        try:
+            yield server
+        finally:
+            server.close()
+    except ModuleNotFoundError as error:
+        if error.name != "influxdb_client":
+            raise
+        raise click.ClickException(
+            "influxdb-client is not installed: pip install 'joulebook[collector,influxdb]'"
+        ) from error
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def embedded(place: str) -> str:

@@ -16,11 +16,11 @@ from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.store.influxdb import InfluxStore
 from joulebook.collector.store.influxdb_http import InfluxServer
 from joulebook.collector.store.opened import open_store
-from joulebook.collector.store.protocol import BeyondRetentionError, StoreError
+from joulebook.collector.store.protocol import StoreError
 from tests.servers.influxdb import RunningInflux, influxdb
 from tests.servers.programs import free_port
 from tests.simulated.delivery import EVER, books_of, decoded, deliver, energy_uj, total_uj
-from tests.simulated.node import WALL_US, Load, SimulatedNode
+from tests.simulated.node import Load, SimulatedNode
 
 
 def _reports(node: SimulatedNode, count: int = 4) -> list[Decoded]:
@@ -143,35 +143,6 @@ def test_two_collectors_share_a_database(influx: RunningInflux) -> None:
     second.close()
 
 
-def test_type_conflict_names_field_and_types(influx: RunningInflux) -> None:
-    """A field that something else made a float is named, nothing is stored, and the next step is told."""
-    address = influx.fresh()
-    server = influx.server(address)
-    server.write(f"domain,domain=cpu.0,node=n1 energy_uj=1.5 {WALL_US}\n".encode())
-    store = InfluxStore(address)
-    with pytest.raises(StoreError, match=r"field 'energy_uj' of 'domain' is float there, expected integer"):
-        deliver(store, [_reports(SimulatedNode())])
-    assert store.tails() == {}
-    assert total_uj(store) == 0
-    store.close()
-    server.close()
-
-
-def test_missing_database_and_policy(influx: RunningInflux) -> None:
-    """A database that is not there is named, with the command that makes it."""
-    with pytest.raises(
-        StoreError, match=r"database not found: nowhere; make it with `joulebook store setup`"
-    ):
-        InfluxStore(influx.address("nowhere"))
-    server = influx.server(influx.address("bare"))
-    server.query("CREATE DATABASE bare")
-    with pytest.raises(StoreError, match=r"retention policy not found: names; make it with"):
-        InfluxStore(influx.address("bare"))
-    with pytest.raises(StoreError, match="database not found"):
-        influx.server(influx.address("nowhere")).write(b"node,node=a x=1i 1\n")
-    server.close()
-
-
 def test_dead_server(tmp_path: Path) -> None:
     """A server that is not there, or dies, is named by its address; it goes on when it is back."""
     with pytest.raises(StoreError, match=r"no InfluxDB answers \(.*refused\); is it running\?"):
@@ -214,43 +185,6 @@ def test_server_killed_and_started_again(tmp_path: Path) -> None:
         store.close()
 
 
-def test_bad_line_and_partial_write(influx: RunningInflux) -> None:
-    """What the server did not take is told in its own words."""
-    server = influx.server(influx.fresh())
-    with pytest.raises(StoreError, match=r"400 unable to parse .*; nothing was acknowledged"):
-        server.write(b"node,node=a broken 1\n")
-    server.close()
-
-
-def test_report_beyond_retention(influx: RunningInflux) -> None:
-    """A Report that is older than the database keeps is no fault of the store: it alone is refused."""
-    address = influx.address("short")
-    _run("store", "setup", f"--store={address}", "--retention=24h")
-    store = InfluxStore(address)
-    with pytest.raises(BeyondRetentionError, match="older than the database keeps"):
-        deliver(store, [_reports(SimulatedNode(wall_us=WALL_US - 10**13))])
-    store.close()
-
-
-def test_credentials(tmp_path: Path) -> None:
-    """A server that asks for them gets a user's name and password from a file; without, it is said."""
-    secret = tmp_path / "credentials"
-    secret.write_text("ada:s3cret\n")
-    with influxdb(tmp_path / "influxdb", auth=True) as running:
-        address = running.address("joulebook")
-        admin = running.server(address)
-        admin.query("CREATE USER ada WITH PASSWORD 's3cret' WITH ALL PRIVILEGES")
-        with pytest.raises(StoreError, match=r"401 .*expected credentials in collector.store_credentials"):
-            InfluxStore(address)
-        _run("store", "setup", f"--store={address}", JOULEBOOK__COLLECTOR__STORE_CREDENTIALS=str(secret))
-        store = InfluxStore(address, credentials=str(secret))
-        node = SimulatedNode()
-        deliver(store, [_reports(node)])
-        assert total_uj(store) == node.measured_uj
-        store.close()
-        admin.close()
-
-
 def _run(*arguments: str, **environ: str) -> str:
     result = CliRunner().invoke(main, arguments, env={"JOULEBOOK_CONFIG": "/dev/null", **environ})
     assert result.exit_code == 0, result.output
@@ -275,17 +209,6 @@ def test_setup_refuses_nonsense() -> None:
     result = CliRunner().invoke(main, ["store", "setup", "--store=influxdb://h:1/d", "--retention=long"])
     assert (result.exit_code, "--retention 'long': expected a number" in result.output) == (2, True)
     assert "nothing to set up" in _run("store", "setup", "--store=/tmp/books.duckdb")
-
-
-def test_writes_are_compressed_or_not(influx: RunningInflux) -> None:
-    """The same is stored with and without compression."""
-    nodes = []
-    for compress in (True, False):
-        store = InfluxStore(influx.fresh(), compress=compress)
-        nodes.append(SimulatedNode())
-        deliver(store, [_reports(nodes[-1])])
-        assert total_uj(store) == nodes[-1].measured_uj
-        store.close()
 
 
 def test_answers_in_pieces_are_joined(influx: RunningInflux) -> None:

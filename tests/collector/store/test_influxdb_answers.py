@@ -1,6 +1,7 @@
 """Whatever InfluxDB 2 or 3 answers to a write, nothing of it is lost, and what was refused is named.
 
-There are no such servers here: the answers are those of their documentation, each with its page.
+There are no such servers here: the answers are those of their documentation, each with its page. What is
+the same in InfluxDB 1 is held for its way of writing too.
 """
 
 from __future__ import annotations
@@ -40,6 +41,13 @@ def secret(tmp_path: Path) -> Path:
 def second() -> Iterator[Answers]:
     """A server of version 2."""
     with answers("v2.7.1") as server:
+        yield server
+
+
+@pytest.fixture(params=["1.6.7", "v2.7.1"])
+def either(request: pytest.FixtureRequest) -> Iterator[Answers]:
+    """A server for each of the ways that lines go."""
+    with answers(request.param) as server:
         yield server
 
 
@@ -110,9 +118,9 @@ def test_an_answer_is_understood(case: dict[str, Any], secret: Path) -> None:
         store.close()
 
 
-def test_one_bad_report_does_not_hold_the_others(second: Answers, secret: Path) -> None:
+def test_one_bad_report_does_not_hold_the_others(either: Answers, secret: Path) -> None:
     """Where lines of a transaction are refused, each Report is tried alone, and one stays unacknowledged."""
-    store = _store(second, secret)
+    store = _store(either, secret)
     reports = [*_reports("n1"), *_reports("n2"), *_reports("n3")]
     malformed: tuple[int, dict[str, str], Any] = (
         400,
@@ -120,17 +128,17 @@ def test_one_bad_report_does_not_hold_the_others(second: Answers, secret: Path) 
         {"code": "invalid", "message": "unable to parse 'layout,': missing fields"},
     )
     # To the transaction of all, and to that of the first alone.
-    second.refusals = [malformed, malformed]
+    either.refusals = [malformed, malformed]
     outcomes, stats = _committed(store, reports)
     assert [outcome.code.name for outcome in outcomes] == ["UNAVAILABLE", "OK", "OK"]
     assert (stats.refused_lines, stats.failed_commits, stats.reports) == (1, 1, 2)
     store.close()
 
 
-def test_busy_servers_are_asked_again(second: Answers, secret: Path) -> None:
+def test_busy_servers_are_asked_again(either: Answers, secret: Path) -> None:
     """429 and 503 are tried again after a moment, however long the server asks for, and then taken."""
-    store = _store(second, secret)
-    second.refusals = [
+    store = _store(either, secret)
+    either.refusals = [
         (429, {"Retry-After": "86400"}, {"code": "too many requests", "message": "wait"}),
         (503, {}, {"code": "unavailable", "message": "wait"}),
     ]
@@ -140,21 +148,21 @@ def test_busy_servers_are_asked_again(second: Answers, secret: Path) -> None:
     store.close()
 
 
-def test_what_is_too_large_is_written_in_parts(second: Answers, secret: Path) -> None:
+def test_what_is_too_large_is_written_in_parts(either: Answers, secret: Path) -> None:
     """A server that takes little at once has in the end what one has that takes it all, line by line."""
-    store = _store(second, secret)
+    store = _store(either, secret)
     reports = _reports(count=5)
     _committed(store, reports)
-    whole = [line for _, _, own in second.writes for line in own]
+    whole = [line for _, _, own in either.writes for line in own]
     store.close()
-    second.writes.clear()
-    second.most_bytes = 700
-    store = _store(second, secret)
+    either.writes.clear()
+    either.most_bytes = 700
+    store = _store(either, secret)
     outcomes, _ = _committed(store, reports)
     assert {outcome.code for outcome in outcomes} == {grpc.StatusCode.OK}
-    lines = [line for _, _, own in second.writes for line in own]
+    lines = [line for _, _, own in either.writes for line in own]
     assert lines == whole
-    assert all(len(b"\n".join(own)) <= 700 for _, _, own in second.writes)
+    assert all(len(b"\n".join(own)) <= 700 for _, _, own in either.writes)
     store.close()
 
 
@@ -168,6 +176,21 @@ def test_writes_name_bucket_organisation_and_precision(second: Answers, secret: 
     }
     assert {token for _, token, _ in second.writes} == {f"Token {TOKEN}"}
     store.close()
+
+
+def test_a_first_version_has_writes_of_its_own(secret: Path) -> None:
+    """Before 1.8 the database and the retention policy are named apart; user and password are sent."""
+    secret.write_text("ada:s3cret\n")
+    with answers("1.6.7") as server:
+        store = _store(server, secret)
+        _committed(store, _reports())
+        asked = {tuple(sorted(own.items())) for own, _, _ in server.writes}
+        assert asked == {
+            (("db", "energy"), ("precision", "u")),
+            (("db", "energy"), ("precision", "u"), ("rp", "names")),
+        }
+        assert {sent for _, sent, _ in server.writes} == {"Basic YWRhOnMzY3JldA=="}
+        store.close()
 
 
 def test_version_3_is_set_up(secret: Path) -> None:

@@ -76,9 +76,9 @@ class Influx(_Served):
     collectors, away = 2, "no InfluxDB answers"
 
     def __init__(self, directory: Path) -> None:
-        ports = (free_port(), free_port(), free_port())
+        ports = (free_port(), free_port())
         super().__init__(directory, lambda: influxdb(directory / "influxdb", ports=ports))
-        self.name = RunningInflux(ports[2], ports[0], self._pid, ports[1]).fresh()
+        self.name = RunningInflux(ports[0], self._pid, ports[1]).fresh()
 
 
 class Victoria(_Served):

@@ -6,6 +6,7 @@ that is written again is written over itself; and its mark is written last, so w
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -31,6 +32,8 @@ from joulebook.collector.store.scheduled import Scheduled, news
 from joulebook.v1 import report_pb2
 from joulebook.v1.naming import job_of
 
+_log = logging.getLogger(__name__)
+
 _TEMPLATES = 100_000
 _NO_GAP = [0] * 6
 
@@ -52,6 +55,7 @@ class InfluxStore(Reads):
         # Hours that Reports came for here when they were over long ago.
         self.late_hours: set[HourKey] = set()
         try:
+            _log.info("%s: %s", self._server.place, self._server.writes_by())
             self._jobs = {(row.node, row.job) for row in self.jobs()}
             # Wall clock at the end of each node's newest Report: what begins after it cannot collide.
             self._newest_us = {row.node: row.last_unix_us for row in self.nodes()}

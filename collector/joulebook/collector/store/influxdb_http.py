@@ -1,23 +1,26 @@
-"""The way to an InfluxDB server: writes through influxdb-client, questions in InfluxQL."""
+"""The way to an InfluxDB server: lines by the path that its version has, questions in InfluxQL."""
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 import urllib3
-from influxdb_client.rest import ApiException
 
 from joulebook.collector.store.garbled import read_from
 from joulebook.collector.store.influxdb_address import InfluxAddress
 from joulebook.collector.store.influxdb_refusal import refusal
-from joulebook.collector.store.line_writer import LineWriter, reason
+from joulebook.collector.store.line_writer import ClientWriter, FirstWriter, LineWriter, RefusedError, reason
 from joulebook.collector.store.protocol import StoreError
 
 # What is no time series is kept in a retention policy of its own, which never forgets.
 NAMES = "names"
+# Versions that have no /api/v2/write. What does not say its version is taken to have it.
+_FIRST = re.compile(r"v?(0|1\.[0-7])\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +85,37 @@ class InfluxServer:
         self.address = address
         self._headers = {"Authorization": authorization} if authorization else {}
         self._timeout_s = timeout_s
-        self._writer = LineWriter(
-            address.url, self._headers, compress=compress, timeout_s=timeout_s, org=address.org
-        )
+        self._compress = compress
+        self._chosen: LineWriter | None = None
+        self._choosing = threading.Lock()
+        self._version = ""
         self._pool = urllib3.PoolManager(maxsize=8, retries=urllib3.Retry(1, redirect=0))
 
     @property
     def place(self) -> str:
         """Return what it is, for people."""
         return f"store {self.address.url}"
+
+    def writes_by(self) -> str:
+        """Choose, once, how lines are written, and say it with the version that it follows from.
+
+        Raises StoreError for a server that does not answer.
+        """
+        writer = self._writer()
+        return f"InfluxDB {self._version or 'of a version that it does not say'}, written to by {writer.path}"
+
+    def _writer(self) -> LineWriter:
+        with self._choosing:
+            if self._chosen is None:
+                self._version = self.version()
+                url, headers, timeout_s = self.address.url, self._headers, self._timeout_s
+                if _FIRST.match(self._version):
+                    self._chosen = FirstWriter(url, headers, compress=self._compress, timeout_s=timeout_s)
+                else:
+                    self._chosen = ClientWriter(
+                        url, headers, compress=self._compress, timeout_s=timeout_s, org=self.address.org
+                    )
+            return self._chosen
 
     def version(self) -> str:
         """Return what the server says of its version; '' where it does not. Raises StoreError."""
@@ -138,7 +163,8 @@ class InfluxServer:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._writer.close()
+        if self._chosen is not None:
+            self._chosen.close()
         self._pool.clear()
 
     def write(self, body: bytes, policy: str = "") -> None:
@@ -148,14 +174,14 @@ class InfluxServer:
         """
         bucket = f"{self.address.database}/{policy}" if policy else self.address.database
         try:
-            self._writer.post(bucket, body, "us")
-        except ApiException as error:
+            self._writer().post(bucket, body, "us")
+        except RefusedError as error:
             middle = body.find(b"\n", len(body) // 2) + 1
             if error.status == 413 and 0 < middle < len(body):
                 self.write(body[:middle], policy)
                 self.write(body[middle:], policy)
                 return
-            raise self._error(error.status, str(error.body or error.reason), bucket) from error
+            raise self._error(error.status, error.said, bucket) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._dead(error) from error
 

@@ -30,9 +30,12 @@ _ADVICE = (
     ("not found", ("organization",), "name it in the store's address, ?org=NAME"),
 )
 _OTHERWISE = "nothing was acknowledged, its log may say more"
+_CREDENTIALS = (
+    "expected credentials in collector.store_credentials, user:password of InfluxDB 1, a token of 2 and 3"
+)
 _BY_STATUS = {
-    401: "expected credentials in collector.store_credentials",
-    403: "expected credentials in collector.store_credentials",
+    401: _CREDENTIALS,
+    403: _CREDENTIALS,
     429: "it is busy; nothing was acknowledged, and all of it is sent again",
     503: "it is busy; nothing was acknowledged, and all of it is sent again",
 }

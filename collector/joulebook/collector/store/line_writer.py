@@ -1,19 +1,53 @@
-"""Lines go to a server through influxdb-client: /api/v2/write, gzip, and what may be tried again."""
+"""Lines go to a server by /api/v2/write, through influxdb-client, or by the /write of an older InfluxDB 1.
+
+Both compress, try again what may be tried again, and refuse alike.
+"""
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import urlencode
 
 import urllib3
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write.retry import WritesRetry
+from influxdb_client.rest import ApiException
 from influxdb_client.service.write_service import WriteService
 
+# As /write names them.
+_PRECISIONS = {"us": "u", "ms": "ms"}
 
-class LineWriter:
-    """Writes of lines to one server. They raise ApiException, or an error of urllib3's or the system's."""
+
+class RefusedError(Exception):
+    """What a server answered to lines that it did not take, after the last try."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"{status} {said}")
+        self.status = status
+        self.said = said
+
+
+class LineWriter(Protocol):
+    """A way for lines to one server."""
+
+    path: str
+
+    def post(self, bucket: str, body: bytes, precision: str) -> None:
+        """Write lines with times in a precision, us or ms, into a database, or database/retention policy.
+
+        Raises RefusedError, or an error of urllib3's or the system's.
+        """
+
+    def close(self) -> None:
+        """Let go of the connections."""
+
+
+class ClientWriter:
+    """Writes as InfluxDB has them since 1.8, and VictoriaMetrics."""
+
+    path = "/api/v2/write"
 
     def __init__(
         self, url: str, headers: Mapping[str, str], *, compress: bool, timeout_s: float, org: str = ""
@@ -27,16 +61,52 @@ class LineWriter:
         self._writes = WriteService(self._client.api_client)  # type: ignore[no-untyped-call]
 
     def post(self, bucket: str, body: bytes, precision: str) -> None:
-        """Write lines with times in a precision: us or ms."""
-        # One for each request: it counts the time from when it was made.
+        """Write lines."""
         options: dict[str, Any] = {"precision": precision, "urlopen_kw": {"retries": _patience()}}
         if self._compress:
             body, options["content_encoding"] = gzip.compress(body, 1), "gzip"
-        self._writes.post_write(self._org, bucket, body, **options)  # type: ignore[no-untyped-call]
+        try:
+            self._writes.post_write(self._org, bucket, body, **options)  # type: ignore[no-untyped-call]
+        except ApiException as error:
+            raise RefusedError(error.status or 0, str(error.body or error.reason)) from error
 
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()  # type: ignore[no-untyped-call]  # the client is typed in parts
+
+
+class FirstWriter:
+    """Writes as every InfluxDB 1 has them; before 1.8 there are no others."""
+
+    path = "/write"
+
+    def __init__(self, url: str, headers: Mapping[str, str], *, compress: bool, timeout_s: float) -> None:
+        self._url = url + self.path
+        self._headers = {**headers, "Content-Type": "text/plain; charset=utf-8"}
+        if compress:
+            self._headers["Content-Encoding"] = "gzip"
+        self._compress = compress
+        self._timeout = urllib3.Timeout(total=timeout_s)
+        self._pool = urllib3.PoolManager(maxsize=4)
+
+    def post(self, bucket: str, body: bytes, precision: str) -> None:
+        """Write lines."""
+        database, _, policy = bucket.partition("/")
+        asked = {"db": database, "precision": _PRECISIONS[precision]} | ({"rp": policy} if policy else {})
+        answer = self._pool.request(
+            "POST",
+            f"{self._url}?{urlencode(asked)}",
+            body=gzip.compress(body, 1) if self._compress else body,
+            headers=self._headers,
+            timeout=self._timeout,
+            retries=_patience(),
+        )
+        if answer.status != 204:
+            raise RefusedError(answer.status, answer.data.decode(errors="replace") or str(answer.reason))
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._pool.clear()
 
 
 class _Patience(WritesRetry):
@@ -49,6 +119,7 @@ class _Patience(WritesRetry):
 
 
 def _patience() -> _Patience:
+    """Return it for one request: it counts the time from when it was made."""
     # Agents keep what is not acknowledged: long patience here would only hide a dead server from them.
     return _Patience(
         total=2,

@@ -31,7 +31,7 @@ def open_store(name: str, *, credentials: str = "", compress: bool = True, facts
 
 
 def _server(name: str, credentials: str, compress: bool, facts: str) -> Store:
-    # influxdb-client, which both write through, is an extra.
+    # influxdb-client, whose writes and retries both use, is an extra.
     if is_influxdb(name):
         from joulebook.collector.store.influxdb import InfluxStore  # noqa: PLC0415
 

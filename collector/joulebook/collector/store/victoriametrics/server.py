@@ -9,11 +9,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import urllib3
-from influxdb_client.rest import ApiException
 
 from joulebook.collector.facts.mark import Ints
 from joulebook.collector.store.garbled import read_from
-from joulebook.collector.store.line_writer import LineWriter, reason
+from joulebook.collector.store.line_writer import ClientWriter, RefusedError, reason
 from joulebook.collector.store.protocol import StoreError
 from joulebook.collector.store.victoriametrics.address import VictoriaAddress
 
@@ -62,7 +61,7 @@ class VictoriaServer:
         self.address = address
         self._headers = {"Authorization": authorization} if authorization else {}
         self._timeout_s = timeout_s
-        self._writer = LineWriter(address.url, self._headers, compress=compress, timeout_s=timeout_s)
+        self._writer = ClientWriter(address.url, self._headers, compress=compress, timeout_s=timeout_s)
         self._pool = urllib3.PoolManager(maxsize=8, retries=urllib3.Retry(1, redirect=0))
 
     @property
@@ -79,8 +78,8 @@ class VictoriaServer:
         """Write lines with times in ms. They are neither durable nor seen when this returns."""
         try:
             self._writer.post("joulebook", body, "ms")
-        except ApiException as error:
-            raise self._error(error.status, str(error.body or error.reason)) from error
+        except RefusedError as error:
+            raise self._error(error.status, error.said) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._dead(error) from error
 
