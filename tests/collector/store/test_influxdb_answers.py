@@ -52,6 +52,7 @@ def either(request: pytest.FixtureRequest) -> Iterator[Answers]:
 
 
 def _store(server: Answers, secret: Path) -> InfluxStore:
+    server.databases = {"energy": "", "energy/names": ""}
     return InfluxStore(f"influxdb://127.0.0.1:{server.port}/energy?org=lab", credentials=str(secret))
 
 

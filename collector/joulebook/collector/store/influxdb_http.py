@@ -1,10 +1,10 @@
-"""The way to an InfluxDB server: lines by the path that its version has, questions in InfluxQL."""
+"""The way to an InfluxDB server: lines and questions as its version has them."""
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -13,6 +13,7 @@ import urllib3
 
 from joulebook.collector.store.garbled import read_from
 from joulebook.collector.store.influxdb_address import InfluxAddress
+from joulebook.collector.store.influxdb_question import Question, questions
 from joulebook.collector.store.influxdb_refusal import refusal
 from joulebook.collector.store.line_writer import ClientWriter, FirstWriter, LineWriter, RefusedError, reason
 from joulebook.collector.store.protocol import StoreError
@@ -41,7 +42,7 @@ V = TypeVar("V")
 
 class _Part(msgspec.Struct, Generic[V]):
     columns: list[str]
-    tags: dict[str, str] = {}
+    tags: dict[str, str | None] = {}
     values: list[list[V]] = []
 
 
@@ -187,33 +188,37 @@ class InfluxServer:
 
     def query(self, *statements: str) -> list[list[Series]]:
         """Ask in InfluxQL; return each statement's series, with times in µs. Raises StoreError."""
-        fields = {"db": self.address.database, "epoch": "u", "chunked": "true", "q": "; ".join(statements)}
+        # From here on the version is known.
+        self._writer()
+        decode = _shown if statements[0].startswith("SHOW ") else _said
+        found: list[list[Series]] = [[] for _ in statements]
+        for question in questions(self._version, self.address.database, [NAMES], statements):
+            answer = self._ask(question)
+            if answer.status != 200:
+                raise self._error(answer.status, answer.data.decode(errors="replace"), self.address.database)
+            for chunk in answer.data.splitlines():
+                with read_from(self.place):
+                    said = decode(chunk)
+                    for result in said.results:
+                        if not result.error:
+                            for part in result.series:
+                                _add(found[question.first + result.statement_id], part, question.tags)
+                for refused in (said, *said.results):
+                    if refused.error:
+                        raise self._error(answer.status, refused.error, self.address.database)
+        return found
+
+    def _ask(self, question: Question) -> Any:
         try:
-            answer = self._pool.request(
-                "POST",
-                f"{self.address.url}/query",
-                fields=fields,
-                headers=self._headers,
-                encode_multipart=False,
+            return self._pool.request(
+                question.method,
+                f"{self.address.url}/query?{question.parameters}",
+                body=question.body or None,
+                headers={**self._headers, **question.headers},
                 timeout=self._timeout_s,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._dead(error) from error
-        if answer.status != 200:
-            raise self._error(answer.status, answer.data.decode(errors="replace"), self.address.database)
-        decode = _shown if statements[0].startswith("SHOW ") else _said
-        found: list[list[Series]] = [[] for _ in statements]
-        for chunk in answer.data.splitlines():
-            with read_from(self.place):
-                said = decode(chunk)
-                for result in said.results:
-                    if not result.error:
-                        for part in result.series:
-                            _add(found[result.statement_id], part)
-            for refused in (said, *said.results):
-                if refused.error:
-                    raise self._error(answer.status, refused.error, self.address.database)
-        return found
 
     def _dead(self, error: Exception) -> StoreError:
         return StoreError(f"store {self.address.url}: no InfluxDB answers ({reason(error)}); is it running?")
@@ -222,10 +227,11 @@ class InfluxServer:
         return refusal(f"store {self.address.url}, database {bucket!r}", status, said)
 
 
-def _add(found: list[Series], part: _Part[Any]) -> None:
+def _add(found: list[Series], part: _Part[Any], tags: Sequence[str]) -> None:
     if any(len(row) != len(part.columns) for row in part.values):
         raise ValueError(f"rows of another length than their columns {part.columns}")
-    if found and found[-1].tags == part.tags and found[-1].columns == part.columns:
+    own = dict.fromkeys(tags, "") | {tag: value or "" for tag, value in part.tags.items()}
+    if found and found[-1].tags == own and found[-1].columns == part.columns:
         found[-1].values.extend(part.values)
     else:
-        found.append(Series(part.tags, part.columns, part.values))
+        found.append(Series(own, part.columns, part.values))
