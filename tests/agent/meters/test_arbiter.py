@@ -43,6 +43,7 @@ class Fake:
     devices: tuple[str, ...] = ()
     reads: int = 0
     broken: bool = False
+    jumps: bool = False
     joining: dict[str, int | None] = field(default_factory=dict)
     raw_uj: dict[str, int] = field(default_factory=dict)
     counters: dict[str, EnergyCounter | PowerIntegral] = field(default_factory=dict)
@@ -86,7 +87,9 @@ class Fake:
             if power_mw is None:
                 counter.miss(now_us)
             else:
-                counter.update(self.raw_uj[name] if self.kind == COUNTER else power_mw, now_us)
+                # One that jumps shows every other time what cannot be.
+                off = 10**15 if self.jumps and self.reads % 2 else 0
+                counter.update(off + (self.raw_uj[name] if self.kind == COUNTER else power_mw), now_us)
             values += [counter.energy_uj, counter.unread_us]
         self.last_us = now_us
         return [*values, *(45_000 for _ in self.devices)]
@@ -206,6 +209,43 @@ def test_a_stuck_counter_is_taken_over_from_and_gets_its_domain_back() -> None:
     # What was lost is what the counter did not count before it was found out: 60 s and 10 s of patience.
     ticks = 30 + 200 + 59 + 130
     assert 0 < ticks * 100 * S - node.booked_uj() <= 75 * 100 * S
+
+
+def test_a_counter_that_jumps_is_taken_over_from_and_gets_its_domain_back() -> None:
+    """RAPL shows impossible energies on and on: another gives the package, until that has long stopped."""
+    rapl = Fake("rapl", {"cpu.0": 100_000})
+    hwmon = Fake("hwmon", {"cpu.0": 101_000})
+    node = Node(rapl, hwmon)
+    node.run(30)
+    rapl.jumps = True
+    node.run(10)
+    assert node.sources() == {"cpu.0": "rapl"}
+    node.run(60)
+    assert node.sources() == {"cpu.0": "hwmon"}
+    assert node.accuracy_ppm("cpu.0") == 30_000
+    rapl.jumps = False
+    node.run(110)
+    assert node.sources() == {"cpu.0": "hwmon"}
+    node.run(20)
+    assert node.sources() == {"cpu.0": "rapl"}
+    # Nothing is lost and nothing is twice: what the counter had jumped over it shows when it is back.
+    assert 230 * 100 * S <= node.booked_uj() <= 231 * 101 * S
+    states = [state for state, _ in node.told("rapl:cpu.0")]
+    assert (states[0], states[-1]) == (SUSPECT, WORKING)
+
+
+def test_a_counter_that_jumps_without_a_second_has_a_wider_margin() -> None:
+    """Where nothing else gives the domain, it is booked on, and may be off by all of it while it jumps."""
+    rapl = Fake("rapl", {"cpu.0": 100_000})
+    node = Node(rapl)
+    node.run(30)
+    rapl.jumps = True
+    node.run(60)
+    assert (node.sources(), node.accuracy_ppm("cpu.0")) == ({"cpu.0": "rapl"}, 1_000_000)
+    rapl.jumps = False
+    node.run(130)
+    assert node.accuracy_ppm("cpu.0") == 30_000
+    assert node.booked_uj() == 220 * 100 * S
 
 
 def test_a_suspect_without_a_second_goes_on_with_a_wider_margin() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.agent.meters.health import FIX_PERMISSION
+from joulebook.agent.meters.health import FIX_PERMISSION, WHOLLY_OFF_PPM
 from joulebook.agent.meters.rapl import FIX_MASKED, RaplMeter, domain_name, parse_energy
-from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Roots
+from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Roots
 from joulebook.v1 import metrics_pb2, report_pb2
 from tests.fixtures.trees import build, roots_of, write
 
@@ -74,6 +74,24 @@ def test_energy_follows_the_counter_through_a_wrap(tmp_path: Path) -> None:
     write(energy, 400)
     assert list(meter.read(S)[:2]) == [start_uj + 500, 0]
     assert meter.offsets_uj()[0] == 0
+    meter.close()
+
+
+def test_a_zone_that_jumps_on_and_on_is_suspect_and_loses_nothing(tmp_path: Path) -> None:
+    """Of energies that no package can have reached some are told as glitches, many as a meter that is off."""
+    roots = build("xeon-2s", tmp_path)
+    energy = roots.sysfs / "class/powercap/intel-rapl:0/energy_uj"
+    write(energy, 0)
+    meter = RaplMeter(roots)
+    meter.probe()
+    said = []
+    for second in range(20):
+        write(energy, second * 100 * S + (200_000 * S if second % 2 else 0))
+        values = meter.read(second * S)
+        said += [one for one in meter.findings() if one.name == "rapl:cpu.0"]
+    assert [one.state for one in said] == [SUSPECT, WORKING] * 4 + [SUSPECT]
+    assert (said[-1].off_ppm, said[0].off_ppm) == (WHOLLY_OFF_PPM, 0)
+    assert list(values[:2]) == [18 * 100 * S, 0]
     meter.close()
 
 
