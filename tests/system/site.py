@@ -88,6 +88,13 @@ class Site:
             assert time.monotonic() < deadline_s, f"{path} is still {found}"
             time.sleep(0.02)
 
+    def line_of(self, job: str) -> list[str]:
+        """Return the words of the one line that `joulebook jobs` has of a job."""
+        command = [*JOULEBOOK, "jobs", "--limit", "1000"]
+        told = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=True)
+        (line,) = (each for each in told.stdout.splitlines() if each.split()[0] == job)
+        return line.split()
+
     def run(self, *command: str) -> subprocess.CompletedProcess[bytes]:
         """Run a command as a job."""
         return subprocess.run(

@@ -55,4 +55,5 @@ def test_a_cluster_is_one_job(site: Site, tmp_path: Path) -> None:
         assert job.endswith(f":{port}")
         watch.check_use(job, pids, 1.0)
         until_booked(site, job, 5_000_000)
+        assert {"running", "here"} < set(site.line_of(job))
     check_books(site, job, "dask")

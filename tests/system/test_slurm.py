@@ -46,6 +46,8 @@ def test_jobs_that_share_a_node_have_their_own_accounts(slurm: Slurm, site: Site
     # Long enough that who computed and who rested shows.
     goal_uj = site.counter.delivered_uj + 10_000_000
     site.until(lambda ledger: sum(a["by_domain"]["cpu"] for a in ledger["accounts"]) > goal_uj)
+    assert {"burn", "it", "root", "running", "here"} < set(site.line_of(ids[0]))
+    assert {"sleep", "nobody", "running", "here"} < set(site.line_of(ids[1]))
     slurm.cancel(*ids)
     jobs = site.until(lambda answer: {job["job"] for job in answer["jobs"]} >= set(ids), "jobs?state=ended")
     site.counter.stop()

@@ -86,4 +86,5 @@ def test_an_application_is_one_job(site: Site, tmp_path: Path) -> None:
         watch.check_use(f"spark.{application}", [driver.pid, *executors], 1.0)
         told = until_booked(site, f"spark.{application}", 5_000_000)
         assert told["name"] == "two words"
+        assert {"two", "words", "running", "here"} < set(site.line_of(f"spark.{application}"))
     check_books(site, f"spark.{application}", "spark")

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from joulebook.cli.options import json_option, server_option
+from joulebook.cli.hostlist import counted
+from joulebook.cli.listing import Column, before_last_word, in_middle, show_list
+from joulebook.cli.options import json_option, server_option, wide_option
 from joulebook.cli.server import Server
-from joulebook.cli.tables import job_tables, show, shown_id, state_of, table
+from joulebook.cli.tables import job_tables, short_state_of, show, shown_id, state_of
 from joulebook.collector.units import duration, energy, power
+
+_DAYS = re.compile(" days?, ")
+# What gives way to a narrow terminal, in this order.
+_SHORTEN = ("start", "duration")
+_LEAVE_OUT = (
+    *("state", "start", "account", "start", "energy", "user"),
+    *("nodes", "duration", "nodes", "power", "state", "name"),
+)
 
 
 @click.command()
@@ -19,6 +32,7 @@ from joulebook.collector.units import duration, energy, power
 @click.option("--account", help="Of this account only.")
 @click.option("--state", type=click.Choice(["running", "ended"]), help="In this state only.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Most jobs.")
+@wide_option
 @json_option
 def jobs(
     server: str,
@@ -27,33 +41,40 @@ def jobs(
     account: str | None,
     state: str | None,
     limit: int,
+    wide: bool,
     as_json: bool,
 ) -> None:
-    """List jobs, the newest first."""
+    """List jobs, the newest first, a line each.
+
+    A narrow terminal shows times to the second and cuts names, then leaves out, in this order: how jobs ended
+    in more words, seconds, the account, the start, the ±, the user, which nodes they are, the duration, how
+    many nodes, the power, the state, the name. With --wide, and where there is no terminal, lines are whole.
+    """
     found = Server(server).every("jobs", limit, node=node, user=user, account=account, state=state)
     if as_json:
         click.echo(json.dumps(found))
         return
-    # Who has no scheduler has no use for the column.
-    accounts = any(job["account"] for job in found)
-    rows = [
-        [
-            shown_id(job),
-            job["name"],
-            job["user"],
-            *([job["account"] or ""] if accounts else []),
-            state_of(job),
-            ", ".join(job["nodes"]),
-            job["start"],
-            duration(job["duration_s"]),
-            power(job["average_power_mw"]),
-            energy(job["energy_uj"], job["plus_minus_uj"]),
-        ]
-        for job in found
+    show_list(job_columns(found), wide=wide, shorten=_SHORTEN, leave_out=_LEAVE_OUT)
+
+
+def job_columns(found: Sequence[dict[str, Any]]) -> list[Column]:
+    """Return the columns of a list of jobs, by the forms that they may have."""
+    starts = [job["start"] for job in found]
+    energies = [energy(job["energy_uj"], job["plus_minus_uj"]) for job in found]
+    lengths = [duration(job["duration_s"]) for job in found]
+    nodes_ = [counted(job["nodes"]) for job in found]
+    return [
+        Column("job", [[shown_id(job) for job in found]], least=48, cut=in_middle),
+        Column("name", [[job["name"] for job in found]], least=16),
+        Column("user", [[job["user"] for job in found]], least=8),
+        Column("account", [[job["account"] or "" for job in found]], least=8),
+        Column("state", [[*map(state_of, found)], [*map(short_state_of, found)]], least=9),
+        Column("nodes", [nodes_, [str(len(job["nodes"])) for job in found]], least=18, cut=before_last_word),
+        Column("start", [starts, [f"{at[:19]}Z" for at in starts], [f"{at[5:16]}Z" for at in starts]]),
+        Column("duration", [lengths, [_DAYS.sub("d ", length) for length in lengths]], right=True),
+        Column("power", [[power(job["average_power_mw"]) for job in found]], right=True),
+        Column("energy", [energies, [energy(job["energy_uj"]) for job in found]], right=True),
     ]
-    columns = ["job", "name", "user", *(["account"] if accounts else []), "state"]
-    columns += ["nodes", "start", "duration", "power", "energy"]
-    show(table(columns, rows, right=("duration", "power", "energy")))
 
 
 @click.command()

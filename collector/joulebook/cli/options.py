@@ -21,6 +21,7 @@ FileOption = click.option(
     "--config", metavar="FILE", help="Configuration file; else $JOULEBOOK_CONFIG, else /etc/joulebook's."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+wide_option = click.option("--wide", is_flag=True, help="Whole lines, however narrow the terminal is.")
 server_option = click.option(
     "--server",
     metavar="URL",

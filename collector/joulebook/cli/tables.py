@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from joulebook.cli.hostlist import counted
 from joulebook.cli.terminal import printable
 from joulebook.collector.units import duration, energy, percent, power
 
@@ -26,11 +28,28 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
 
 
 def show(*parts: Table | str, err: bool = False) -> None:
-    """Print tables and lines; as wide as the terminal, and not cut where there is none."""
+    """Print tables and lines; as wide as the terminal, and lines whole where there is none."""
     stream = sys.stderr if err else sys.stdout
     console = Console(file=stream, highlight=False, width=None if stream.isatty() else 160)
     for part in parts:
-        console.print(Text(part) if isinstance(part, str) else part)
+        if isinstance(part, Table):
+            console.print(part)
+        elif stream.isatty():
+            console.print(Text(folded(part, console.width)))
+        else:
+            console.print(Text(part), soft_wrap=True)
+
+
+def folded(text: str, width: int) -> str:
+    """Break text after spaces and commas where a word, a list of hosts say, is longer than a line."""
+    if all(len(word) <= width for word in text.split(" ")):
+        return text
+    lines = [""]
+    for piece in re.split(r"(?<=[, ])", text):
+        if len(lines[-1] + piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
 
 
 def shown_id(job: dict[str, Any]) -> str:
@@ -41,8 +60,14 @@ def shown_id(job: dict[str, Any]) -> str:
 
 def state_of(job: dict[str, Any]) -> str:
     """Return whether a job runs, and how it ended for its scheduler."""
+    told = short_state_of(job)
+    return str(job["state"]) if told.lower() == job["state"] else f"{job['state']}, {told}"
+
+
+def short_state_of(job: dict[str, Any]) -> str:
+    """Return what its scheduler calls a job's state, and else whether it runs."""
     told = job["scheduler"]
-    return f"{job['state']}, {told['state']}" if told and told["state"] else str(job["state"])
+    return str(told["state"] if told and told["state"] not in ("", "RUNNING") else job["state"])
 
 
 def _scheduler_line(job: dict[str, Any]) -> list[str]:
@@ -60,7 +85,8 @@ def _scheduler_line(job: dict[str, Any]) -> list[str]:
 
 def job_tables(job: dict[str, Any]) -> list[Table | str]:
     """Return what there is to say about a job: a head, energy by domain, and how well it is known."""
-    heads = f"{shown_id(job)}  {printable(job['name'])}  on {', '.join(job['nodes'])}: {state_of(job)}"
+    named = [shown_id(job), *([printable(job["name"])] if job["name"] else [])]
+    heads = "  ".join([*named, f"on {counted(job['nodes'])}: {state_of(job)}"])
     if job["exit_status"] is not None:
         heads += f" with {job['exit_status']}"
     if job["state"] == "ended":
