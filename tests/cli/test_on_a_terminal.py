@@ -179,6 +179,13 @@ def test_a_job_of_many_nodes(url: str, width: int) -> None:
     assert "".join(lines).replace(" ", "").startswith(first.replace(" ", ""))
 
 
+def test_a_pod_by_its_name(url: str) -> None:
+    """A pod is found by what people call it, slash and all, among all jobs and alone."""
+    assert in_pipe(url, "job", f"k8s.{NAMES[POD]}")[0].split()[:2] == [POD, NAMES[POD]]
+    (row,) = in_pipe(url, "jobs", "--name", NAMES[POD])[1:]
+    assert row.split()[0] == POD
+
+
 @pytest.mark.parametrize("width", [80, 120, 220])
 def test_nodes_fit_the_terminal(url: str, width: int) -> None:
     """A node is a line, with its largest accounts and how many there are besides; whole in a pipe."""

@@ -30,6 +30,7 @@ _LEAVE_OUT = (
 @click.option("--node", help="On this node only.")
 @click.option("--user", help="Of this user only.")
 @click.option("--account", help="Of this account only.")
+@click.option("--name", help="Of this name only; a pod's is NAMESPACE/POD.")
 @click.option("--state", type=click.Choice(["running", "ended"]), help="In this state only.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Most jobs.")
 @wide_option
@@ -39,6 +40,7 @@ def jobs(
     node: str | None,
     user: str | None,
     account: str | None,
+    name: str | None,
     state: str | None,
     limit: int,
     wide: bool,
@@ -50,7 +52,8 @@ def jobs(
     in more words, seconds, the account, the start, the ±, the user, which nodes they are, the duration, how
     many nodes, the power, the state, the name. With --wide, and where there is no terminal, lines are whole.
     """
-    found = Server(server).every("jobs", limit, node=node, user=user, account=account, state=state)
+    asked = {"node": node, "user": user, "account": account, "name": name, "state": state}
+    found = Server(server).every("jobs", limit, **asked)
     if as_json:
         click.echo(json.dumps(found))
         return

@@ -59,7 +59,7 @@ class Server:
                 "start one with `joulebook up`, or name another with --server"
             ) from error
 
-    def every(self, name: str, limit: int, **parameters: str | None) -> list[Any]:
+    def every(self, name: str, limit: int, /, **parameters: str | None) -> list[Any]:
         """Return up to limit items of a list, page by page."""
         items: list[Any] = []
         cursor: str | None = None

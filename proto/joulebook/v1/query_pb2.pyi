@@ -708,6 +708,7 @@ class ListJobsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     user: _builtins.str
     state: _builtins.str
@@ -715,6 +716,7 @@ class ListJobsRequest(_message.Message):
     """1 to 1000; 0: 100."""
     cursor: _builtins.str
     account: _builtins.str
+    name: _builtins.str
     def __init__(
         self,
         *,
@@ -724,13 +726,16 @@ class ListJobsRequest(_message.Message):
         limit: _builtins.int = ...,
         cursor: _builtins.str = ...,
         account: _builtins.str | None = ...,
+        name: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_node", b"_node", "_state", b"_state", "_user", b"_user", "account", b"account", "node", b"node", "state", b"state", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_name", b"_name", "_node", b"_node", "_state", b"_state", "_user", b"_user", "account", b"account", "name", b"name", "node", b"node", "state", b"state", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_node", b"_node", "_state", b"_state", "_user", b"_user", "account", b"account", "cursor", b"cursor", "limit", b"limit", "node", b"node", "state", b"state", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_name", b"_name", "_node", b"_node", "_state", b"_state", "_user", b"_user", "account", b"account", "cursor", b"cursor", "limit", b"limit", "name", b"name", "node", b"node", "state", b"state", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account: _TypeAlias = _typing.Literal["account"]  # noqa: Y015
     _WhichOneofArgType__account: _TypeAlias = _typing.Literal["_account", b"_account"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
     _WhichOneofReturnType__node: _TypeAlias = _typing.Literal["node"]  # noqa: Y015
     _WhichOneofArgType__node: _TypeAlias = _typing.Literal["_node", b"_node"]  # noqa: Y015
     _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
@@ -739,6 +744,8 @@ class ListJobsRequest(_message.Message):
     _WhichOneofArgType__user: _TypeAlias = _typing.Literal["_user", b"_user"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__account) -> _WhichOneofReturnType__account | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__node) -> _WhichOneofReturnType__node | None: ...
     @_typing.overload

@@ -100,6 +100,35 @@ def test_jobs_are_found_by_what_was_told(kind: Kind) -> None:
         get_job(store, "pbs.5_7")
 
 
+def test_jobs_are_found_by_what_they_are_called(kind: Kind) -> None:
+    """By the name that is shown; a pod goes by its name as long as no other one has had it."""
+    store = kind.opened()
+    one, two, other = (f"k8s.{n}a1b2c3d-1111-2222-3333-444455556666" for n in range(3))
+    node = SimulatedNode(name="n1", boot=bytes(16))
+    begins = [Load(one, cpu_us=1_000, name="prod/web-0"), Load(other, cpu_us=1_000, name="prod/web-1")]
+    node.begin([*begins, Load(JOB, cpu_us=1_000, name="prod/web-0")])
+    node.tick()
+    deliver(store, [decoded(node, [node.report()])])
+    store.schedule({JOB: TOLD})
+
+    def found(**asked: str) -> set[str]:
+        return {job.job for job in list_jobs(store, limit=9, **asked).items}
+
+    assert found(name="prod/web-0") == {one}
+    assert found(name="sort") == {JOB}, "its scheduler's word counts"
+    assert found(name="sort", user="bob") == found(name="prod") == set()
+    assert get_job(store, "k8s.prod/web-0") == get_job(store, one)
+    with pytest.raises(UnknownNameError, match=r"'docker\.prod/web-0'"):
+        get_job(store, "docker.prod/web-0")
+    node.begin([begins[1], Load(two, cpu_us=1_000, name="prod/web-0")])
+    node.tick()
+    deliver(store, [decoded(node, [node.report()])])
+    both = rf"one that is called so, such as '{two}' \(running\), '{one}' \(ended\)"
+    with pytest.raises(UnknownNameError, match=both):
+        get_job(store, "k8s.prod/web-0")
+    assert get_job(store, "k8s.prod/web-1").job == other
+
+
 def test_a_file_of_facts_of_the_version_before_is_brought_up(tmp_path: object) -> None:
     """Facts beside a VictoriaMetrics that were kept without schedulers' keep all they had."""
     path = f"{tmp_path}/facts"

@@ -51,13 +51,21 @@ def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
         node: params.OfNode = None,
         user: params.OfUser = None,
         account: params.OfAccount = None,
+        name: params.OfName = None,
         state: params.OfState = None,
         limit: params.Limit = DEFAULT_LIMIT,
         cursor: params.Cursor = None,
     ) -> Response:
         """List the jobs, the newest first."""
         found = list_jobs(
-            store, node=node, user=user, account=account, state=state, limit=limit, cursor=cursor
+            store,
+            node=node,
+            user=user,
+            account=account,
+            name=name,
+            state=state,
+            limit=limit,
+            cursor=cursor,
         )
         return answered(models.JobPage, found)
 

@@ -25,6 +25,8 @@ from joulebook.collector.store.scheduled import Scheduled
 STATES = ("running", "ended")
 # A job's Reports lie around its own times: by a Report's length, and by what the wall clock was stepped.
 _MARGIN_US = 86_400_000_000
+# Of those that are called alike, the newest.
+_MOST_CALLED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +82,19 @@ def list_jobs(
     node: str | None = None,
     user: str | None = None,
     account: str | None = None,
+    name: str | None = None,
     state: str | None = None,
     limit: int,
     cursor: str | None = None,
 ) -> Page[Job]:
-    """Return jobs, the newest first; those of a node, a user, an account or a state where one is named."""
+    """Return jobs, the newest first: those of the node, user, account, name and state that are given."""
     if state is not None and state not in STATES:
         raise BadValueError("state", state, " or ".join(STATES))
     check_limit(limit)
-    asked = JobsAsked(most=limit + 1, node=node, user=user, account=account)
+    asked = JobsAsked(most=limit + 1, node=node, user=user, account=account, name=name)
     if cursor:
-        start, name = place_of(cursor, like=(0, ""))
-        asked = replace(asked, after=(int(start), str(name)))
+        start, job = place_of(cursor, like=(0, ""))
+        asked = replace(asked, after=(int(start), str(job)))
     with store.snapshot() as frozen:
         if state is not None:
             running = running_jobs(frozen)
@@ -106,9 +109,12 @@ def list_jobs(
 
 
 def get_job(store: Store, job: str) -> Job:
-    """Return a job, by its own name or its scheduler's. Raises UnknownNameError where there is none."""
+    """Return a job, by its id, its scheduler's own, or what it is called where no other of its kind is.
+
+    Raises UnknownNameError where there is none, or there are several.
+    """
     with store.snapshot() as frozen:
-        places = _places(frozen, frozen.jobs([job])) or _known_as(frozen, job)
+        places = _places(frozen, frozen.jobs([job])) or _known_as(frozen, job) or _called(frozen, job)
         if not places:
             raise UnknownNameError("job", job, _expected(frozen, job))
         (found,) = places
@@ -126,6 +132,17 @@ def _known_as(store: StoreView, job: str) -> dict[str, list[_Place]]:
     places = _places(store, store.jobs(found)) if found else {}
     newest = sorted(places, key=lambda one: _start_us(places[one]))[-1:]
     return {one: places[one] for one in newest}
+
+
+def _called(store: StoreView, job: str) -> dict[str, list[_Place]]:
+    """Return where the one job is that has such a name: k8s.NAMESPACE/POD."""
+    kind, _, name = job.partition(".")
+    rows = store.newest_jobs(JobsAsked(most=_MOST_CALLED, name=name)) if name else []
+    places = _places(store, [row for row in rows if row.job.startswith(f"{kind}.")])
+    if len(places) > 1:
+        ids = ", ".join(f"{one!r} ({_state(own)})" for one, own in places.items())
+        raise UnknownNameError("job", job, f"the id of one that is called so, such as {ids}")
+    return places
 
 
 def _expected(store: StoreView, job: str) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class JobsAsked:
     """So many jobs, in order of (-start, name), after a place in it; those that all of the rest allows.
 
-    A job's user is who its scheduler says, and else who the agent does; its account is known of schedulers.
+    A job's user and name are what its scheduler says, and else what the agent does; its account is known of
+    schedulers.
     """
 
     most: int
@@ -18,5 +19,6 @@ class JobsAsked:
     node: str | None = None
     user: str | None = None
     account: str | None = None
+    name: str | None = None
     among: Collection[str] | None = None
     but: Collection[str] = ()

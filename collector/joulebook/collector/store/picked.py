@@ -59,7 +59,7 @@ class PickedReads:
         by_job: dict[str, list[JobRow]] = defaultdict(list)
         for row in self.jobs():
             by_job[row.job].append(row)
-        told = self.scheduled() if (asked.user, asked.account) != (None, None) else {}
+        told = self.scheduled() if (asked.user, asked.account, asked.name) != (None, None, None) else {}
         nothing = Scheduled()
         places = sorted(
             (-min(row.start_unix_us for row in rows), job)
@@ -68,6 +68,10 @@ class PickedReads:
             and (
                 asked.user is None
                 or asked.user in ({told.get(job, nothing).user} - {""} or {row.user for row in rows})
+            )
+            and (
+                asked.name is None
+                or asked.name in ({told.get(job, nothing).name} - {""} or {row.name for row in rows})
             )
             and (asked.account is None or told.get(job, nothing).account == asked.account)
             and (asked.among is None or job in asked.among)

@@ -69,12 +69,13 @@ class JobReads:
         if asked.node is not None:
             where.append("job IN (SELECT job FROM jobs JOIN nodes USING (node_id) WHERE node = $node)")
             parameters["node"] = asked.node
-        if asked.user is not None:
-            where.append(
-                "job IN (SELECT job FROM jobs ANTI JOIN (FROM scheduled WHERE user_name <> '') USING (job) "
-                "WHERE user_name = $user UNION ALL SELECT job FROM scheduled WHERE user_name = $user)"
-            )
-            parameters["user"] = asked.user
+        for fact, wanted in (("user_name", asked.user), ("name", asked.name)):
+            if wanted is not None:
+                where.append(
+                    f"job IN (SELECT job FROM jobs ANTI JOIN (FROM scheduled WHERE {fact} <> '') USING (job) "
+                    f"WHERE {fact} = ${fact} UNION ALL SELECT job FROM scheduled WHERE {fact} = ${fact})"
+                )
+                parameters[fact] = wanted
         if asked.account is not None:
             where.append("job IN (SELECT job FROM scheduled WHERE account = $account)")
             parameters["account"] = asked.account
