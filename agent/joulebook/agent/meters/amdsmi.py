@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+from joulebook.agent.aside import BlockedError
 from joulebook.agent.meters.amdsmi_cards import listed
 from joulebook.agent.meters.amdsmi_codes import FIX_LOG
 from joulebook.agent.meters.amdsmi_found import Found
@@ -90,11 +91,11 @@ class AmdsmiMeter(GpusMeter[Found, AmdsmiGpu]):
     def _may_ask(self) -> bool:
         return self._pending is None and self._refused is None
 
-    def _settle(self, found: Found, meter: MeteredGpu, now_us: int) -> None:
+    def _settle(self, meter: MeteredGpu, now_us: int, blocked: BlockedError | None) -> None:
         if self._refused is not None:
             meter.miss(self._refused, now_us)
         elif self._pending is None:
-            super()._settle(found, meter, now_us)
+            super()._settle(meter, now_us, blocked)
         elif now_us - self._began_us > _PAUSE_US:
             meter.miss(self._pending.blocked(), now_us)
 

@@ -7,10 +7,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
-from joulebook.agent.aside import Aside, Pending
+from joulebook.agent.aside import Aside, BlockedError, Pending
 from joulebook.agent.meters.gpu_metered import Metered
 from joulebook.agent.meters.gpus_found import FoundGpus, KnownGpu
-from joulebook.agent.meters.row import HANGS_S, Moment
+from joulebook.agent.meters.row import HANGS_S
 from joulebook.agent.source import UNREADABLE, Finding, Probe, Roots
 
 # A tick may not wait longer than 5 ms for all GPUs together: so long for their energy, and a quarter of that
@@ -55,7 +55,7 @@ class GpusMeter(ABC, Generic[F, G]):
     @property
     def gpus(self) -> tuple[G, ...]:
         """Return the GPUs found, in the order of their domains."""
-        return tuple([meter.gpu for meter in self._meters])
+        return self._found.gpus if self._found is not None else ()
 
     def probe(self) -> Probe:
         """Find every GPU, and what each can tell; a driver that hangs is waited for, and found later."""
@@ -77,12 +77,13 @@ class GpusMeter(ABC, Generic[F, G]):
         if found is None:
             return ()
         if is_asked := self._may_ask():
-            moment = Moment(now_us)
-            found.rows.ask(lambda meter: meter.ask(moment), self.wait_s)
+            found.ask(now_us, self.wait_s)
+        hangs = found.rows.hang
         values: list[int] = []
         gauges: list[int] = []
         for meter in found.meters:
-            self._settle(found, meter, now_us)
+            blocked = found.rows.blocked(meter) if hangs and found.rows.hangs(meter) else None
+            self._settle(meter, now_us, blocked)
             for each in meter.all():
                 values += (each.energy.energy_uj, each.energy.unread_us)
             gauges += meter.values
@@ -151,9 +152,8 @@ class GpusMeter(ABC, Generic[F, G]):
         """Say whether GPUs may be asked now."""
         return True
 
-    def _settle(self, found: F, meter: Any, now_us: int) -> None:
-        """Book what a GPU gave."""
-        blocked = found.rows.blocked(meter) if found.rows.hangs(meter) else None
+    def _settle(self, meter: Any, now_us: int, blocked: BlockedError | None) -> None:
+        """Book what a GPU gave; blocked: its driver hangs."""
         for each in meter.all():
             each.settle(now_us, blocked)
 

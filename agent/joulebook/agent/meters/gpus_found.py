@@ -70,8 +70,17 @@ class FoundGpus(ABC, Generic[M]):
         self._name, self._none = name, none
         self._is_closed = False
 
+    def ask(self, now_us: int, wait_s: float) -> None:
+        """Ask every GPU for its energy, and wait so long for all of them together."""
+        if self.looks is not None and (jobs := self.looks.energy(now_us)):
+            self.rows.hurry_for(jobs, wait_s)
+            return
+        moment = Moment(now_us)
+        self.rows.ask(lambda meter: meter.ask(moment), wait_s)
+
     def begin(self, hangs_s: float, before: Callable[[], None] = lambda: None) -> None:
         """Put the GPUs in rows."""
+        self.gpus: tuple[Any, ...] = tuple([meter.gpu for meter in self.meters])
         self.metered: list[Metered[Any]] = [each for meter in self.meters for each in meter.all()]
         self.rows: Rows[M] = Rows(self._name, self.meters, before, hangs_s)
 

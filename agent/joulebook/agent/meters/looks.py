@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from joulebook.agent.meters.row import Moment, Rows
+from joulebook.agent.meters.row import Job, Moment, Rows
 
 # Listing processes takes locks that the work on the GPU may need: half a per cent of the time at most.
 _PAUSE_FACTOR = 200
@@ -24,6 +24,9 @@ class Runs(Protocol):
 class Looked(Protocol):
     """A member of a row."""
 
+    def ask(self, moment: Moment) -> None:
+        """Ask for its energy."""
+
     @property
     def gpu(self) -> Runs:
         """Return its GPU."""
@@ -40,6 +43,9 @@ class Looks(Generic[K]):
 
     def __init__(self, meters: Sequence[K], rows: Rows[K]) -> None:
         self.wait_s = 0.0
+        # Who is asked for the energy with the looks of a moment, so that the thread is woken once for both.
+        self._energy_us = -1
+        self._energy: list[Job[K]] = []
         self._meters = meters
         self._rows = rows
         self._asked_us = self._due_us = -(1 << 62)
@@ -63,6 +69,11 @@ class Looks(Generic[K]):
             raise answer
         return answer
 
+    def energy(self, now_us: int) -> list[Job[K]]:
+        """Return what has begun to ask for the energy of this moment, once; nothing: nobody was asked."""
+        jobs, self._energy = self._energy, []
+        return jobs if now_us == self._energy_us else []
+
     def _ask(self, moment: Moment) -> None:
         def ask(member: K) -> None:
             try:
@@ -74,4 +85,7 @@ class Looks(Generic[K]):
             if took_us > self.wait_s * 1e6:
                 self._due_us = moment.now_us + took_us * _PAUSE_FACTOR
 
-        self._rows.ask(ask, self.wait_s, hurry=False)
+        # First, as processes may take the driver long.
+        self._energy, looks = self._rows.begin(lambda member: member.ask(moment), ask)
+        self._energy_us = moment.now_us
+        self._rows.wait(looks, self.wait_s)

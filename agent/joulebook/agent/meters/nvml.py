@@ -9,7 +9,6 @@ from joulebook.agent.meters.codes import DriverError, StaleError
 from joulebook.agent.meters.gpus import GpusMeter
 from joulebook.agent.meters.nvml_found import Found
 from joulebook.agent.meters.nvml_gpu import NvmlGpu
-from joulebook.agent.meters.nvml_metered import MeteredGpu
 from joulebook.agent.source import ABSENT, UNREADABLE, Finding
 from joulebook.agent.source_facts import SourceFacts
 
@@ -65,14 +64,12 @@ class NvmlMeter(GpusMeter[Found, NvmlGpu]):
         reason = f"there is an NVIDIA driver, but {error}"
         return Finding(self.name, UNREADABLE, reason, getattr(error, "fix", ""))
 
-    def _settle(self, found: Found, meter: MeteredGpu, now_us: int) -> None:
-        super()._settle(found, meter, now_us)
-        # A GPU may answer though it has had an error which does not pass.
-        grave, fix = found.xids.grave(meter.gpu.uuid)
-        if grave and not meter.energy.missing:
-            meter.health.suspicion, meter.health.suspicion_fix = grave, fix
-
     def _follow(self, found: Found, now_us: int) -> None:
+        # A GPU may answer though it has had an error which does not pass.
+        for meter in found.meters if found.xids.has_grave else ():
+            grave, fix = found.xids.grave(meter.gpu.uuid)
+            if grave and not meter.energy.missing:
+                meter.health.suspicion, meter.health.suspicion_fix = grave, fix
         if self._must_renew(found, now_us):
             found.rows.follow(found.renewal())
         found.rows.follow(lambda meter: meter.gauges.read(now_us))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from ctypes import byref
 from typing import Any
 
 from joulebook.agent.meters.codes import DriverError
-from joulebook.agent.meters.nvml_codes import translated
+from joulebook.agent.meters.nvml_calls import function
+from joulebook.agent.meters.nvml_codes import error_of, translated
 from joulebook.agent.source import Metric
 from joulebook.v1 import metrics_pb2 as metrics
 
@@ -61,6 +63,8 @@ class Xids:
     def __init__(self, nvml: Any) -> None:
         self.nvml = nvml
         self._set: Any = None
+        self._wait = function(nvml, "nvmlEventSetWait_v2")
+        self._event = nvml.c_nvmlEventData_t()
         self._counts: dict[str, list[int]] = {}
         self._grave: dict[str, int] = {}
 
@@ -106,6 +110,11 @@ class Xids:
         """Return one value a metric."""
         return self._counts[uuid].copy()
 
+    @property
+    def has_grave(self) -> bool:
+        """Say whether any GPU has had an XID that does not pass by itself."""
+        return bool(self._grave)
+
     def grave(self, uuid: str) -> tuple[str, str]:
         """Return the last XID of a GPU that does not pass by itself, in words, and what mends it."""
         xid = self._grave.get(uuid)
@@ -130,14 +139,14 @@ class Xids:
     def _register(self, handle: Any) -> None:
         self.nvml.nvmlDeviceRegisterEvents(handle, _XID_EVENT, self._set)
 
-    @translated
     def _next(self) -> tuple[str, int] | None:
-        try:
-            event = self.nvml.nvmlEventSetWait_v2(self._set, 0)
-        except self.nvml.NVMLError as error:
-            if error.value == _TIMEOUT:
+        event = self._event
+        if code := self._wait(self._set, byref(event), 0):
+            if code == _TIMEOUT:
                 return None
-            raise
-        if event.eventType != _XID_EVENT:
-            return "", 0
-        return str(self.nvml.nvmlDeviceGetUUID(event.device)), int(event.eventData)
+            raise error_of(code)
+        return (self._uuid(event.device), int(event.eventData)) if event.eventType == _XID_EVENT else ("", 0)
+
+    @translated
+    def _uuid(self, device: Any) -> str:
+        return str(self.nvml.nvmlDeviceGetUUID(device))

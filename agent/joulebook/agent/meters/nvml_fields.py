@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from ctypes import c_ulonglong
 from dataclasses import dataclass
 from typing import Any
 
 from joulebook.agent.meters.codes import UnsupportedError
 from joulebook.agent.meters.growing import Growing
-from joulebook.agent.meters.nvml_codes import error_of, translated
+from joulebook.agent.meters.nvml_calls import function
+from joulebook.agent.meters.nvml_codes import error_of
 from joulebook.agent.source import Metric
 from joulebook.v1 import metrics_pb2 as metrics
 
 # nvmlFieldValue_t: field, scope, timestamp, latency, type, code, value.
 _VALUE = struct.Struct("=IIqqIiQ")
+_ASKED = struct.Struct("=II")
 # nvmlValueType_t: what of the union holds the value.
 _DOUBLE, _UINT, _SLL, _SINT, _USHORT = 0, 1, 4, 5, 6
 _BITS = {_UINT: 32, _SINT: 32, _USHORT: 16}
@@ -93,14 +96,12 @@ class Fields:
 
     def __init__(self, nvml: Any, handle: Any, wanted: Iterable[Field]) -> None:
         """Ask once. UnsupportedError: it has none of them."""
-        self.nvml = nvml
-        self._fields: tuple[Field, ...] = tuple(wanted)
-        self._ids = [(field.number, field.scope) for field in self._fields]
-        there = [value is not None for value in self._ask(handle)]
-        self._fields = tuple(f for f, is_there in zip(self._fields, there, strict=True) if is_there)
+        self._call = function(nvml, "nvmlDeviceGetFieldValues")
+        self._ask_for(tuple(wanted))
+        found = self._ask(handle)
+        self._ask_for(tuple(f for f, value in zip(self._fields, found, strict=True) if value is not None))
         if not self._fields:
             raise UnsupportedError("no such field")
-        self._ids = [(field.number, field.scope) for field in self._fields]
         self._growing = [Growing() if field.is_counter else None for field in self._fields]
         self.metrics: tuple[Metric, ...] = tuple(dict.fromkeys(field.metric for field in self._fields))
         self._place = [self.metrics.index(field.metric) for field in self._fields]
@@ -117,12 +118,20 @@ class Fields:
             found[place] += value
         return found
 
-    @translated
+    def _ask_for(self, fields: tuple[Field, ...]) -> None:
+        """Make room for what the driver writes, once: it leaves the numbers of the fields as they are."""
+        self._fields = fields
+        self._values = (c_ulonglong * (len(fields) * _VALUE.size // 8))()
+        self._view = memoryview(self._values).cast("B")
+        for place, field in enumerate(fields):
+            _ASKED.pack_into(self._view, place * _VALUE.size, field.number, field.scope)
+
     def _ask(self, handle: Any) -> list[int | None]:
-        values = self.nvml.nvmlDeviceGetFieldValues(handle, self._ids)
-        found = parse(values)
+        if code := self._call(handle, len(self._fields), self._values):
+            raise error_of(code)
+        found = parse(self._view)
         if found and all(value is None for value in found):
             # Some drivers serve the call and fail every field of it.
-            code = next(value.nvmlReturn for value in values)
+            code = next(code for *_, code, _ in _VALUE.iter_unpack(self._view))
             raise error_of(code) if code else UnsupportedError("no value")
         return found

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from ctypes import c_uint, c_ulonglong
 from typing import Any
 
 from joulebook.agent.meters.codes import DriverError, UnsupportedError
+from joulebook.agent.meters.nvml_calls import Numbers
 from joulebook.agent.meters.nvml_codes import translated
 from joulebook.agent.meters.nvml_mig import Mig, MigInstance
 from joulebook.agent.meters.nvml_processes import Place, Processes
@@ -79,6 +81,13 @@ class NvmlGpu:
         self.handle = nvml.nvmlDeviceGetHandleByIndex(index)
         self.uuid = str(nvml.nvmlDeviceGetUUID(self.handle))
         self.model = str(nvml.nvmlDeviceGetName(self.handle))
+        self._energy_mj = Numbers(nvml, "nvmlDeviceGetTotalEnergyConsumption", c_ulonglong)
+        self._power_mw = Numbers(nvml, "nvmlDeviceGetPowerUsage", c_uint)
+        self._utilisation = Numbers(nvml, "nvmlDeviceGetUtilizationRates", c_uint, 2)
+        # Total, free and used.
+        self._memory = Numbers(nvml, "nvmlDeviceGetMemoryInfo", c_ulonglong, 3)
+        self._throttle_reasons = Numbers(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", c_ulonglong)
+        self._degrees = Numbers(nvml, "nvmlDeviceGetTemperature", c_uint)
         self.minor = self._or_default(self._minor, index)
         self.size_bytes = self._or_default(self._size_bytes, 0)
         self.limit_mw = self._or_default(self._limit_mw, 0)
@@ -97,15 +106,13 @@ class NvmlGpu:
         """Take a new handle, after NVML was begun again."""
         self.handle = self.nvml.nvmlDeviceGetHandleByUUID(self.uuid.encode())
 
-    @translated
     def energy_uj(self) -> int:
         """Return the energy since the driver was loaded."""
-        return there(int(self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle))) * 1000
+        return there(self._energy_mj.one(self.handle)) * 1000
 
-    @translated
     def power_mw(self) -> int:
         """Return the power: averaged over a second on most GPUs."""
-        return there(int(self.nvml.nvmlDeviceGetPowerUsage(self.handle)))
+        return there(self._power_mw.one(self.handle))
 
     @translated
     def limit_enforced_mw(self) -> int:
@@ -117,11 +124,10 @@ class NvmlGpu:
         """Return the power limit after a reset."""
         return there(int(self.nvml.nvmlDeviceGetPowerManagementDefaultLimit(self.handle)))
 
-    @translated
     def utilisation_ppm(self) -> tuple[int, int]:
         """Return the shares of the last sample period in which kernels ran and memory was accessed."""
-        rates = self.nvml.nvmlDeviceGetUtilizationRates(self.handle)
-        return _share_ppm(int(rates.gpu)), _share_ppm(int(rates.memory))
+        of_gpu, of_memory = self._utilisation.all(self.handle)
+        return _share_ppm(of_gpu), _share_ppm(of_memory)
 
     @translated
     def encoder_ppm(self) -> int:
@@ -142,20 +148,17 @@ class NvmlGpu:
             there(int(ask(self.handle, _MEMORY_CLOCK))) * 1000,
         )
 
-    @translated
     def memory_used_bytes(self) -> int:
         """Return the memory that is allocated."""
-        return there(int(self.nvml.nvmlDeviceGetMemoryInfo(self.handle).used))
+        return there(self._memory.all(self.handle)[2])
 
-    @translated
     def temperature_mc(self) -> int:
         """Return the die's temperature."""
-        return there(int(self.nvml.nvmlDeviceGetTemperature(self.handle, 0))) * 1000
+        return there(self._degrees.one(self.handle, 0)) * 1000
 
-    @translated
     def throttle_reasons(self) -> int:
         """Return nvmlClocksThrottleReasons as a set of bits."""
-        return int(self.nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self.handle))
+        return self._throttle_reasons.one(self.handle)
 
     @translated
     def ecc_corrected(self) -> int:
@@ -215,9 +218,8 @@ class NvmlGpu:
     def _minor(self) -> int:
         return there(int(self.nvml.nvmlDeviceGetMinorNumber(self.handle)))
 
-    @translated
     def _size_bytes(self) -> int:
-        return there(int(self.nvml.nvmlDeviceGetMemoryInfo(self.handle).total))
+        return there(self._memory.all(self.handle)[0])
 
     @translated
     def _limit_mw(self) -> int:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from struct import Struct
 from typing import Any
 
 from joulebook.agent.meters.codes import DriverError, UnsupportedError
-from joulebook.agent.meters.nvml_codes import translated
+from joulebook.agent.meters.nvml_calls import Records
 from joulebook.agent.meters.nvml_mig import MigInstance
 
 _WHOLE_PERCENT = 100
 _WHOLE_PPM = 1_000_000
 _PPM_A_PERCENT = 10_000
 _SAMPLE_KEPT_US = 3_000_000
-_FUNCTION_NOT_FOUND = 13
 _GRAPHICS_EVERY = 5
-_COMPUTE, _GRAPHICS = "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"
+# nvmlProcessInfo_t: process, memory, GPU instance, compute instance.
+_PROCESS = Struct("=I4xQII")
+# nvmlProcessUtilizationSample_t: process, time; shares of multiprocessors, memory, encoder and decoder.
+_SAMPLE = Struct("=I4xQIIII")
 
 # Where a process is: the GPU instance and the compute instance, both -1 where the driver does not say.
 Place = tuple[int, int]
@@ -29,7 +32,9 @@ class Processes:
     """Who is on a GPU, and how much of its multiprocessors each uses."""
 
     def __init__(self, nvml: Any) -> None:
-        self.nvml = nvml
+        self._computes = _listed(nvml, "nvmlDeviceGetComputeRunningProcesses")
+        self._draws = _listed(nvml, "nvmlDeviceGetGraphicsRunningProcesses")
+        self._utilisation = Records(nvml, _SAMPLE, "nvmlDeviceGetProcessUtilization")
         self._looks = 0
         self._drawing: dict[int, Place] = {}
         self._last_sample = 0
@@ -44,12 +49,12 @@ class Processes:
         active_ppm has, of instances that tell it, the share of their own multiprocessors that was active.
         """
         self._looks += 1
-        places = self._places(_COMPUTE, handle, instances)
+        places = _places(self._computes, handle, instances)
         # Those that draw and compute nothing are rare beside those that compute.
         if self._looks % _GRAPHICS_EVERY == 1:
             self._drawing = {}
             with contextlib.suppress(UnsupportedError):
-                self._drawing = self._places(_GRAPHICS, handle, instances)
+                self._drawing = _places(self._draws, handle, instances)
         places = self._drawing | places
         if not places:
             return {}
@@ -57,36 +62,6 @@ class Processes:
             return shares
         sampled_ppm = self._process_ppm(handle, now_us)
         return {pid: sampled_ppm.get(pid, 0) for pid in places}
-
-    def _places(self, name: str, handle: Any, instances: Sequence[MigInstance]) -> dict[int, Place]:
-        try:
-            return self._on(name, handle)
-        except DriverError as error:
-            # Of a divided GPU the whole list is the administrator's; each instance's own is anyone's.
-            if not instances or isinstance(error, UnsupportedError):
-                raise
-            return {
-                pid: (one.gpu_instance, one.compute_instance)
-                for one in instances
-                for pid in self._on(name, one.handle)
-            }
-
-    @translated
-    def _on(self, name: str, handle: Any) -> dict[int, Place]:
-        return {int(process.pid): _place(process) for process in self._versioned(name, handle)}
-
-    def _versioned(self, name: str, handle: Any) -> Any:
-        """Ask in the newest form that bindings and driver both know."""
-        for version in ("_v3", "_v2"):
-            ask = getattr(self.nvml, name + version, None)
-            if ask is None:
-                continue
-            try:
-                return ask(handle)
-            except self.nvml.NVMLError as error:
-                if error.value != _FUNCTION_NOT_FOUND:
-                    raise
-        raise UnsupportedError("the driver knows another form of this question")
 
     def _process_ppm(self, handle: Any, now_us: int) -> dict[int, int]:
         """Return the last samples: the driver samples at its own pace, so they stand for a while."""
@@ -99,21 +74,38 @@ class Processes:
             self._sampled_ppm = {}
         return self._sampled_ppm
 
-    @translated
     def _samples(self, handle: Any) -> dict[int, int]:
         shares: defaultdict[int, list[int]] = defaultdict(list)
-        last = self._last_sample
-        for sample in self.nvml.nvmlDeviceGetProcessUtilization(handle, last):
+        last = newest = self._last_sample
+        for pid, time, share, _, _, _ in self._utilisation.since(handle, last):
             # Some drivers fill the list up with what they showed before, or with nothing.
-            if sample.pid and sample.timeStamp > last and sample.smUtil <= _WHOLE_PERCENT:
-                shares[int(sample.pid)].append(int(sample.smUtil))
-                self._last_sample = max(self._last_sample, int(sample.timeStamp))
+            if pid and time > last and share <= _WHOLE_PERCENT:
+                shares[pid].append(share)
+                newest = max(newest, time)
+        self._last_sample = newest
         return {pid: sum(each) * _PPM_A_PERCENT // len(each) for pid, each in shares.items()}
 
 
-def _place(process: Any) -> Place:
-    found = [int(getattr(process, name, _NO_INSTANCE)) for name in ("gpuInstanceId", "computeInstanceId")]
-    return _NOWHERE if _NO_INSTANCE in found else (found[0], found[1])
+def _listed(nvml: Any, name: str) -> Records:
+    """Return what asks for processes in the newest form that the driver knows."""
+    return Records(nvml, _PROCESS, f"{name}_v3", f"{name}_v2")
+
+
+def _places(listed: Records, handle: Any, instances: Sequence[MigInstance]) -> dict[int, Place]:
+    try:
+        return {
+            pid: _NOWHERE if _NO_INSTANCE in (of_gpu, of_compute) else (of_gpu, of_compute)
+            for pid, _, of_gpu, of_compute in listed.of(handle)
+        }
+    except DriverError as error:
+        # Of a divided GPU the whole list is the administrator's; each instance's own is anyone's.
+        if not instances or isinstance(error, UnsupportedError):
+            raise
+        return {
+            pid: (one.gpu_instance, one.compute_instance)
+            for one in instances
+            for pid, _, _, _ in listed.of(one.handle)
+        }
 
 
 def _by_instance(

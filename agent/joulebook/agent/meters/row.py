@@ -42,7 +42,19 @@ class Job(Generic[K]):
     def __init__(self, ask: Callable[[K], None], *, may_break_off: bool = False) -> None:
         self.ask = ask
         self.may_break_off = may_break_off
-        self.done = threading.Event()
+        self.is_done = False
+        # A lock is what an event is made of, and all that one who waits needs.
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def end(self) -> None:
+        """Say that all were asked."""
+        self.is_done = True
+        self._done.release()
+
+    def wait(self, wait_s: float) -> None:
+        """Wait until all were asked, so long at most; one waits for a job, once."""
+        self._done.acquire(timeout=max(0.0, wait_s))
 
 
 class Row(Generic[K]):
@@ -73,12 +85,12 @@ class Row(Generic[K]):
     @property
     def away(self) -> bool:
         """Say whether the thread has not come back from what it was asked last."""
-        return self._last is not None and not self._last.done.is_set()
+        return self._last is not None and not self._last.is_done
 
     @property
     def follows(self) -> bool:
         """Say whether what was to follow is still to be done."""
-        return self._followed is not None and not self._followed.done.is_set()
+        return self._followed is not None and not self._followed.is_done
 
     @property
     def hangs(self) -> bool:
@@ -93,13 +105,16 @@ class Row(Generic[K]):
         """Return the error that says how long the driver has been away."""
         return BlockedError(f"the driver has not answered for {time.monotonic() - self._asked_s:.1f} s")
 
-    def begin(self, ask: Callable[[K], None], *, hurry: bool) -> Job[K]:
-        """Begin to ask every member; in a hurry what nobody waits for breaks off."""
-        self._hurry = self._hurry or hurry
+    def begin(self, ask: Callable[[K], None]) -> Job[K]:
+        """Begin to ask every member."""
         job = Job(ask)
         self._put(job)
         self._last = job
         return job
+
+    def hurry(self) -> None:
+        """Have what nobody waits for break off."""
+        self._hurry = True
 
     def follow(self, ask: Callable[[K], None]) -> Job[K]:
         """Have every member asked after all that was begun; nobody waits for it."""
@@ -138,6 +153,8 @@ class Row(Generic[K]):
             if not job.may_break_off:
                 self._hurry = False
             else:
+                if self._jobs.empty():
+                    self._hurry = False
                 self._asked_s = time.monotonic()
                 self._before()
             members = self.members
@@ -159,7 +176,7 @@ class Row(Generic[K]):
                     if self._hurry:
                         break
             self._asked = None
-            job.done.set()
+            job.end()
 
 
 class Rows(Generic[K]):
@@ -181,16 +198,38 @@ class Rows(Generic[K]):
 
     def hangs(self, member: K) -> bool:
         """Say whether the thread that asks this GPU hangs at it."""
-        return any(row.hangs_at(member) for row in self._rows)
+        for row in self._rows:  # noqa: SIM110  (asked for every GPU at every tick: three times as fast)
+            if row.hangs_at(member):
+                return True
+        return False
 
-    def ask(self, ask: Callable[[K], None], wait_s: float, *, hurry: bool = True) -> None:
-        """Have every GPU asked whose thread is not away, and wait so long for all of them together."""
+    def begin(self, *asks: Callable[[K], None]) -> list[list[Job[K]]]:
+        """Begin to ask every GPU whose thread is not away, one thing after another; return the jobs of each.
+
+        What was to follow before is done first.
+        """
         # The others may not go short of their readings for the one that hangs.
         self._rows += [others for row in self._rows if (others := row.parted()) is not None]
-        jobs = [row.begin(ask, hurry=hurry) for row in self._rows if not row.away]
+        free = [row for row in self._rows if not row.away]
+        return [[row.begin(ask) for row in free] for ask in asks]
+
+    def ask(self, ask: Callable[[K], None], wait_s: float) -> None:
+        """Begin to ask them, and wait so long for all of them together."""
+        (jobs,) = self.begin(ask)
+        self.hurry_for(jobs, wait_s)
+
+    def hurry_for(self, jobs: Sequence[Job[K]], wait_s: float) -> None:
+        """Wait for them as for what may not wait for what was to follow before."""
+        if not all(job.is_done for job in jobs):
+            for row in self._rows:
+                row.hurry()
+        self.wait(jobs, wait_s)
+
+    def wait(self, jobs: Sequence[Job[K]], wait_s: float) -> None:
+        """Wait so long for all of them together."""
         patience = Patience(wait_s)
         for job in jobs:
-            job.done.wait(patience.left_s)
+            job.wait(patience.left_s)
 
     def blocked(self, member: K) -> BlockedError:
         """Return what says how long a GPU that has not answered has been away."""
