@@ -12,10 +12,10 @@ import pytest
 
 from joulebook.agent.clock import boot_us
 from joulebook.agent.source import UNREADABLE, WORKING, Finding
-from joulebook.agent.workloads.gpuholders import allotted
 from joulebook.agent.workloads.gpus import Gpu
 from joulebook.agent.workloads.podresources import PodResources, ask
 from joulebook.agent.workloads.settings import WorkloadsConfig
+from joulebook.agent.workloads.visible import allotted
 from joulebook.agent.workloads.workload import Workload
 from joulebook.agent.workloads.workloads import Workloads
 from tests.fixtures.cgroups.fake import V2, FakeCgroups
@@ -35,6 +35,7 @@ class Card:
     minor: int
     parts: dict[str, int] = field(default_factory=dict)
     model: str = "H200"
+    rocr_devices: int = 0
 
     def processes(self, now_us: int) -> dict[int, int]:  # noqa: ARG002  (as a driver's)
         return {}

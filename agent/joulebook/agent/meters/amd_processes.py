@@ -26,10 +26,14 @@ def parse_properties(data: bytes) -> dict[str, int]:
 
 
 class KnownGpu(Protocol):
-    """A GPU by its PCI address, the last part of device; look_for is put there for who is on it."""
+    """A GPU by its PCI address, the last part of device.
+
+    look_for is put there for who is on it, and as how many devices the compute driver shows it.
+    """
 
     index: int
     device: Path
+    rocr_devices: int
     look_for: Callable[[int], dict[int, int]]
 
 
@@ -61,6 +65,7 @@ class Processes:
         for gpu in by_address.values():
             if gpu.index in self._numbers:
                 gpu.look_for = self.of
+                gpu.rocr_devices = len(self._numbers[gpu.index])
 
     def of(self, index: int) -> dict[int, int]:
         """Return the processes with memory on a GPU, and the share of its compute units that each occupies.

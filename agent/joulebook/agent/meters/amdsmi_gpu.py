@@ -55,6 +55,7 @@ class AmdsmiGpu:
         self.size_bytes = _or_default(lambda: self.memory_bytes("vram_total"), 0)
         # What it is divided into, by name, as holders name parts.
         self.parts: dict[str, int] = {}
+        self.rocr_devices = len(self.processors)
         self.look_for: Callable[[int], dict[int, int]] = _untold
         self._processes = Processes(amdsmi, self.processors, self.compute_units)
         self.look: Callable[[int], dict[int, int]] = self.running

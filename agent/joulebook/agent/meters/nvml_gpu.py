@@ -94,6 +94,7 @@ class NvmlGpu:
         # What it is divided into, and by the two names that a part has; looked at anew now and then.
         self.instances: tuple[MigInstance, ...] = ()
         self.parts: dict[str, int] = {}
+        self.rocr_devices = 0
         # Of each part that tells it, by GPU instance and compute instance, the share that was active.
         self.active_ppm: dict[Place, int] = {}
         self._looks = 0

@@ -5,48 +5,29 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from joulebook.agent.source import UNREADABLE, WORKING, Finding
 from joulebook.agent.workloads import kubernetes
+from joulebook.agent.workloads.visible import (
+    WHOLE_PPM,
+    HeldGpu,
+    allotted,
+    domains_held,
+    in_order,
+    parse_environ,
+    shares_held,
+)
 from joulebook.agent.workloads.workload import JOB, Workload
 
 _log = logging.getLogger(__name__)
 
-# Slurm's are numbers of the node's device files (/dev/nvidiaN), whatever a device cgroup hides: the job's
-# allocation first, then the step's. CUDA's is what the program is meant to see; the container runtime's is
-# what was put into a container, where it names GPUs: images say `all`, and numbers count what the runtime
-# sees.
-_SLURM = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
-_CUDA = "CUDA_VISIBLE_DEVICES"
-_CUDA_ORDER = "CUDA_DEVICE_ORDER"
-_RUNTIME = "NVIDIA_VISIBLE_DEVICES"
-_WANTED = frozenset((*_SLURM, _CUDA, _CUDA_ORDER, _RUNTIME))
-# In a container CUDA counts from 0 whatever GPUs it was given.
-_CONTAINERS = frozenset(("docker", "podman", "containerd", "crio", kubernetes.SOURCE))
-
-_WHOLE_PPM = 1_000_000
 _MAX_DIRECTORIES = 32
 _MAX_PIDS = 16
 _DENIED = "the environment of other users' processes may not be read: which GPUs jobs hold is not known"
 _FIX = "give the agent CAP_SYS_PTRACE (systemd: AmbientCapabilities=CAP_SYS_PTRACE), or run it as root"
-
-
-class HeldGpu(Protocol):
-    """What a GPU is called: its domain, its number and UUID with the driver, its device file, its model.
-
-    parts has what it is divided into (MIG), by every name that programs are given: the share of each in ppm.
-    """
-
-    domain: str
-    index: int
-    uuid: str
-    minor: int
-    model: str
-    parts: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,67 +37,6 @@ class Holder:
     workload: Workload
     group: Path | None = None
     pid: int = 0
-
-
-def parse_environ(raw: bytes) -> dict[str, str]:
-    """Return what /proc/PID/environ says of GPUs, and nothing else of it; see proc(5)."""
-    found = {}
-    for entry in raw.split(b"\0"):
-        name, _, value = entry.decode(errors="replace").partition("=")
-        if name in _WANTED:
-            found[name] = value
-    return found
-
-
-def domains_held(environ: Mapping[str, str], gpus: Sequence[HeldGpu], source: str) -> tuple[str, ...] | None:
-    """Return the domains that an environment names; None where it says nothing about GPUs."""
-    for name in _SLURM:
-        # Of divided GPUs Slurm numbers the parts, and CUDA's names say which they are.
-        if environ.get(name) and not _parts_of(environ, gpus):
-            by_minor = {str(gpu.minor): gpu.domain for gpu in gpus}
-            return _in_order(by_minor.get(one, "") for one in _numbers(environ[name]))
-    if source in _CONTAINERS:
-        # What a container was given counts, not what a program in it is to see of that.
-        given = [one.strip() for one in environ.get(_RUNTIME, "").split(",")]
-        if named := _in_order(_by_uuid(one, gpus) for one in given):
-            return named
-    if _CUDA not in environ:
-        return None
-    # CUDA puts the fastest first unless told otherwise; GPUs of one model stay in the bus's order.
-    in_order = environ.get(_CUDA_ORDER) == "PCI_BUS_ID" or len({gpu.model for gpu in gpus}) == 1
-    by_index = {str(gpu.index): gpu.domain for gpu in gpus}
-    known = by_index if in_order and source not in _CONTAINERS else {}
-    found = []
-    for one in environ[_CUDA].split(","):
-        domain = known.get(one.strip()) or _by_uuid(one.strip(), gpus)
-        # What follows something that is no GPU (-1, NoDevFiles) is hidden.
-        if not domain:
-            break
-        found.append(domain)
-    return _in_order(found)
-
-
-def shares_held(environ: Mapping[str, str], gpus: Sequence[HeldGpu]) -> dict[str, int]:
-    """Return the part of each GPU that an environment names, of those GPUs of which it names only parts."""
-    shares: dict[str, int] = {}
-    for gpu, name in _parts_of(environ, gpus):
-        shares[gpu.domain] = min(shares.get(gpu.domain, 0) + gpu.parts[name], _WHOLE_PPM)
-    return shares
-
-
-def allotted(devices: Sequence[str], gpus: Sequence[HeldGpu]) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Return the domains of devices as NVIDIA's plugin calls them, and the part of those held in parts.
-
-    Ids are UUIDs of GPUs or parts, or numbers of GPUs; a shared one has ::N behind it.
-    """
-    names = [device.partition("::")[0] for device in devices]
-    by_index = {str(gpu.index): gpu.domain for gpu in gpus}
-    shares: dict[str, int] = {}
-    for name in dict.fromkeys(names):
-        for gpu in gpus:
-            if name in gpu.parts:
-                shares[gpu.domain] = min(shares.get(gpu.domain, 0) + gpu.parts[name], _WHOLE_PPM)
-    return _in_order(by_index.get(name) or _by_uuid(name, gpus) for name in names), shares
 
 
 class GpuHolders:
@@ -181,7 +101,7 @@ class GpuHolders:
     def shares(self, workload: str, domains: Sequence[str]) -> tuple[int, ...]:
         """Return what part of each domain a workload holds in ppm; empty: all of them whole."""
         shares = self._shares.get(workload)
-        return tuple(shares.get(domain, _WHOLE_PPM) for domain in domains) if shares else ()
+        return tuple(shares.get(domain, WHOLE_PPM) for domain in domains) if shares else ()
 
     def findings(self) -> tuple[Finding, ...]:
         """Say whether environments can be read."""
@@ -210,7 +130,7 @@ class GpuHolders:
             more = domains_held(environ, self._gpus, holder.workload.source)
             if more is None:
                 continue
-            held = _in_order((*(held or ()), *more))
+            held = in_order((*(held or ()), *more))
             shares |= shares_held(environ, self._gpus)
             if holder.workload.source != kubernetes.SOURCE:
                 break
@@ -233,32 +153,3 @@ def group_pids(group: Path) -> list[int]:
             inside = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
             ahead += inside[: max(0, _MAX_DIRECTORIES - len(ahead))]
     return pids[:_MAX_PIDS]
-
-
-def _numbers(text: str) -> list[str]:
-    """Return the numbers of a list such as 0,2-4."""
-    found: list[str] = []
-    for one in text.split(","):
-        first, _, last = one.strip().partition("-")
-        if first.isdigit() and (last or first).isdigit():
-            found += map(str, range(int(first), min(int(last or first), int(first) + _MAX_PIDS) + 1))
-    return found
-
-
-def _by_uuid(name: str, gpus: Sequence[HeldGpu]) -> str:
-    """Return the GPU that a UUID or its beginning, or the name of one of its parts names."""
-    if of_part := [gpu.domain for gpu in gpus if name in gpu.parts]:
-        return of_part[0]
-    name = name.removeprefix("MIG-").partition("/")[0]
-    found = [gpu.domain for gpu in gpus if name.startswith("GPU-") and gpu.uuid.startswith(name)]
-    return found[0] if len(found) == 1 else ""
-
-
-def _parts_of(environ: Mapping[str, str], gpus: Sequence[HeldGpu]) -> list[tuple[HeldGpu, str]]:
-    given = environ.get(_CUDA) or environ.get(_RUNTIME, "")
-    names = [name.strip() for name in given.split(",")]
-    return [(gpu, name) for name in dict.fromkeys(names) for gpu in gpus if name in gpu.parts]
-
-
-def _in_order(domains: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(domain for domain in domains if domain))

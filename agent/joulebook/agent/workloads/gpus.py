@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from joulebook.agent.source import UNREADABLE, WORKING, Finding, Series
-from joulebook.agent.workloads.gpuholders import GpuHolders, HeldGpu, Holder
+from joulebook.agent.workloads.gpuholders import GpuHolders, Holder
 from joulebook.agent.workloads.podresources import PodResources
+from joulebook.agent.workloads.visible import HeldGpu
 from joulebook.agent.workloads.workload import Workload
 from joulebook.v1 import metrics_pb2
 

@@ -68,6 +68,7 @@ class Card:
     domain: str = field(init=False)
     minor: int = field(init=False)
     parts: dict[str, int] = field(default_factory=dict)
+    rocr_devices: int = 0
 
     def __post_init__(self) -> None:
         self.domain, self.minor = f"gpu.{self.index}", self.index
