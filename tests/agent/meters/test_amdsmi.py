@@ -242,6 +242,7 @@ def test_partitions_are_devices_and_their_energy_is_the_gpus(machine: Machine) -
     assert machine.energy(0) == [1000 * S, 0, 2000 * S, 0]
     # A quarter of the GPU as a whole, and half a quarter.
     assert machine.meter.gpus[0].processes(0) == {300: 375_000, 301: 0}
+    assert [gpu.rocr_devices for gpu in machine.meter.gpus] == [4, 1]
     assert ("amdsmi:gpu.0.partitions", "CPX and NPS4: 4 of one GPU") in [
         (f.name, f.reason) for f in probe.findings
     ]

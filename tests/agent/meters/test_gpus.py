@@ -159,3 +159,16 @@ def test_a_counter_that_is_late_loses_nothing(node: GpuNode, meter_of: Made) -> 
     node.hang(hangs=False)
     until(lambda: energy(meter, 4 * S) == [1300 * S, 0])
     assert meter.findings() == ()
+
+
+@OF_LIBRARIES
+def test_the_energy_of_a_moment_is_asked_for_with_its_users(node: GpuNode, meter_of: Made) -> None:
+    """Whoever asks for the users first has the energy asked for too, once; the next tick asks anew."""
+    node.has(0)
+    meter = meter_of()
+    meter.probe()
+    assert energy(meter, 0) == [1000 * S, 0]
+    meter.gpus[0].processes(S)
+    node.counts(1500)
+    assert energy(meter, S) == [1000 * S, 0]
+    assert energy(meter, 2 * S) == [1500 * S, 0]
