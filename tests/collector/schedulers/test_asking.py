@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from joulebook.collector.schedulers.asking import SlurmAsking
 from joulebook.collector.schedulers.command import CommandError
 from joulebook.collector.schedulers.config import SlurmConfig
+from joulebook.collector.schedulers.slurm import SlurmCommands
 from joulebook.collector.schedulers.stats import SchedulerStats
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.scheduled import Scheduled
@@ -23,7 +24,7 @@ from tests.simulated.node import WALL_US, Load, SimulatedNode
 _ANSWER = """#!/bin/sh
 for one; do case $one in
     --jobs=*) numbers=${one#--jobs=};;
-    --Format=*) mark=${one##*exit_code:20};;
+    --Format=*) mark=${one##*tres-per-task:255};;
     --delimiter=*) mark=${one#--delimiter=};;
 esac; done
 echo "$numbers" >>%(directory)s/%(name)s.asked
@@ -63,6 +64,7 @@ class Site:
     def knows(self, name: str, number: int, known_as: str, state: str, end: str = "N/A") -> None:
         """Have a command know of a job."""
         line = f"{number},{known_as},ada,chem,main,x,{state},,1790000000,1790000001,{end},0,"
+        line += "N/A,N/A,N/A,N/A," if name == "squeue" else ""
         (self.directory / f"{name}.{number}").write_text(line + "\n")
 
     def asked(self, name: str) -> list[str]:
@@ -75,7 +77,8 @@ class Site:
     def asking(self, **config: object) -> SlurmAsking:
         """Return who asks."""
         made = SlurmConfig(**{"period_s": 10.0, "timeout_s": 60.0, "sacct": ""} | config)  # type: ignore[arg-type]
-        return SlurmAsking(self.store, made, self.stats, lambda: self.now_us)
+        source = SlurmCommands(made, self.stats, lambda: self.now_us)
+        return SlurmAsking(self.store, source, made.period_s, self.stats, lambda: self.now_us)
 
 
 @pytest.fixture
@@ -118,6 +121,23 @@ def test_each_job_is_asked_about_until_it_is_known(site: Site) -> None:
         assert asyncio.run(asking.ask()) == 0
     assert site.asked("squeue") == ["8"]
     assert (site.stats.working, site.stats.failures) == (True, 0)
+
+
+def test_what_was_told_before_a_failure_is_kept(site: Site) -> None:
+    """Asked in parts, what the first part told is known, and the rest is asked for alone."""
+    asking, source = site.asking(), SlurmCommands(SlurmConfig(), site.stats, lambda: site.now_us)
+
+    async def jobs(numbers: Sequence[str]) -> dict[str, Scheduled]:
+        if numbers == ["8"]:
+            raise CommandError("squeue: no answer within 20 s")
+        return {number: Scheduled(state="FAILED", end_us=WALL_US) for number in numbers}
+
+    source.at_once, source.jobs = 2, jobs  # type: ignore[method-assign]
+    asking._source = source
+    with pytest.raises(CommandError, match="no answer"):
+        asyncio.run(asking.ask())
+    assert site.store.scheduled().keys() == {"slurm.6", "slurm.7", "slurm.7.2"}
+    assert site.stats.told_jobs == 3
 
 
 _BROKEN = {

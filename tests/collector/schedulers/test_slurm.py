@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from joulebook.collector.schedulers.slurm import environment, parse_jobs, squeue_command
+from joulebook.collector.schedulers.slurm import environment, parse_sacct, parse_squeue, squeue_command
 from joulebook.collector.store.scheduled import Scheduled
 
 NOW_US = 1_796_002_600_000_000
@@ -14,10 +14,10 @@ MARK = "|0123|"
 # What Slurm 22.05.8 said, but for the padding and the mark: squeue of one that failed, of a task of an array,
 # of a part of a heterogeneous job that waits, and of one that runs with a time limit.
 SQUEUE = (
-    "522300,522300,root,(null),main,a\nb\\c,FAILED,cpu=1;mem=50M;node=1;billing=1,1796002567,1796002569,1796002572,768",
-    "522301,522301_7,root,(null),main,sbatch,COMPLETED,cpu=1;mem=50M;node=1;billing=1,1796002567,1796002572,1796002575,0",
-    "522303,522302+1,root,(null),main,sbatch,PENDING,cpu=1;mem=10M;node=1;billing=1,1796002567,N/A,N/A,0",
-    "522304,522304,nobody,chem,main,x,RUNNING,cpu=2;mem=1.50G;node=1;billing=2;gres/gpu=2,1796002567,1796002569,1796009999,0",
+    "522300,522300,root,(null),main,a\nb\\c,FAILED,cpu=1;mem=50M;node=1;billing=1,1796002567,1796002569,1796002572,768,N/A,N/A,N/A,N/A",
+    "522301,522301_7,root,(null),main,sbatch,COMPLETED,cpu=1;mem=50M;node=1;billing=1,1796002567,1796002572,1796002575,0,N/A,N/A,N/A,N/A",
+    "522303,522302+1,root,(null),main,sbatch,PENDING,cpu=1;mem=10M;node=1;billing=1,1796002567,N/A,N/A,0,N/A,N/A,N/A,N/A",
+    "522304,522304,nobody,chem,main,x,RUNNING,cpu=2;mem=1.50G;node=1;billing=2;gres/gpu=2,1796002567,1796002569,1796009999,0,N/A,gres:gpu:2,N/A,N/A",
 )  # fmt: skip
 ASKED = ("522300", "522301", "522302", "522303", "522304")
 
@@ -31,7 +31,7 @@ def said(*lines: str, mark: str = MARK) -> str:
 
 def test_what_squeue_says() -> None:
     """Ids, allocation, times and how it ended are taken; an end that is only planned is not."""
-    found = parse_jobs(said(*SQUEUE), MARK, ASKED, NOW_US)
+    found = parse_squeue(said(*SQUEUE), MARK, ASKED, NOW_US)
     main: dict[str, Any] = {"partition": "main", "node_count": 1, "gpus": 0, "told_us": NOW_US}
     main["submit_us"] = 1796002567_000_000
     root = main | {"user": "root", "cpus": 1}
@@ -55,15 +55,42 @@ def test_what_squeue_says() -> None:
 def test_what_sacct_says() -> None:
     """Its states have more words, its exit codes a signal; times that it does not know are none."""
     line = "7,7,ada,chem,main,x,CANCELLED by 1000,,1796002567,None,1796002572,0:15"
-    (found,) = parse_jobs(said(line), MARK, ["7"], NOW_US).values()
+    (found,) = parse_sacct(said(line), MARK, ["7"], NOW_US).values()
     assert (found.state, found.start_us, found.exit_status) == ("CANCELLED", None, 143)
     assert (found.cpus, found.gpus, found.memory_bytes) == (None, None, None)
 
 
 def test_others_are_not_taken() -> None:
     """Asked about a task of an array, squeue tells of all; only what was asked about is taken."""
-    assert parse_jobs(said(*SQUEUE), MARK, ["522301"], NOW_US).keys() == {"522301"}
-    assert parse_jobs("", MARK, ["522301"], NOW_US) == {}
+    assert parse_squeue(said(*SQUEUE), MARK, ["522301"], NOW_US).keys() == {"522301"}
+    assert parse_squeue("", MARK, ["522301"], NOW_US) == {}
+
+
+@pytest.mark.parametrize(
+    ("tres", "asked_for", "gpus"),
+    [
+        ("cpu=1;node=1", "N/A,N/A,N/A,N/A", 0),
+        ("cpu=1;node=1", "N/A,gres:gpu:1,N/A,N/A", 1),
+        ("cpu=1;node=3", "N/A,gres:gpu:a100:2,N/A,N/A", 6),
+        ("cpu=1;node=3", "gres:gpu:4,gres:gpu:2,N/A,N/A", 4),
+        ("cpu=1;node=1", "N/A,gres:shard:3,N/A,N/A", 0),
+        ("cpu=2;node=1", "N/A,N/A,N/A,gres:gpu:1", None),
+        ("cpu=2;node=1;gres/gpu:a100=2", "N/A,N/A,N/A,gres:gpu:1", 2),
+        ("", "N/A,gres:gpu:1,N/A,N/A", None),
+    ],
+)
+def test_gpus_that_are_not_counted(tres: str, asked_for: str, gpus: int | None) -> None:
+    """Where accounting does not count GPUs, what a job asked for tells; what does not tell is not known."""
+    line = f"7,7,ada,chem,main,x,RUNNING,{tres},1796002567,1796002569,1796002572,0,{asked_for}"
+    (found,) = parse_squeue(said(line), MARK, ["7"], NOW_US).values()
+    assert found.gpus == gpus
+
+
+def test_accounting_that_counts_no_gpus_says_nothing_of_them() -> None:
+    """sacct does not tell a job without GPUs from a cluster that does not count them."""
+    line = "7,7,ada,chem,main,x,COMPLETED,cpu=1;node=1,1796002567,1796002569,1796002572,0:0"
+    (found,) = parse_sacct(said(line), MARK, ["7"], NOW_US).values()
+    assert (found.cpus, found.gpus) == (1, None)
 
 
 @given(st.text(), st.text(max_size=300))
@@ -73,7 +100,7 @@ def test_no_name_is_another_job(name: str, user: str) -> None:
     others = "".join(f"{field}{MARK}" for field in ["2", "2", "ada", *fields[3:]])
     text = "".join(f"{field}{MARK}" for field in fields) + f"\n{others}\n"
     assume(MARK not in name + user)
-    found = parse_jobs(text.replace(";", ","), MARK, ["1", "2", "9"], NOW_US)
+    found = parse_squeue(text.replace(";", ","), MARK, ["1", "2", "9"], NOW_US)
     for one in found.values():
         assert len(one.name) <= 255
         assert (one.name + one.user).isprintable()
@@ -95,7 +122,7 @@ def test_no_name_is_another_job(name: str, user: str) -> None:
 def test_what_it_never_says_is_refused(text: str) -> None:
     """Whatever else a command prints is no answer, in part neither."""
     with pytest.raises(ValueError, match="expected"):
-        parse_jobs(text, MARK, ASKED, NOW_US)
+        parse_squeue(text, MARK, ASKED, NOW_US)
 
 
 def test_what_the_commands_run_with() -> None:

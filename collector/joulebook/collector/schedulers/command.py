@@ -8,13 +8,15 @@ import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from joulebook.collector.schedulers.source import NoAnswerError
+
 # Thousands of jobs' worth; whoever says more says something else than was asked.
 _MOST_BYTES = 64 << 20
 _SHOWN = 200
 _LONGEST_END_S = 5.0
 
 
-class CommandError(Exception):
+class CommandError(NoAnswerError):
     """A command that gave no answer: which, and why."""
 
 

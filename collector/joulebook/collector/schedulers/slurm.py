@@ -8,10 +8,15 @@ job's name may hold anything, line ends and what looks like another job included
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Collection, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from joulebook.collector.schedulers.command import CommandError, RefusedError, answer_of
+from joulebook.collector.schedulers.config import SlurmConfig
+from joulebook.collector.schedulers.states import is_final
+from joulebook.collector.schedulers.stats import SchedulerStats
 from joulebook.collector.schedulers.text import told_text
+from joulebook.collector.schedulers.tres import GPUS, amounts, gpus_asked_for
 from joulebook.collector.store.scheduled import Scheduled
 
 # Fields of squeue -O, each with its most characters, and of sacct -o: the same things in the same order.
@@ -28,17 +33,54 @@ _SQUEUE = (
     ("StartTime", 20),
     ("EndTime", 20),
     ("exit_code", 20),
+    # Of these accounting keeps nothing. Where no GPUs are counted (AccountingStorageTRES) they tell of them.
+    ("tres-per-job", 255),
+    ("tres-per-node", 255),
+    ("tres-per-socket", 255),
+    ("tres-per-task", 255),
 )
 _SACCT = "JobIDRaw,JobID,User,Account,Partition,JobName,State,AllocTRES,Submit,Start,End,ExitCode"
-_COUNT = len(_SQUEUE)
-# With an end: others' EndTime is when their time limit will be over.
-_FINAL = frozenset(
-    ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED")
-) | {"REVOKED", "TIMEOUT"}
+# What they say where there is nothing of it: an answer all the same.
+_NO_SUCH_JOB = "Invalid job id specified"
+_NO_ACCOUNTING = "accounting storage is disabled"
+_Parser = Callable[[str, str, Collection[str], int], dict[str, Scheduled]]
 _NOTHING = frozenset(("", "(null)", "N/A", "None", "Unknown", "None assigned"))
-_UNITS = {"": 20, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50}
-_AMOUNT = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?([KMGTP]?)n?\Z")
-_MOST = 1 << 50
+
+
+class SlurmCommands:
+    """Asks squeue, and sacct about what that no longer knows."""
+
+    at_once = 500
+
+    def __init__(self, config: SlurmConfig, stats: SchedulerStats, wall_clock_us: Callable[[], int]) -> None:
+        self._config = config
+        self._stats = stats
+        self._wall_clock_us = wall_clock_us
+        self._environ = environment(config.slurm_conf)
+
+    async def jobs(self, numbers: Sequence[str]) -> dict[str, Scheduled]:
+        """Return what either knows of jobs, by number. Raises CommandError."""
+        config, mark = self._config, f"|{secrets.token_hex(16)}|"
+        command = squeue_command(config.squeue, numbers, mark)
+        found = await self._said(command, parse_squeue, mark, numbers, _NO_SUCH_JOB)
+        if config.sacct and (gone := [number for number in numbers if number not in found]):
+            command = sacct_command(config.sacct, gone, mark)
+            found |= await self._said(command, parse_sacct, mark, gone, _NO_ACCOUNTING)
+        return found
+
+    async def _said(
+        self, command: Sequence[str], parse: _Parser, mark: str, numbers: Sequence[str], nothing: str
+    ) -> dict[str, Scheduled]:
+        self._stats.questions += 1
+        try:
+            said = await answer_of(command, self._environ, self._config.timeout_s)
+            return parse(said, mark, frozenset(numbers), self._wall_clock_us())
+        except RefusedError as error:
+            if nothing in error.said:
+                return {}
+            raise
+        except ValueError as error:
+            raise CommandError(f"{command[0]}: said what it never says ({error})") from error
 
 
 def environment(slurm_conf: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -60,14 +102,23 @@ def sacct_command(sacct: str, numbers: Sequence[str], mark: str) -> list[str]:
     return [sacct, *what, f"--jobs={','.join(numbers)}"]
 
 
-def parse_jobs(said: str, mark: str, asked: Collection[str], now_us: int) -> dict[str, Scheduled]:
-    """Return what either answer tells, by the job's number. Raises ValueError for what neither ever says."""
+def parse_squeue(said: str, mark: str, asked: Collection[str], now_us: int) -> dict[str, Scheduled]:
+    """Return what squeue tells, by the job's number. Raises ValueError for what it never says."""
+    return _parse(said, mark, asked, now_us, len(_SQUEUE))
+
+
+def parse_sacct(said: str, mark: str, asked: Collection[str], now_us: int) -> dict[str, Scheduled]:
+    """Return what sacct tells, by the job's number. Raises ValueError for what it never says."""
+    return _parse(said, mark, asked, now_us, _SACCT.count(",") + 1)
+
+
+def _parse(said: str, mark: str, asked: Collection[str], now_us: int, count: int) -> dict[str, Scheduled]:
     fields = [field.strip() for field in said.split(mark)]
-    if fields[-1] or len(fields) % _COUNT != 1:
-        raise ValueError(f"{len(fields) - 1} fields, expected {_COUNT} a job: {said[:100]!r}")
+    if fields[-1] or len(fields) % count != 1:
+        raise ValueError(f"{len(fields) - 1} fields, expected {count} a job: {said[:100]!r}")
     found = {}
-    for begin in range(0, len(fields) - 1, _COUNT):
-        number, *told = fields[begin : begin + _COUNT]
+    for begin in range(0, len(fields) - 1, count):
+        number, *told = fields[begin : begin + count]
         # Asked about a part of an array or of a heterogeneous job, it may tell of all parts.
         if number in asked:
             found[number] = _scheduled(number, told, now_us)
@@ -75,13 +126,17 @@ def parse_jobs(said: str, mark: str, asked: Collection[str], now_us: int) -> dic
 
 
 def _scheduled(number: str, told: Sequence[str], now_us: int) -> Scheduled:
-    own, user, account, partition, name, state, tres, submit, start, end, status = (
+    own, user, account, partition, name, state, tres, submit, start, end, status, *asked_for = (
         "" if field in _NOTHING else field for field in told
     )
     # "CANCELLED by 1000"
     state = state.partition(" ")[0]
-    amounts = _amounts(tres)
-    final = state in _FINAL
+    given = amounts(tres)
+    gpus = given.get(GPUS)
+    if gpus is None and given and asked_for:
+        by_job, by_node, *rest = asked_for
+        gpus = gpus_asked_for(by_job, by_node, rest, given.get("node"))
+    final = is_final(state)
     return Scheduled(
         known_as="" if own == number else told_text(own),
         user=told_text(user),
@@ -89,35 +144,16 @@ def _scheduled(number: str, told: Sequence[str], now_us: int) -> Scheduled:
         partition=told_text(partition),
         name=told_text(name),
         state=told_text(state),
-        node_count=amounts.get("node"),
-        cpus=amounts.get("cpu"),
-        gpus=amounts.get("gres/gpu", 0 if amounts else None),
-        memory_bytes=amounts.get("mem"),
+        node_count=given.get("node"),
+        cpus=given.get("cpu"),
+        gpus=gpus,
+        memory_bytes=given.get("mem"),
         submit_us=_time_us(submit),
         start_us=_time_us(start),
         end_us=_time_us(end) if final else None,
         exit_status=_exit_status(status) if final else None,
         told_us=now_us,
     )
-
-
-def _amounts(tres: str) -> dict[str, int]:
-    """Return what is allocated, of cpu=4,mem=100M,node=1,gres/gpu=2: counts, and bytes of memory."""
-    found = {}
-    for part in tres.split(",") if tres else ():
-        name, _, amount = part.partition("=")
-        if name not in ("cpu", "mem", "node", "gres/gpu"):
-            continue
-        if (known := _AMOUNT.match(amount)) is None:
-            raise ValueError(f"{part[:100]!r}: expected an amount like 4 or 100M")
-        whole, fraction, unit = known[1], known[2] or "", known[3]
-        if name == "mem":
-            scale = 1 << _UNITS[unit]
-            value = int(whole) * scale + int(fraction or 0) * scale // 10 ** len(fraction)
-        else:
-            value = int(whole)
-        found[name] = min(value, _MOST)
-    return found
 
 
 def _time_us(text: str) -> int | None:
