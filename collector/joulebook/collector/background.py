@@ -9,6 +9,8 @@ from joulebook.collector.config import CollectorConfig
 from joulebook.collector.housekeeping import Housekeeping
 from joulebook.collector.schedulers.asking import SlurmAsking
 from joulebook.collector.schedulers.slurm import SlurmCommands
+from joulebook.collector.schedulers.slurmrest import SlurmRest
+from joulebook.collector.schedulers.source import Source
 from joulebook.collector.schedulers.stats import SchedulerStats
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.keeper import Keeper, Retention
@@ -54,6 +56,10 @@ def background(store: Store, config: CollectorConfig, scheduler: SchedulerStats)
                 Housekeeping(InfluxSettlement(store, config.policy), wall_clock_us, every_s=_LOOKS_S)
             )
     if config.slurm.period_s:
-        source = SlurmCommands(config.slurm, scheduler, wall_clock_us)
+        source: Source = (
+            SlurmRest(config.slurm, scheduler, wall_clock_us)
+            if config.slurm.rest
+            else SlurmCommands(config.slurm, scheduler, wall_clock_us)
+        )
         found.append(SlurmAsking(store, source, config.slurm.period_s, scheduler, wall_clock_us))
     return found

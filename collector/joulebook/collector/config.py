@@ -80,7 +80,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
                 wrong.append(f"collector.{name} = {path!r}: no such file")
         if self.jobs_token and not Path(self.jobs_token).is_file():
             wrong.append(f"collector.jobs_token = {self.jobs_token!r}: no such file")
-        wrong += [*self._store_errors(), *self.slurm.errors()]
+        wrong += [*self._store_errors(), *self.slurm.errors(insecure=self.insecure)]
         for kept in ("raw", "minutes", "hours", "ledger"):
             name = f"retention_{kept}_days"
             days = getattr(self, name)
