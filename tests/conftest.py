@@ -32,6 +32,7 @@ _ANYWHERE = (
     "agent/workloads/test_pods.py",
     "agent/workloads/test_schedulers.py",
     "agent/workloads/test_settings.py",
+    "agent/workloads/test_slurm_shares.py",
     "system/test_kill_store.py",
     "system/test_late_reports.py",
     "system/test_page.py",

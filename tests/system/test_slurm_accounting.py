@@ -40,7 +40,9 @@ def test_a_job_that_squeue_has_forgotten_is_told_of_by_sacct(accounting: Slurm, 
         site.until(lambda ledger: ledger["measured_uj"] > 0)
         common = ("--account=chem", "--mem=100M")
         array = accounting.submit("sleep 1", "--array=5", "--job-name=many", "--uid=nobody", *common)
-        fails = accounting.submit("sleep 1; exit 3", "--job-name=a|b", "--uid=nobody", *common)
+        fails = accounting.submit(
+            "sleep 1; exit 3", "--job-name=a|b", "--uid=nobody", "--gres=gpu:1", *common
+        )
         parts = ("--uid=nobody", "--job-name=one", *common, ":", "--job-name=other", *common)
         first = accounting.submit("srun --het-group=0,1 sleep 2", *parts)
         other = str(int(first) + 1)
@@ -71,6 +73,7 @@ def test_a_job_that_squeue_has_forgotten_is_told_of_by_sacct(accounting: Slurm, 
         for scheduler in (job["scheduler"] for job in found.values()):
             what = [scheduler[name] for name in ("partition", "cpus", "memory_bytes")]
             assert what == ["main", 1, 100 << 20]
+            assert scheduler["gpus"] == (1 if scheduler["state"] == "FAILED" else None)
             assert scheduler["submit"] <= scheduler["start"] <= scheduler["end"]
     finally:
         for program in list(site.running):

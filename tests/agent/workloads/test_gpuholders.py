@@ -90,3 +90,34 @@ def test_a_child_holds_instead_of_those_around_it(tmp_path: Path) -> None:
     assert not holders.look([Holder(job, pid=1), Holder(run, pid=2)])
     assert holders.look([Holder(job, pid=1)])
     assert holders.held([job]) == {"slurm.1": ("gpu.0", "gpu.1")}
+
+
+def test_slurms_parts_of_a_gpu_are_weighed_against_each_other(tmp_path: Path) -> None:
+    """Jobs that share a GPU hold it by shards or percents, a command within one too; one alone holds all."""
+    environs = {
+        1: "SLURM_JOB_GPUS=0\0SLURM_SHARDS_ON_NODE=1",
+        2: "SLURM_JOB_GPUS=0\0SLURM_SHARDS_ON_NODE=3",
+        3: "SLURM_JOB_GPUS=1\0CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=25",
+        4: "SLURM_JOB_GPUS=1\0CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=50",
+        5: "SLURM_JOB_GPUS=1",
+    }
+    for pid, environ in environs.items():
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "environ").write_text(environ)
+    holders = GpuHolders(tmp_path, [NamedGpu(0, 0), NamedGpu(1, 1)])
+    jobs = {pid: Holder(Workload(f"slurm.{pid}", JOB, "slurm"), pid=pid) for pid in environs}
+
+    def shares(*pids: int, run: bool = False) -> dict[str, tuple[int, ...]]:
+        there = [jobs[pid] for pid in pids]
+        if run:
+            there.append(Holder(Workload("run.1", JOB, "run", parent="slurm.2"), pid=2))
+        assert holders.look(there)
+        held = holders.held([each.workload for each in there])
+        return {name: holders.shares(name, domains) for name, domains in held.items()}
+
+    assert shares(1) == {"slurm.1": ()}
+    assert shares(1, 2, 3) == {"slurm.1": (250_000,), "slurm.2": (750_000,), "slurm.3": ()}
+    assert shares(1, 2, run=True) == {"slurm.1": (250_000,), "run.1": (750_000,)}
+    assert shares(3, 4) == {"slurm.3": (333_333,), "slurm.4": (666_667,)}
+    # Who has it whole has no less than the others.
+    assert shares(3, 4, 5) == {"slurm.3": (), "slurm.4": (), "slurm.5": ()}

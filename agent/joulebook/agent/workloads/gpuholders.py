@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulebook.agent.source import UNREADABLE, WORKING, Finding
-from joulebook.agent.workloads import kubernetes
+from joulebook.agent.workloads import kubernetes, slurm_shares
 from joulebook.agent.workloads.visible import (
+    SLURM,
     WHOLE_PPM,
     HeldGpu,
     allotted,
@@ -55,6 +56,9 @@ class GpuHolders:
         self._held: dict[str, tuple[str, ...]] = {}
         # Of jobs that hold parts of GPUs.
         self._shares: dict[str, dict[str, int]] = {}
+        # Of jobs that share GPUs with others: what each has in Slurm's units, and what that comes to.
+        self._weights: dict[str, int] = {}
+        self._weighed: dict[str, dict[str, int]] = {}
         self._looks: dict[str, int] = {}
         self._denied = False
 
@@ -83,6 +87,7 @@ class GpuHolders:
         self._looks = looks
         self._held = {name: held for name, held in known.items() if name in looks}
         self._shares = {name: shares for name, shares in self._shares.items() if name in looks}
+        self._weights = {name: weight for name, weight in self._weights.items() if name in looks}
         return any(self._held.get(name, ()) != before.get(name, ()) for name in before | self._held)
 
     def held(self, workloads: Iterable[Workload]) -> dict[str, tuple[str, ...]]:
@@ -96,11 +101,13 @@ class GpuHolders:
             while around:
                 left[around] = [each for each in left.get(around, ()) if each not in held]
                 around = parents.get(around, "")
-        return {name: tuple(held) for name, held in left.items() if held}
+        found = {name: tuple(held) for name, held in left.items() if held}
+        self._weighed = slurm_shares.shared_ppm(found, self._weights)
+        return found
 
     def shares(self, workload: str, domains: Sequence[str]) -> tuple[int, ...]:
-        """Return what part of each domain a workload holds in ppm; empty: all of them whole."""
-        shares = self._shares.get(workload)
+        """Return what part of each domain a workload holds in ppm, as of held(); empty: all of them whole."""
+        shares = self._shares.get(workload) or self._weighed.get(workload)
         return tuple(shares.get(domain, WHOLE_PPM) for domain in domains) if shares else ()
 
     def findings(self) -> tuple[Finding, ...]:
@@ -132,6 +139,8 @@ class GpuHolders:
                 continue
             held = in_order((*(held or ()), *more))
             shares |= shares_held(environ, self._gpus)
+            if not shares and any(environ.get(name) for name in SLURM):
+                self._weights[holder.workload.id] = slurm_shares.weight_of(environ)
             if holder.workload.source != kubernetes.SOURCE:
                 break
         if held is not None:

@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Protocol
 
-from joulebook.agent.workloads import kubernetes
+from joulebook.agent.workloads import kubernetes, slurm_shares
 
 # Slurm's are numbers of the node's device files (/dev/nvidiaN), whatever a device cgroup hides: the job's
 # allocation first, then the step's. CUDA's is what the program is meant to see; the container runtime's is
 # what was put into a container, where it names GPUs: images say `all`, and numbers count what the runtime
 # sees.
-_SLURM = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
+SLURM = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS")
 _CUDA = "CUDA_VISIBLE_DEVICES"
 _CUDA_ORDER = "CUDA_DEVICE_ORDER"
 _RUNTIME = "NVIDIA_VISIBLE_DEVICES"
 # AMD's runtime leaves some devices, and HIP some of those: by its own variable, else by CUDA's.
 _ROCR = "ROCR_VISIBLE_DEVICES"
 _HIP = ("HIP_VISIBLE_DEVICES", _CUDA)
-WANTED = frozenset((*_SLURM, _CUDA_ORDER, _RUNTIME, _ROCR, *_HIP))
+WANTED = frozenset((*SLURM, _CUDA_ORDER, _RUNTIME, _ROCR, *_HIP)) | slurm_shares.VARIABLES
 # In a container numbers count from 0 whatever GPUs it was given.
 _CONTAINERS = frozenset(("docker", "podman", "containerd", "crio", kubernetes.SOURCE))
 
@@ -58,7 +58,7 @@ def parse_environ(raw: bytes) -> dict[str, str]:
 
 def domains_held(environ: Mapping[str, str], gpus: Sequence[HeldGpu], source: str) -> tuple[str, ...] | None:
     """Return the domains that an environment names; None where it says nothing about GPUs."""
-    for name in _SLURM:
+    for name in SLURM:
         # Of divided GPUs Slurm numbers the parts, and CUDA's names say which they are.
         if environ.get(name) and not _parts_of(environ, gpus):
             by_minor = {str(gpu.minor): gpu.domain for gpu in gpus}

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ ACCOUNTING_PROGRAMS = ("slurmdbd", "sacct", "sacctmgr", "mariadbd", "mariadb-ins
 _CONFIGURATION = Path(__file__).parent
 _CGROUPFS = Path("/sys/fs/cgroup")
 _PATIENCE_S = 120.0
+# Of the first node.
+_GPUS = 2
 
 
 class Slurm:
@@ -164,7 +167,8 @@ class Slurm:
         values = {
             "@DIR@": str(self._directory),
             "@HOST@": socket.gethostname().partition(".")[0],
-            "@NODES@": "\n".join(map(_node_line, self._nodes)),
+            "@NODES@": "\n".join(_node_line(node, has_gpus=node == self._nodes[0]) for node in self._nodes),
+            "@FIRST_NODE@": self._nodes[0],
             "@CONTROLLER_PORT@": self._ports[0],
             "@DATABASE_PORT@": self._ports[1],
             "@ACCOUNTING_PORT@": self._ports[2],
@@ -172,7 +176,7 @@ class Slurm:
             "@FIRST_JOB@": str(1000 + 100 * os.getpid() % 60_000_000),
             "@VERSION@": "v2" if (_CGROUPFS / "cgroup.controllers").exists() else "v1",
         }
-        for name in ("slurm.conf", "cgroup.conf", "slurmdbd.conf"):
+        for name in ("slurm.conf", "cgroup.conf", "gres.conf", "slurmdbd.conf"):
             text = (_CONFIGURATION / name).read_text()
             if name == "slurm.conf" and self._accounting:
                 text += (_CONFIGURATION / "accounting.conf").read_text()
@@ -185,8 +189,11 @@ class Slurm:
         (self._directory / "munge.key").chmod(0o400)
         for event in ("prolog", "epilog"):
             self.hook(event, ":")
-        for name in ("state", "spool"):
+        for name in ("state", "spool", "gpu"):
             (self._directory / name).mkdir()
+        for number in range(_GPUS):
+            # What the driver's device files are.
+            os.mknod(self._directory / f"gpu/nvidia{number}", 0o666 | stat.S_IFCHR, os.makedev(195, number))
         self.notes.mkdir()
         self.notes.chmod(0o777)
         # Jobs of other users read their scripts in the spool.
@@ -224,8 +231,9 @@ class Slurm:
             time.sleep(0.02)
 
 
-def _node_line(node: str) -> str:
-    return f"NodeName={node} NodeAddr=127.0.0.1 Port={free_port()} CPUs=2 RealMemory=1000 State=UNKNOWN"
+def _node_line(node: str, *, has_gpus: bool) -> str:
+    gres = f" Gres=gpu:{_GPUS},shard:{4 * _GPUS}" if has_gpus else ""
+    return f"NodeName={node} NodeAddr=127.0.0.1 Port={free_port()} CPUs=2 RealMemory=1000 State=UNKNOWN{gres}"
 
 
 def _remove_groups(node: str) -> None:
