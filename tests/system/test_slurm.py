@@ -168,7 +168,11 @@ def hooks_tell_of_a_job(site: Site, slurm: Slurm, token: Path) -> None:
     for event in ("prolog", "epilog"):
         command = f"{sys.executable} -m joulebook.cli.main hook slurm-{event} --server {site.url}"
         slurm.hook(event, f"{command} --token-file {token} --timeout 300 2>>{slurm.notes}/hooks")
-    job = slurm.submit("sleep 1; exit 4", "--job-name=hooked", "--uid=nobody", "--account=bio")
+    wait = f"until [ -e {slurm.notes}/go ]; do sleep 0.05; done"
+    noted = f"{wait}; date +%s.%N >{slurm.notes}/$SLURM_JOB_ID; exit 4"
+    job = slurm.submit(noted, "--job-name=hooked", "--uid=nobody", "--account=bio")
+    site.until(lambda answer: f"slurm.{job}" in {one["job"] for one in answer["jobs"]}, "jobs?state=running")
+    (slurm.notes / "go").touch()
 
     def told(answer: Any) -> bool:
         return [one["job"] for one in answer["jobs"] if one["scheduler"]["end"]] == [f"slurm.{job}"]
@@ -178,3 +182,8 @@ def hooks_tell_of_a_job(site: Site, slurm: Slurm, token: Path) -> None:
     assert (found["user"], found["name"], found["exit_status"]) == ("nobody", "hooked", 4)
     assert found["scheduler"]["state"] == "FAILED"
     assert found["scheduler"]["start"] <= found["scheduler"]["end"]
+    # However busy the machine is: seen to begin before it was told of, and to end after its last line.
+    ended = site.until(lambda answer: answer["state"] == "ended", f"jobs/slurm.{job}")
+    wrote_s = float((slurm.notes / job).read_text())
+    began_s = unix_s(ended["scheduler"]["start"])
+    assert began_s <= unix_s(ended["start"]) <= wrote_s <= unix_s(ended["end"])

@@ -8,7 +8,7 @@ import pytest
 from joulebook.agent.workloads.job_facts import JobFacts
 from joulebook.agent.workloads.workload import Workload
 from joulebook.agent.workloads.workloads import Workloads
-from tests.agent.workloads.test_slurm import opened, put
+from tests.agent.workloads.test_slurm import V2_JOB, opened, put
 from tests.fixtures.cgroups.fake import FakeCgroups, build
 
 _PBS = "/pbs_jobs.service/jobs/77[3].head.site"
@@ -41,6 +41,27 @@ def test_flux_job_has_the_tasks_user(tmp_path: Path) -> None:
     put(fake, _FLUX, 82, "FLUX_JOB_ID=ƒPY66riwfnP", 1001, "flux-shell")
     job = _job(fake, "flux")
     assert (job.id, job.user) == ("flux.fPY66riwfnP", "bob")
+
+
+@pytest.mark.parametrize(
+    ("path", "job", "name", "id_"),
+    [
+        (_PBS, "PBS_JOBID=77[3].head.site", "PBS_JOBNAME", "pbs.77[3]"),
+        (V2_JOB, "SLURM_JOB_ID=42", "SLURM_JOB_NAME", "slurm.42"),
+    ],
+)
+def test_a_name_may_be_anything(path: str, job: str, name: str, id_: str, tmp_path: Path) -> None:
+    """64 KiB of what is no UTF-8 and cannot be printed are a name all the same, of 255 characters."""
+    fake = build("v2-slurm", tmp_path)
+    fake.make(path)
+    put(fake, f"{path}/step_batch", 81, "")
+    wild = name.encode() + b"=a\xff\n" + b"\xc3" * 65_536
+    (fake.roots.procfs / "81/environ").write_bytes(b"\0".join((b"=\xff", wild, job.encode(), b"")))
+    workloads = opened(fake)
+    workloads.refresh(0)
+    (found,) = (each for each in workloads.workloads if each.id == id_)
+    workloads.close()
+    assert found.name == ("a\ufffd\\x0a" + "\ufffd" * 255)[:255]
 
 
 @pytest.mark.parametrize(("path", "source"), [(_PBS, "pbs"), (_FLUX, "flux")])
