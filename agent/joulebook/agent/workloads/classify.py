@@ -8,6 +8,7 @@ from joulebook.agent.workloads import (
     flux,
     htcondor,
     kubernetes,
+    libvirt,
     lsf,
     pbs,
     slurm,
@@ -35,6 +36,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     lsf.recognise,
     htcondor.recognise,
     flux.recognise,
+    libvirt.recognise,
     systemd.recognise,
     subtree.recognise_top,
 )

@@ -1,8 +1,8 @@
 """Flux's jobs, where it runs them under systemd (`exec.service = "sdexec"`, cgroup v2).
 
 Each is a unit of the user `flux`'s own manager: …/user@N.service/imp-shell-RANK-JOBID.service, the id in
-Flux's base 58 (https://github.com/flux-framework/flux-core/issues/5901). Without sdexec a node's jobs are the
-user's.
+Flux's base 58 (https://github.com/flux-framework/flux-core/issues/5901). Without sdexec processes tell
+(launchers/flux.py).
 """
 
 import re
@@ -11,7 +11,8 @@ from joulebook.agent.workloads.workload import JOB, Place, Verdict, Workload
 
 SOURCE = "flux"
 
-_SHELL = re.compile(r"imp-shell-[0-9]+-(?P<id>[fƒ][1-9A-HJ-NP-Za-km-z]+)\.service\Z")
+BASE_58 = "[1-9A-HJ-NP-Za-km-z]{1,12}"
+_SHELL = re.compile(rf"imp-shell-[0-9]+-[fƒ](?P<id>{BASE_58})\.service\Z")
 _MANAGER = re.compile(r"user@[0-9]+\.service\Z")
 
 
@@ -22,4 +23,4 @@ def recognise(place: Place) -> Verdict | None:
         return None
     if (found := _SHELL.match(parts[-1])) is None:
         return None
-    return Verdict(Workload(f"flux.f{found['id'][1:]}", JOB, SOURCE))
+    return Verdict(Workload(f"flux.f{found['id']}", JOB, SOURCE))

@@ -5,6 +5,7 @@ Layout: https://systemd.io/CGROUP_DELEGATION and systemd.slice(5); user slices: 
 
 import re
 
+from joulebook.agent.workloads import libvirt
 from joulebook.agent.workloads.workload import DESCEND, IGNORE, JOB, SYSTEM, Place, Verdict, Workload
 
 _UNIT = re.compile(r"(?P<name>.+)\.(?:service|scope|socket|mount|swap)\Z")
@@ -12,7 +13,6 @@ _USER_SLICE = re.compile(r"user-(?P<uid>[0-9]+)\.slice\Z")
 _MANAGER = re.compile(r"user@[0-9]+\.service\Z")
 # libvirt: machine-qemu\x2d3\x2dNAME.scope; nspawn: machine-NAME.scope or systemd-nspawn@NAME.service.
 _MACHINE = re.compile(r"(?:machine-|systemd-nspawn@)(?P<name>.+)\.(?:scope|service)\Z")
-_LIBVIRT = re.compile(r"(?:qemu|lxc|ch|bhyve)-[0-9]+-(?P<name>.+)\Z")
 _ESCAPE = re.compile(r"(?:\\x[0-9a-f]{2})+")
 
 
@@ -35,9 +35,7 @@ def recognise(place: Place) -> Verdict | None:
     if leaf.endswith(".slice"):
         return DESCEND
     if parts[0] == "machine.slice" and (machine := _MACHINE.match(leaf)):
-        name = unescape(machine["name"])
-        if libvirt := _LIBVIRT.match(name):
-            name = libvirt["name"]
+        name = libvirt.without_number(unescape(machine["name"]))
         return Verdict(Workload(f"machine.{name}", JOB, "systemd", name))
     if unit := _UNIT.match(leaf):
         return Verdict(Workload(f"unit.{leaf}", SYSTEM, "systemd", unit["name"]))

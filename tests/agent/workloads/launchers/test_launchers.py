@@ -55,6 +55,18 @@ print(*(worker.pid for worker in workers), flush=True)
 for worker in workers:
     worker.wait()
 """
+# Stands in for Flux's shell: when told to, it starts a task with what Flux's documentation says that it gives
+# them. Of two ids the first one's task is a shell too, as in an instance of Flux within a job.
+FLUX_SHELL = """
+import os, subprocess, sys
+_, script, id, *within = sys.orig_argv[1:]
+task = ["-c", "import sys; sys.stdin.read()"] if not within else [script, *within]
+os.read(0, 1)
+told = {"FLUX_JOB_ID": id, "FLUX_TASK_RANK": "0", "FLUX_JOB_SIZE": "1"}
+task = subprocess.Popen([sys.executable, "-S", *task], env=os.environ | told)
+print(task.pid, flush=True)
+task.wait()
+"""
 
 
 @dataclass
@@ -203,6 +215,37 @@ def test_a_torchrun_is_one_job_with_its_agent(ticking: Ticking, tmp_path: Path) 
         pids = [agent.pid, *map(int, agent.stdout.readline().split())]
         ticking.until(lambda _: {ticking.workloads._launchers.workload_of(pid) for pid in pids} == {job})
         agent.communicate("")
+    ticking.until(lambda found: job not in found)
+    assert ticking.ended == [job]
+
+
+def test_a_job_of_fluxs_without_a_cgroup(ticking: Ticking, tmp_path: Path) -> None:
+    """Shell and tasks are the job, and so is an instance within it; who only has the variable is not."""
+    script = tmp_path / "flux-shell"
+    script.write_text(FLUX_SHELL)
+    id_ = TOKEN.replace("0", "g")
+    command = [sys.executable, "-S", str(script), f"ƒ{id_}", f"ƒ{id_[::-1]}x"]
+    pipe = subprocess.PIPE
+    sleeps = [sys.executable, "-S", "-c", "input()"]
+    said = os.environ | {"FLUX_JOB_ID": f"ƒ{id_}y"}
+    with (
+        subprocess.Popen(sleeps, env=said, stdin=pipe) as other,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as shell,
+    ):
+        job, pids = f"flux.f{id_}", [shell.pid]
+        assert shell.stdin
+        assert shell.stdout
+        for _ in range(2):
+            shell.stdin.write("\n")
+            shell.stdin.flush()
+            pids.append(int(shell.stdout.readline()))
+            found = ticking.until(
+                lambda _: {ticking.workloads._launchers.workload_of(pid) for pid in pids} == {job}
+            )
+        assert not {f"flux.f{id_[::-1]}x", f"flux.f{id_}y"} & found.keys()
+        assert (found[job].source, found[job].user) == ("flux", "root")
+        shell.communicate("")
+        other.communicate(b"\n")
     ticking.until(lambda found: job not in found)
     assert ticking.ended == [job]
 

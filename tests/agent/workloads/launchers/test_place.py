@@ -16,6 +16,7 @@ from joulebook.agent.workloads.workload import Place as Group
         ("/docker/" + "ab" * 32, False),
         ("/libpod_parent/libpod-" + "ab" * 32, False),
         ("/machine.slice/systemd-nspawn@box.service", False),
+        ("/machine/lxc-3-box.libvirt-lxc", False),
         ("/slurm/uid_0/job_7", True),
         ("/system.slice/slurmstepd.scope/job_7", True),
         ("/pbs_jobs.service/jobid/7.server", True),

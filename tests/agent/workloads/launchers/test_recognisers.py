@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from joulebook.agent.workloads.launchers import dask, marked, mpi, ray, spark, tensorflow, torchrun
+from joulebook.agent.workloads.launchers import dask, flux, marked, mpi, ray, spark, tensorflow, torchrun
 from joulebook.agent.workloads.launchers.claim import Here, clean
 from joulebook.agent.workloads.launchers.process import Process, parse_birth, parse_command, parse_told
 from joulebook.agent.workloads.launchers.table import LAUNCHERS, Recogniser
@@ -32,6 +32,7 @@ def process(command: str, parent: Process = SHELL, pid: int = 21, **told: Any) -
 
 
 AGENT = process("/usr/bin/python3 /usr/bin/torchrun --nproc-per-node 2 train.py", pid=20)
+FLUX_SHELL = process("/usr/libexec/flux/flux-shell 94371840", pid=20)
 RANK: dict[str, Any] = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_PORT": "29500"}
 
 
@@ -41,6 +42,11 @@ RANK: dict[str, Any] = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_PORT": "29500"}
         (marked.recognise, process("x", JOULEBOOK_JOB="nightly"), "marked.nightly", ()),
         (marked.recognise, process("x", JOULEBOOK_JOB=""), None, ()),
         (marked.recognise, process("JOULEBOOK_JOB=nightly"), None, ()),
+        (flux.recognise, process("./solver", FLUX_SHELL, FLUX_JOB_ID="ƒD7j8aT"), "flux.fD7j8aT", (20,)),
+        (flux.recognise, process("./solver", FLUX_SHELL, FLUX_JOB_ID="fD7j8aT"), "flux.fD7j8aT", (20,)),
+        (flux.recognise, process("./solver", FLUX_JOB_ID="ƒD7j8aT"), None, ()),
+        (flux.recognise, process("./solver", FLUX_SHELL, FLUX_JOB_ID="ƒD7j8aT/../1"), None, ()),
+        (flux.recognise, process("./solver", FLUX_SHELL), None, ()),
         (
             torchrun.recognise,
             process("python train.py", AGENT, TORCHELASTIC_RUN_ID="77", MASTER_ADDR="gpu1", **RANK),

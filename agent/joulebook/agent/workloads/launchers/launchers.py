@@ -118,7 +118,7 @@ class Launchers:
             return (Finding("workloads.launchers", WORKING),)
         reason = (
             "the environment of other users' processes may not be read: "
-            "what is told by JOULEBOOK_JOB, torchrun, Dask or MPI there is not known"
+            "what is told by JOULEBOOK_JOB, Flux, torchrun, Dask or MPI there is not known"
         )
         return (Finding("workloads.launchers", UNREADABLE, reason, _FIX),)
 

@@ -7,7 +7,7 @@ from joulebook.agent.workloads.column import Member
 from joulebook.agent.workloads.workload import JOB, Workload
 
 # Whose jobs are users' sessions and plain containers; all others' are jobs as they are.
-_OPEN = frozenset(("systemd", "docker", "podman", "containerd", "crio"))
+_OPEN = frozenset(("systemd", "libvirt", "docker", "podman", "containerd", "crio"))
 
 
 @dataclass(frozen=True, slots=True)

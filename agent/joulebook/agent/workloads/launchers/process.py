@@ -16,6 +16,7 @@ _MAX_BYTES = 1 << 18
 # In the order of the launchers' files.
 _WANTED = (
     b"JOULEBOOK_JOB",
+    b"FLUX_JOB_ID",
     b"TORCHELASTIC_RUN_ID|MASTER_ADDR|MASTER_PORT|WORLD_SIZE|RANK",
     b"TF_CONFIG",
     b"RAY_ADDRESS",
