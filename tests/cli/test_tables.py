@@ -37,6 +37,7 @@ def test_jobs(url: str) -> None:
         ENDED_JOB
     ]
     assert len(json.loads(_shown(url, "jobs", "--json", "--limit", "1").stdout)) == 1
+    assert _shown(url, "jobs", "--user", "nobody").stdout == "no jobs\n"
 
 
 def test_job(url: str) -> None:

@@ -57,7 +57,10 @@ def jobs(
     if as_json:
         click.echo(json.dumps(found))
         return
-    show_list(job_columns(found), wide=wide, shorten=_SHORTEN, leave_out=_LEAVE_OUT)
+    if found:
+        show_list(job_columns(found), wide=wide, shorten=_SHORTEN, leave_out=_LEAVE_OUT)
+    else:
+        show("no jobs")
 
 
 def job_columns(found: Sequence[dict[str, Any]]) -> list[Column]:

@@ -35,7 +35,10 @@ def nodes(server: str, limit: int, wide: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
-    show_list(node_columns(found), wide=wide, shorten=("last report",), leave_out=_LEAVE_OUT)
+    if found:
+        show_list(node_columns(found), wide=wide, shorten=("last report",), leave_out=_LEAVE_OUT)
+    else:
+        show("no nodes")
     for node in found:
         for source in node["sources"]:
             if source["state"] in ("unreadable", "suspect"):
