@@ -7,9 +7,9 @@ from joulebook.agent.workloads import figures
 LAYERED = frozenset((b"7", b"9", b"253"))
 
 
-def test_cpuacct_usage_is_in_microseconds() -> None:
-    """v1 counts nanoseconds; the part of a microsecond waits for the next reading."""
-    assert figures.parse_cpuacct_usage_us(b"1234567\n") == 1234
+def test_cpuacct_usage_is_in_nanoseconds() -> None:
+    """v1 counts nanoseconds, to each of which what is below a group adds up."""
+    assert figures.parse_cpuacct_usage_ns(b"1234567\n") == 1_234_567
 
 
 @pytest.mark.parametrize(

@@ -130,10 +130,65 @@ def test_gauges_rest_while_their_sum_does_and_nobody_runs(tmp_path: Path, versio
     for _ in range(5):
         shown = containers.shown(MEMORY)
     assert shown[4:6] == [1, 1], "nobody ran: the kernel cannot have given one's memory to another"
-    containers.use(6, cpu_us=1)
-    for _ in range(5):
+    containers.use(5, cpu_us=1)
+    for _ in range(6):
         shown = containers.shown(MEMORY)
     assert shown == containers.memory_bytes
+    containers.workloads.close()
+
+
+@pytest.mark.parametrize("version", [V1, V2])
+def test_who_works_is_read_alone(tmp_path: Path, version: str, reads: list[str]) -> None:
+    """Beside one that works and grows, 99 at rest are not read; one that begins shows it in that tick."""
+    containers = Containers(tmp_path, version)
+    containers.settle()
+    for _ in range(12):
+        containers.use(17, cpu_us=5, memory_bytes=8, io_bytes=3)
+        containers.shown(CPU)
+    reads.clear()
+    containers.use(17, cpu_us=5, memory_bytes=8)
+    assert containers.shown(CPU) == containers.cpu_us
+    assert len([each for each in reads if containers.above in each and "blkio" not in each]) <= 10
+    containers.use(17, cpu_us=5)
+    containers.use(60, cpu_us=2, memory_bytes=70)
+    assert containers.shown(CPU) == containers.cpu_us
+    assert containers.shown(MEMORY) == containers.memory_bytes
+    containers.workloads.close()
+
+
+def test_own_processes_speak_for_nobody(tmp_path: Path) -> None:
+    """Where what contains them uses CPU time itself, all are read and show theirs."""
+    containers = Containers(tmp_path, V1)
+    containers.settle()
+    for number in range(20):
+        containers.use(number % 3, cpu_us=7)
+        containers.use(50 + number, cpu_us=1)
+        containers.fake.show(containers.above, cpu_us=sum(containers.cpu_us) + 100 * number)
+        assert containers.shown(CPU) == containers.cpu_us
+    containers.workloads.close()
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_counters_that_go_back_hide_nothing(tmp_path: Path, above: bool) -> None:
+    """Once the counter of a container, or of what contains them, is set to 0, the use of others shows."""
+    containers = Containers(tmp_path, V1)
+    containers.settle()
+    for _ in range(3):
+        containers.use(17, cpu_us=50)
+        containers.shown(CPU)
+    (cpuacct, *_) = containers.fake.directories(containers.above if above else containers.path(17))
+    containers.use(40, cpu_us=30)
+    (cpuacct / "cpuacct.usage").write_text("0\n")
+    shown = containers.shown(CPU)
+    assert shown[40] == 31
+    assert shown[17] == containers.cpu_us[17]
+    before = sum(containers.cpu_us)
+    for number in (3, 17, 40):
+        containers.cpu_us[number] += 20
+        lost_us = 151 if number == 17 and not above else 0
+        containers.fake.show(containers.path(number), cpu_us=containers.cpu_us[number] - lost_us)
+    containers.fake.show(containers.above, sum(containers.cpu_us) - (before if above else 0))
+    assert containers.shown(CPU) == containers.cpu_us
     containers.workloads.close()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from joulebook.agent.source import Roots
 from joulebook.agent.workloads.column import CPU, FileColumn
-from joulebook.agent.workloads.figures import parse_cpuacct_usage_us
+from joulebook.agent.workloads.figures import parse_cpuacct_usage_ns
 from joulebook.agent.workloads.workloads import Workloads
 from tests.fixtures.cgroups.fake import HYBRID, V2, FakeCgroups
 
@@ -114,7 +114,7 @@ def test_readings_are_the_truth(version: str, fewest: int, actions: list[tuple[s
     contains them tells whether they are to be read.
     """
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("joulebook.agent.workloads.gates.FEWEST", fewest)
+        patch.setattr("joulebook.agent.workloads.readings.FEWEST", fewest)
         fake = FakeCgroups(Path(directory), version)
         for path in STAYING:
             fake.make(path)
@@ -230,7 +230,7 @@ def test_column_closes_what_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "cpuacct.usage").write_text("nonsense\n")
     before = os.listdir("/proc/self/fd")  # noqa: PTH208
     with pytest.raises(ValueError, match="nonsense"):
-        FileColumn(CPU, str(tmp_path / "cpuacct.usage"), parse_cpuacct_usage_us, 32, base=0, fresh=False)
+        FileColumn(CPU, str(tmp_path / "cpuacct.usage"), parse_cpuacct_usage_ns, 32, base=0, fresh=False)
     assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
 
 

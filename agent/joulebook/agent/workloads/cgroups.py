@@ -73,6 +73,8 @@ class Cgroups:
         self._noticed_unix_us: dict[str, int] = {}
         self.ended: list[Workload] = []
         self.members: dict[str, Member] = {}
+        # Where a member came, went, or got further columns, until somebody takes it up.
+        self.changed: set[str] = set()
 
     def findings(self) -> tuple[Finding, ...]:
         """Say what stands in the way."""
@@ -94,6 +96,7 @@ class Cgroups:
         came is for the next interval.
         """
         gone = [self.members.pop(path) for path in self._leaving]
+        self.changed |= self._leaving.keys()
         self._leaving, self.ended = {}, []
         for member in gone:
             self._ids.discard(member.workload.id)
@@ -203,6 +206,7 @@ class Cgroups:
         workload = replace(found, id=self._free_id(found.id), start_unix_us=began_unix_us)
         column = GivenColumn(CPU, self._past.value(workload.id, CPU))
         self.members[path] = Member(workload, [column], path)
+        self.changed.add(path)
         self._ids.add(workload.id)
         self._newcomer(path, workload)
         self._leave(path)
@@ -236,6 +240,7 @@ class Cgroups:
         if path not in self.members:
             self._newcomer(path, member.workload)
         self.members[path] = member
+        self.changed.add(path)
         self._ids.add(member.workload.id)
         self._settling[path] = _SETTLING_TICKS
         if self._lacks(member.workload):

@@ -24,7 +24,7 @@ class Column(Protocol):
     metric: Metric
     value: int
 
-    def read(self) -> None:
+    def read(self) -> int | None:
         """Bring value up to date; what cannot be read keeps the last one."""
 
     def close(self) -> None:
@@ -40,12 +40,6 @@ class Member:
     path: str = ""
     # The path of what contains it.
     above: str = field(init=False)
-    # Its columns of each kind, once take_up() was called, and the turn in which its gauges are read.
-    cpu: list[Column] = field(default_factory=list)
-    gauges: list[Column] = field(default_factory=list)
-    others: list[Column] = field(default_factory=list)
-    turn: int = -1
-    _taken: int = 0
     _series: tuple[Series, ...] = ()
     _placed: Workload | None = None
     _placed_from: Workload | None = None
@@ -53,17 +47,6 @@ class Member:
     def __post_init__(self) -> None:
         """Find what contains it."""
         self.above = self.path.rpartition("/")[0]
-
-    def take_up(self) -> list[Column]:
-        """Sort columns that were added since the last call by their kind; return the new gauges."""
-        if len(self.columns) == self._taken:
-            return []
-        new, self._taken = self.columns[self._taken :], len(self.columns)
-        self.cpu += [column for column in new if column.metric == CPU]
-        self.others += [column for column in new if column.metric not in (CPU, MEMORY)]
-        gauges = [column for column in new if column.metric == MEMORY]
-        self.gauges += gauges
-        return gauges
 
     def placed(self, parent: str) -> Workload:
         """Return the workload with its parent; while both stay it is the same object."""
@@ -99,78 +82,91 @@ class FileColumn:
         "_file",
         "_inode",
         "_parse",
+        "_per",
         "_raw",
         "_size",
         "before",
+        "figure",
         "gone",
         "metric",
         "value",
     )
 
     def __init__(
-        self, metric: Metric, file: str, parse: Callable[[bytes], int], size: int, *, base: int, fresh: bool
+        self,
+        metric: Metric,
+        file: str,
+        parse: Callable[[bytes], int],
+        size: int,
+        *,
+        per: int = 1,
+        base: int,
+        fresh: bool,
     ) -> None:
-        """Open the file. base is what the series showed in earlier lives.
+        """Open the file, whose unit goes so many times into the series'. base is what earlier lives showed.
 
         fresh: the group began after the previous tick, so all that it shows belongs to this interval.
         """
         self.metric = metric
         self._counts = metric in COUNTERS
-        self._file, self._parse, self._size = file, parse, size
+        self._file, self._parse, self._size, self._per = file, parse, size, per
         self._base = base if self._counts else 0
         self._fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._inode = os.fstat(self._fd).st_ino
             self._raw = os.pread(self._fd, size, 0)
-            self.value = self._base + parse(self._raw)
+            # As the kernel counts, in its own unit.
+            self.figure = parse(self._raw)
         except (OSError, ValueError):
             os.close(self._fd)
             raise
         if fresh and self._counts:
-            self.value, self._raw = self._base, b""
+            self.figure, self._raw = 0, b""
+        self.value = self._base + self.figure // per
         # The value at the reading before; of a group that is gone, at the one before its last.
         self.before = self.value
         self.gone = False
 
-    def read(self) -> None:
-        """Take the file's figure."""
+    def read(self) -> int:
+        """Take the file's figure; return how much that grew, in the kernel's unit; below 0: it fell."""
         try:
             raw = os.pread(self._fd, self._size, 0)
             # Of most workloads most ticks find nothing new.
             if raw == self._raw:
                 self.before = self.value
-                return
-            value = self._base + self._parse(raw)
+                return 0
+            figure = self._parse(raw)
         except (OSError, ValueError):
             self.gone = True
-            return  # the walk will let it go
+            return 0  # the walk will let it go
         self.before = self.value
         self._raw = raw
-        if value < self.value and self._counts:
+        grown, self.figure = figure - self.figure, figure
+        if grown < 0 and self._counts:
             # cpuacct.usage may be written to 0.
-            self._base, value = self.value, self.value + value - self._base
-        self.value = value
+            self._base = self.value
+        self.value = self._base + figure // self._per
+        return grown
 
-    def moved(self) -> bool:
-        """Read; say whether the file shows anything else than before, or cannot be read."""
-        before = self._raw
-        self.read()
-        return self.gone or self._raw is not before
+    def rest(self) -> None:
+        """Take it that the file shows what it did."""
+        self.before = self.value
 
-    def renew(self) -> None:
+    def renew(self) -> bool:
         """Follow the path to another file, if there is another now: a new life begins at 0."""
         try:
             # The kept descriptor holds the old inode, so its number cannot have been given out again.
             if os.stat(self._file).st_ino == self._inode:  # noqa: PTH116  (a Path costs as much as the call)
-                return
+                return False
             fd = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            return
+            return False
         os.close(self._fd)
-        self._fd, self._inode, self._raw = fd, os.fstat(fd).st_ino, b""
+        self._fd, self._inode, self._raw, self.figure = fd, os.fstat(fd).st_ino, b"", 0
         self.gone = False
         if self._counts:
             self._base = self.value
+        return True
 
     def settle(self, amount: int) -> None:
         """Add what the group used after its last reading."""
@@ -190,7 +186,7 @@ class GivenColumn:
         self.value = value
 
     def read(self) -> None:
-        """There is nothing to read."""
+        """Find nothing to read."""
 
     def close(self) -> None:
         """Nothing is open."""

@@ -12,9 +12,9 @@ _LAYERED_DRIVERS = frozenset((b"device-mapper", b"md", b"mdp", b"loop", b"ramdis
 _IO_STAT = re.compile(rb"^(\d+):\d+ rbytes=(\d+) wbytes=(\d+) ", re.MULTILINE)
 
 
-def parse_cpuacct_usage_us(raw: bytes) -> int:
-    """Return µs from v1's cpuacct.usage (ns)."""
-    return int(raw) // 1000
+def parse_cpuacct_usage_ns(raw: bytes) -> int:
+    """Return ns from v1's cpuacct.usage."""
+    return int(raw)
 
 
 def parse_cpu_stat_us(raw: bytes) -> int:

@@ -1,142 +1,192 @@
 """Groups that are left unread while what contains them shows that none of them did anything.
 
 A group's CPU time, and on v2 its IO, hold those of all groups below it. The kernel counts both at the group
-first and then at what contains it, so one whose figure is what it was had nobody below it use any since. v1
-counts nanoseconds. v2 shows whole microseconds, so what is less than one may show a little later below it; it
-is not lost. The root is no such group: it is never at rest, and v2 has its figures from elsewhere.
+first and then at what contains it. So what contains them is read first, and then those below it that ran
+lately. Once what these and earlier readings found is as much as it shows, nobody else can have used anything
+before it was read, and the rest is left unread. Only what those that were read used in the meantime may hide
+as much of another's; the group is therefore read once more, and where that leaves a doubt, none is left in
+the next tick. What is hidden is not lost: it is missing in what is accounted for until it is found.
 
-Memory has no such order, but only what runs moves it. So a gauge is left unread only while none of its
-neighbours ran, and the sum of all of them stayed the same to the byte.
+v1 counts nanoseconds, and IO is whole bytes. v2 shows whole microseconds of CPU time, of which one may be
+hidden for each group that works. What a group's own processes use is nobody's below it: where it has some
+that work, all below it is read. The root is no such group: it is never at rest, and v2 has its figures from
+elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from joulebook.agent.workloads.column import Column, FileColumn
+from joulebook.agent.workloads.column import FileColumn
 
-# Fewer than so many columns are not worth a reading more.
-FEWEST = 4
-
-OpenAbove = Callable[[str], FileColumn | None]
+# So many readings in a row that found nothing, and a group is one of those that rest.
+_IDLE_READINGS = 2
 
 
-@dataclass(slots=True)
-class Gate:
-    """A group, and the columns of those below it that its own figure speaks for."""
+class Loose:
+    """Columns and gates that nothing speaks for: all are read at each tick."""
 
-    column: FileColumn
-    columns: list[Column] = field(default_factory=list)
-    inner: list[Gate] = field(default_factory=list)
-    # How often its figure was another than before.
-    moves: int = 0
-    _was_read: bool = False
-    _rests: bool = False
+    def __init__(self, moved: list[Child]) -> None:
+        """moved takes up what is found to have grown."""
+        self._moved = moved
+        self._children: dict[Child, None] = {}
+
+    def add(self, child: Child, _counted: bool = True, /) -> None:
+        """Have it read from now on."""
+        self._children[child] = None
+
+    def drop(self, child: Child) -> None:
+        """Have it read no longer."""
+        self._children.pop(child, None)
+
+    def children(self) -> list[Child]:
+        """Return all that are read."""
+        return list(self._children)
 
     def read(self) -> None:
-        """Read the group, and those below it if it moved."""
-        # First of all, so that what moves while the others are read is found by the next reading.
-        if self.column.moved() or not self._was_read:
-            self._was_read, self._rests = True, False
-            self.moves += 1
-            for column in self.columns:
-                column.read()
-            for gate in self.inner:
-                gate.read()
-        elif not self._rests:
-            self._rest()
-
-    def _rest(self) -> None:
-        """Have those below show that they used nothing."""
-        self._rests = True
-        for column in self.columns:
-            if isinstance(column, FileColumn):
-                column.before = column.value
-        for gate in self.inner:
-            gate._rest()
+        """Read all, from outside in."""
+        self._moved += [child for child in self._children if child.read()]
 
 
-class Gates:
-    """The groups that others are left unread for, of one kind of figure."""
+class Gate:
+    """A group whose own figure speaks for those below it: they are counted, or lie within one that is."""
 
-    def __init__(self, open_above: OpenAbove) -> None:
-        """open_above opens a group's figure; None: it has none that holds those of the groups below."""
-        self._open_above = open_above
-        self.by_path: dict[str, Gate] = {}
+    def __init__(self, column: FileColumn, moved: list[Child]) -> None:
+        """Take the group's own figure; moved takes up what below it is found to have grown."""
+        self.column = column
+        self._moved = moved
+        # Those that ran lately, and how many readings ago; all others, the last one that ran at the end.
+        self._hot: dict[Child, int] = {}
+        self._cold: dict[Child, None] = {}
+        self._within: dict[Child, None] = {}
+        self._inner: dict[Gate, None] = {}
+        # How much of the group's figure is accounted for, never too much; not known before all were read.
+        self._seen = 0
+        self._known = False
+        # Something may be hidden since the last tick, here or below an inner gate.
+        self._late = False
+        self._late_below = False
+        self._rests = False
 
-    def arrange(self, below: Mapping[str, list[Column]]) -> list[Column | Gate]:
-        """Take up the columns by the group that each is directly below; return what to read, outermost."""
-        wanted = _worthwhile(below)
-        for path in [path for path in self.by_path if path not in wanted]:
-            self.by_path.pop(path).column.close()
-        for path in wanted:
-            if path not in self.by_path and (column := self._open_above(path)) is not None:
-                self.by_path[path] = Gate(column)
-        gates = [self.by_path[path] for path in wanted if path in self.by_path]
-        loose: list[Column | Gate] = []
-        known = [gate.columns for gate in gates]
-        for gate in gates:
-            gate.columns, gate.inner = [], []
-        for path in sorted(below):
-            above = self._nearest(path)
-            (loose if above is None else above.columns).extend(below[path])
-        for gate, before in zip(gates, known, strict=True):
-            if gate.columns != before:
-                gate.column.renew()
-        for path, gate in self.by_path.items():
-            outer = self._nearest(path.rpartition("/")[0])
-            (loose if outer is None else outer.inner).append(gate)
-        return loose
+    def add(self, child: Child, counted: bool, /) -> None:
+        """Speak for a column or a gate. counted: no other that is counted holds it."""
+        if isinstance(child, Gate):
+            self._inner[child] = None
+        if counted:
+            self._hot[child] = 0
+        else:
+            self._within[child] = None
+
+    def drop(self, child: Child) -> None:
+        """Speak for it no longer."""
+        if isinstance(child, Gate):
+            self._inner.pop(child, None)
+        self._hot.pop(child, None)
+        self._cold.pop(child, None)
+        self._within.pop(child, None)
+
+    def children(self) -> list[Child]:
+        """Return all that it speaks for."""
+        return [*self._hot, *self._cold, *self._within]
+
+    @property
+    def in_doubt(self) -> bool:
+        """Say whether anything below may have used something that its columns do not show yet."""
+        return self._late or self._late_below
+
+    def forget(self) -> None:
+        """Take nothing to be accounted for: all will be read."""
+        self._known = False
+
+    def renew(self) -> None:
+        """Follow the group's path to another group, if there is another now."""
+        if self.column.renew():
+            self.forget()
 
     def close(self) -> None:
-        """Give the descriptors back."""
-        for gate in self.by_path.values():
-            gate.column.close()
-        self.by_path = {}
+        """Give the descriptor back."""
+        self.column.close()
 
-    def _nearest(self, path: str) -> Gate | None:
-        while path:
-            if (gate := self.by_path.get(path)) is not None:
-                return gate
-            path = path.rpartition("/")[0]
-        return None
+    def read(self) -> int:
+        """Read the group, and those below it that may have used anything; return how much it grew."""
+        before = self.column.figure
+        self._read_own()
+        total = self.column.figure
+        if self._known and total <= self._seen and not self._late_below:
+            self._late = False
+            self.rest()
+            return total - before
+        self._rests = False
+        self._read_hot()
+        if not (self._known and self._seen >= total and self._cold):
+            self._search(total)
+        if self._cold and self._known:
+            self._make_sure(total)
+        self._moved += [child for child in self._within if child.read()]
+        self._late_below = any(gate.in_doubt for gate in self._inner)
+        return self.column.figure - before
+
+    def rest(self) -> None:
+        """Have those below show that they used nothing."""
+        if not self._rests:
+            self._rests = True
+            for child in (*self._hot, *self._within):
+                child.rest()
+
+    def _read_own(self) -> None:
+        if self.column.read() < 0:
+            self._known = False
+        if self.column.gone:
+            self.renew()
+            self._known = False
+
+    def _count(self, child: Child, grown: int) -> None:
+        if grown > 0:
+            self._seen += grown
+            self._moved.append(child)
+        else:  # counters go back where somebody writes to them, or a disk is unplugged
+            self._known = False
+
+    def _read_hot(self) -> None:
+        cooled = []
+        for child, readings in self._hot.items():
+            if grown := child.read():
+                self._hot[child] = 0
+                self._count(child, grown)
+            elif readings + 1 < _IDLE_READINGS:
+                self._hot[child] = readings + 1
+            else:
+                cooled.append(child)
+        for child in cooled:
+            del self._hot[child]
+            self._cold[child] = None
+
+    def _search(self, total: int, *, through: bool = False) -> None:
+        """Read those that rest until the group's figure is accounted for, or all of them."""
+        found = []
+        for child in reversed(self._cold):
+            if grown := child.read():
+                found.append(child)
+                self._count(child, grown)
+                if self._known and self._seen >= total and not through:
+                    break
+        else:
+            # Nobody below has anything left from before the group was read.
+            self._seen = max(self._seen, total) if self._known else total
+            self._known, self._late = True, False
+        for child in found:
+            del self._cold[child]
+            self._hot[child] = 0
+
+    def _make_sure(self, total: int) -> None:
+        """Look whether anything may be hidden that was used before the group was read."""
+        self._read_own()
+        if self.column.figure <= self._seen:
+            self._late = False
+        elif self._late:
+            self._search(total, through=True)
+        else:
+            self._late = True
 
 
-class GaugeGate:
-    """Gauges that are read in turns, of groups that lie directly below one."""
-
-    def __init__(self, column: FileColumn, cpu: Gate, turns: int) -> None:
-        """Take the sum that the gauges are a part of, the gate of their CPU time, and the number of turns."""
-        self.column = column
-        self.cpu = cpu
-        self.turns: list[list[Column]] = [[] for _ in range(turns)]
-        # The sum, and how often the CPU time had moved, when each turn was read.
-        self._seen: list[tuple[int, int] | None] = [None] * turns
-
-    def read(self, turn: int) -> None:
-        """Read the gauges of a turn, unless nothing can have changed."""
-        self.column.read()
-        now = (self.column.value, self.cpu.moves)
-        if now != self._seen[turn] or self.column.gone:
-            self._seen[turn] = now
-            for column in self.turns[turn]:
-                column.read()
-
-
-def _worthwhile(below: Mapping[str, list[Column]]) -> list[str]:
-    """Return the groups that speak for enough, and for more than one below them does; outer ones first."""
-    counts: dict[str, int] = {}
-    branches: dict[str, set[str]] = {}
-    for path, columns in below.items():
-        inside, up = "", path
-        while up:
-            counts[up] = counts.get(up, 0) + len(columns)
-            if inside:
-                branches.setdefault(up, set()).add(inside)
-            inside, up = up, up.rpartition("/")[0]
-    return sorted(
-        path
-        for path, count in counts.items()
-        if count >= FEWEST and (path in below or len(branches.get(path, ())) > 1)
-    )
+Child: TypeAlias = FileColumn | Gate

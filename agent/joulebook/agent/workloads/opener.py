@@ -15,7 +15,8 @@ _CPU_STAT_BYTES = 64  # the first line is enough
 _IO_BYTES = 65536
 _FIRST_LINES_BYTES = 128
 
-_Opener = tuple[Metric, Controller, Callable[[bytes], int], int]
+# The last is how many of the file's unit go into one of the series'.
+_Opener = tuple[Metric, Controller, Callable[[bytes], int], int, int]
 
 
 class Figures:
@@ -29,14 +30,15 @@ class Figures:
         cpu, memory, io = hierarchies.cpu, hierarchies.memory, hierarchies.io
         self._openers: list[_Opener] = []
         if cpu:
-            v2 = cpu.file == "cpu.stat"
-            parse = figures.parse_cpu_stat_us if v2 else figures.parse_cpuacct_usage_us
-            self._openers.append((CPU, cpu, parse, _CPU_STAT_BYTES if v2 else _NUMBER_BYTES))
+            if cpu.file == "cpu.stat":
+                self._openers.append((CPU, cpu, figures.parse_cpu_stat_us, _CPU_STAT_BYTES, 1))
+            else:
+                self._openers.append((CPU, cpu, figures.parse_cpuacct_usage_ns, _NUMBER_BYTES, 1000))
         if memory:
-            self._openers.append((MEMORY, memory, figures.parse_memory_bytes, _NUMBER_BYTES))
+            self._openers.append((MEMORY, memory, figures.parse_memory_bytes, _NUMBER_BYTES, 1))
         if io:
             parse_io = figures.parse_io_stat_bytes if io.file == "io.stat" else figures.parse_blkio_bytes
-            self._openers.append((IO, io, partial(parse_io, layered=layered), _IO_BYTES))
+            self._openers.append((IO, io, partial(parse_io, layered=layered), _IO_BYTES, 1))
         self.error: OSError | None = None
 
     def open(self, paths: str | Mapping[str, str], member: Member, past: Past, *, fresh: bool) -> bool:
@@ -46,7 +48,7 @@ class Figures:
         """
         there = {column.metric for column in member.columns}
         opened = False
-        for metric, controller, parse, size in self._openers:
+        for metric, controller, parse, size, per in self._openers:
             path = paths if isinstance(paths, str) else paths.get(controller.key)
             if metric in there or path is None:
                 continue
@@ -55,13 +57,14 @@ class Figures:
                 continue
             base = past.value(member.workload.id, metric)
             try:
-                member.columns.append(FileColumn(metric, file, parse, size, base=base, fresh=fresh))
+                column = FileColumn(metric, file, parse, size, per=per, base=base, fresh=fresh)
             except ValueError:
                 continue
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR):
                     self.error = error
                 continue
+            member.columns.append(column)
             opened = True
         return opened
 
@@ -71,17 +74,17 @@ class Figures:
 
     def open_above(self, metric: Metric, path: str) -> FileColumn | None:
         """Open a figure of a group that holds those of all groups below it; None where there is none such."""
-        controller = next((each for of, each, _, _ in self._openers if of == metric), None)
+        controller = next((each for of, each, *_ in self._openers if of == metric), None)
         if controller is None or (metric != CPU and controller.key and not _is_sum(metric, controller, path)):
             return None
         return self._open_one(metric, path, fresh=False)
 
     def _open_one(self, of: Metric, path: str, *, fresh: bool) -> FileColumn | None:
-        for metric, controller, parse, size in self._openers:
+        for metric, controller, parse, size, per in self._openers:
             if metric == of:
                 file = f"{controller.root}{path}/{controller.file}"
                 try:
-                    return FileColumn(metric, file, parse, size, base=0, fresh=fresh)
+                    return FileColumn(metric, file, parse, size, per=per, base=0, fresh=fresh)
                 except (OSError, ValueError):
                     break
         return None

@@ -224,7 +224,9 @@ class Workloads:
         others += [run.member for run in self._runs.by_id.values()]
         members = [*self._agent, *groups, *others]
         self.workloads = self._with_parents(members)
-        self._readings.arrange(self._agent, groups, others)
+        changed = [(path, by_path.get(path)) for path in sorted(self._cgroups.changed)]
+        self._cgroups.changed.clear()
+        self._readings.arrange(self._agent, groups, others, changed)
         series = list(chain.from_iterable([member.series() for member in members]))
         self._gpu_series = self._gpus.series(frozenset(workload.id for workload in self.workloads))
         self.series = (*series, *self._gpu_series)
