@@ -191,13 +191,14 @@ class Sampler:
         series = [s for r in self._readers for s in r.probe.series]
         series += [Series(metrics.METRIC_DOMAIN_IDLE_POWER, domain=d.name) for d in self._domains]
         series += [Series(metrics.METRIC_DOMAIN_SAMPLING, domain=name) for name, _ in self._errors]
-        series += self._workloads.series
         offset = dict(self._domain_offsets())
         self._layout = self._layouts.build(
             [(d, offset.get(d.name, 0)) for d in self._domains],
             self._devices,
             self._workloads.workloads,
             series,
+            self._workloads.blocks,
+            self._workloads.gpu_series,
         )
         self._layout_hash = layout_hash(self._layout)
         self._rows = [row]

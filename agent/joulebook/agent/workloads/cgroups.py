@@ -73,7 +73,7 @@ class Cgroups:
         self._noticed_unix_us: dict[str, int] = {}
         self.ended: list[Workload] = []
         self.members: dict[str, Member] = {}
-        # Where a member came, went, or got further columns, until somebody takes it up.
+        # Where a member came, went, or became another, until somebody takes it up.
         self.changed: set[str] = set()
 
     def findings(self) -> tuple[Finding, ...]:
@@ -259,6 +259,7 @@ class Cgroups:
             told = self._facts[member.workload.source].complete(member.workload, path)
             if told != member.workload:
                 member.workload, changed = self._renamed(member.workload, told), True
+                self.changed.add(path)
             if not self._lacks(told) or asked >= _ASKED_TICKS:
                 del self._nameless[path]
         return changed
@@ -285,6 +286,7 @@ class Cgroups:
             packages = self._cpusets.packages_of(path)
             if packages != member.workload.packages:
                 member.workload, changed = replace(member.workload, packages=packages), True
+                self.changed.add(path)
         self._settling = {path: left - 1 for path, left in self._settling.items() if left > 1}
         return changed
 

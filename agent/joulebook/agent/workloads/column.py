@@ -40,31 +40,27 @@ class Member:
     path: str = ""
     # The path of what contains it.
     above: str = field(init=False)
-    _series: tuple[Series, ...] = ()
-    _placed: Workload | None = None
-    _placed_from: Workload | None = None
+    # The workload with what it has from the one that contains it, and the columns' series; the same objects
+    # while nothing changes.
+    placed: Workload = field(init=False)
+    series: tuple[Series, ...] = ()
+    _placed_from: Workload = field(init=False)
 
     def __post_init__(self) -> None:
         """Find what contains it."""
         self.above = self.path.rpartition("/")[0]
+        self.placed = self._placed_from = self.workload
 
-    def placed(self, parent: str) -> Workload:
-        """Return the workload with its parent; while both stay it is the same object."""
-        own = self.workload
-        if own.parent == parent:
-            return own
-        known = self._placed
-        if known is None or known.parent != parent or self._placed_from is not own:
-            known = self._placed = replace(own, parent=parent)
+    def place(self, parent: str, packages: tuple[int, ...] = ()) -> None:
+        """Take the workload's parent, and its CPU packages where it has none of its own."""
+        own, known = self.workload, self.placed
+        packages = own.packages or packages
+        if self._placed_from is not own or known.parent != parent or known.packages != packages:
+            same = own.parent == parent and own.packages == packages
+            self.placed = own if same else replace(own, parent=parent, packages=packages)
             self._placed_from = own
-        return known
-
-    def series(self) -> tuple[Series, ...]:
-        """Return the columns' series, kept from one layout to the next."""
-        known = self._series
-        if len(known) != len(self.columns) or (known and known[0].workload != self.workload.id):
-            self._series = tuple(Series(column.metric, workload=self.workload.id) for column in self.columns)
-        return self._series
+        if len(self.series) != len(self.columns) or (self.series and self.series[0].workload != own.id):
+            self.series = tuple(Series(column.metric, workload=own.id) for column in self.columns)
 
     def close(self) -> None:
         """Close the columns."""

@@ -53,7 +53,7 @@ class Readings:
     ) -> None:
         """Take up all members in their order; groups: those that are cgroups.
 
-        changed has the paths at which a cgroup came, went, or got further columns, and what is there now.
+        changed has the paths at which a cgroup came, went or became another, and what is there now.
         """
         self._take_up(changed)
         self._take_up_others(_all((*before, *after)))

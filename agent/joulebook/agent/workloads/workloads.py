@@ -4,11 +4,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from operator import attrgetter
 
 from joulebook.agent.source import Finding, Roots, Series
 from joulebook.agent.workloads.cgroups import Cgroups
 from joulebook.agent.workloads.column import Member, Past
-from joulebook.agent.workloads.containment import containing, inherit_packages
+from joulebook.agent.workloads.containment import Containment, inherit_packages
 from joulebook.agent.workloads.gpuholders import Holder
 from joulebook.agent.workloads.gpus import Gpu, Gpus
 from joulebook.agent.workloads.hierarchy import cgroup_paths, locate
@@ -20,6 +21,7 @@ from joulebook.agent.workloads.launchers.place import Place, place_in
 from joulebook.agent.workloads.opener import Figures
 from joulebook.agent.workloads.podresources import PodResources
 from joulebook.agent.workloads.readings import Readings
+from joulebook.agent.workloads.roll import Roll
 from joulebook.agent.workloads.running import RunRefusedError, Runs
 from joulebook.agent.workloads.runs import LostRun, Request
 from joulebook.agent.workloads.runwire import BeginRun, EndRun, Reply
@@ -27,6 +29,8 @@ from joulebook.agent.workloads.settings import WorkloadsConfig
 from joulebook.agent.workloads.workload import JOB, Workload, user_name
 
 UNKNOWN_STATUS = -1
+
+_id, _placed, _series = attrgetter("id"), attrgetter("placed"), attrgetter("series")
 
 
 class Workloads:
@@ -78,10 +82,13 @@ class Workloads:
         self._ending: list[tuple[str, int, int]] = []
         self._ended: list[tuple[str, int, int]] = []
         self._readings = Readings(opener)
-        self._paths: list[str] = []
-        self._gpu_series: tuple[Series, ...] = ()
+        self._roll = Roll()
+        self._containment = Containment(self._cgroups.members, {})
+        self.gpu_series: tuple[Series, ...] = ()
         self._baseline: list[int] = []
         self.workloads: tuple[Workload, ...] = ()
+        # Of each workload, and of all, those of its use of GPUs at the end.
+        self.blocks: list[tuple[Series, ...]] = []
         self.series: tuple[Series, ...] = ()
         self._arrange()
 
@@ -214,27 +221,47 @@ class Workloads:
 
     def _arrange(self) -> None:
         """Put the series of all members in order: the agent, cgroups from outside in, applications, runs."""
-        by_path = self._cgroups.members
-        paths = [path for path in self._paths if path in by_path]
-        paths += by_path.keys() - set(paths)
-        paths.sort()  # nearly in order, which costs a pass
-        self._paths = paths
-        groups = [by_path[path] for path in paths]
+        changed = [(path, self._cgroups.members.get(path)) for path in sorted(self._cgroups.changed)]
+        self._cgroups.changed.clear()
+        for path, member in changed:
+            self._roll.change(path, member)
+        self._place_groups([path for path, _ in changed])
+        groups = self._roll.members
         others = [part.member for part in self._launchers.parts.values()]
         others += [run.member for run in self._runs.by_id.values()]
-        members = [*self._agent, *groups, *others]
-        self.workloads = self._with_parents(members)
-        changed = [(path, by_path.get(path)) for path in sorted(self._cgroups.changed)]
-        self._cgroups.changed.clear()
+        self._place_others(others)
         self._readings.arrange(self._agent, groups, others, changed)
-        series = list(chain.from_iterable([member.series() for member in members]))
-        self._gpu_series = self._gpus.series(frozenset(workload.id for workload in self.workloads))
-        self.series = (*series, *self._gpu_series)
+        members = [*self._agent, *groups, *others]
+        workloads = list(map(_placed, members))
+        inherit_packages(workloads)
+        self.workloads = self._gpus.holding(workloads)
+        self.blocks = list(map(_series, members))
+        ids = frozenset(map(_id, self.workloads)) if self._gpus.shares_ppm else frozenset[str]()
+        self.gpu_series = self._gpus.series(ids)
+        self.series = (*chain.from_iterable(self.blocks), *self.gpu_series)
         self._baseline = self._readings.values() + self._gpu_values()
+
+    def _place_groups(self, changed: list[str]) -> None:
+        """Find the parents of groups that changed, and of those that lie in them."""
+        if (containment := self._containment_now()) is not self._containment:
+            self._containment, changed = containment, [""]
+        for path in changed:
+            for member in self._roll.at_or_below(path):
+                self._containment.place(member)
+
+    def _place_others(self, others: list[Member]) -> None:
+        runs = self._runs.by_id
+        around = {*runs, *(part.member.workload.id for part in self._launchers.parts.values())}
+        for member in (*self._agent, *others):
+            run = runs.get(member.workload.id)
+            if run is not None and run.outer in around:
+                member.place(run.outer)
+            else:
+                member.place(self._containment.around(member))
 
     def _gpu_values(self) -> list[int]:
         shares_ppm = self._gpus.shares_ppm
-        return [shares_ppm.get((series.workload, series.domain), 0) for series in self._gpu_series]
+        return [shares_ppm.get((series.workload, series.domain), 0) for series in self.gpu_series]
 
     def _holders(self) -> Iterator[Holder]:
         """Yield the workloads that may hold GPUs, with where to ask."""
@@ -245,7 +272,16 @@ class Workloads:
         """Return the workload that a process belongs to; "" for none, or where it is gone."""
         if (path := self._path_of(pid)) is None:
             return ""
-        return self._runs.run_of(pid) or self._launchers.workload_of(pid) or containing(path, self._ids())
+        return (
+            self._runs.run_of(pid)
+            or self._launchers.workload_of(pid)
+            or self._containment_now().at_or_above(path)
+        )
+
+    def _containment_now(self) -> Containment:
+        runs = {run.member.path: run.member.workload.id for run in self._runs.by_id.values() if run.groups}
+        known = self._containment
+        return known if runs == known.runs else Containment(self._cgroups.members, runs)
 
     def _path_of(self, pid: int) -> str | None:
         return cgroup_paths(self._procfs, pid).get(self._cpu_hierarchy.key if self._cpu_hierarchy else "")
@@ -256,27 +292,3 @@ class Workloads:
             return None if path is None else Place(path, is_job=True)
         groups = frozenset(run.member.path for run in self._runs.by_id.values() if run.groups)
         return place_in(path, self._cgroups.members, groups, in_run=bool(self._runs.run_of(pid)))
-
-    def _ids(self) -> dict[str, str]:
-        """Return the workload of each cgroup that is one."""
-        ids = {path: member.workload.id for path, member in self._cgroups.members.items()}
-        own = [run.member for run in self._runs.by_id.values() if run.groups]
-        return ids | {member.path: member.workload.id for member in own}
-
-    def _with_parents(self, members: list[Member]) -> tuple[Workload, ...]:
-        ids = self._ids()
-        runs = self._runs.by_id
-        around = {*runs, *(part.member.workload.id for part in self._launchers.parts.values())}
-        parents: dict[str, str] = {}
-        workloads = []
-        for member in members:
-            name = member.workload.id
-            # No workload is its own parent.
-            inside = member.above if ids.get(member.path) == name else member.path
-            if (parent := parents.get(inside)) is None:
-                parent = parents[inside] = containing(inside, ids)
-            if name in runs and runs[name].outer in around:
-                parent = runs[name].outer
-            workloads.append(member.placed(parent))
-        inherit_packages(workloads)
-        return self._gpus.holding(workloads)
