@@ -137,12 +137,12 @@ class FileColumn:
             return 0  # the walk will let it go
         self.before = self.value
         self._raw = raw
-        grown, self.figure = figure - self.figure, figure
-        if grown < 0 and self._counts:
+        known, self.figure = self.figure, figure
+        if figure < known and self._counts:
             # cpuacct.usage may be written to 0.
             self._base = self.value
         self.value = self._base + figure // self._per
-        return grown
+        return figure - known
 
     def rest(self) -> None:
         """Take it that the file shows what it did."""

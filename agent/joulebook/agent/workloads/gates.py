@@ -72,6 +72,7 @@ class Gate:
         """Speak for a column or a gate. counted: no other that is counted holds it."""
         if isinstance(child, Gate):
             self._inner[child] = None
+        self._rests = False
         if counted:
             self._hot[child] = 0
         else:
@@ -140,25 +141,26 @@ class Gate:
             self.renew()
             self._known = False
 
-    def _count(self, child: Child, grown: int) -> None:
-        if grown > 0:
-            self._seen += grown
-            self._moved.append(child)
-        else:  # counters go back where somebody writes to them, or a disk is unplugged
-            self._known = False
-
     def _read_hot(self) -> None:
         cooled = []
-        for child, readings in self._hot.items():
-            if grown := child.read():
-                self._hot[child] = 0
-                self._count(child, grown)
+        # Where all work this is all that there is to be done, so it calls nothing but what reads.
+        hot, seen, moved = self._hot, self._seen, self._moved.append
+        for child, readings in hot.items():
+            if (grown := child.read()) > 0:
+                seen += grown
+                moved(child)
+                if readings:
+                    hot[child] = 0
+            elif grown < 0:
+                # Somebody wrote to the counter, or a disk was unplugged.
+                self._known = False
             elif readings + 1 < _IDLE_READINGS:
-                self._hot[child] = readings + 1
+                hot[child] = readings + 1
             else:
                 cooled.append(child)
+        self._seen = seen
         for child in cooled:
-            del self._hot[child]
+            del hot[child]
             self._cold[child] = None
 
     def _search(self, total: int, *, through: bool = False) -> None:
@@ -167,7 +169,9 @@ class Gate:
         for child in reversed(self._cold):
             if grown := child.read():
                 found.append(child)
-                self._count(child, grown)
+                self._seen += max(grown, 0)
+                self._known &= grown > 0
+                self._moved.append(child)
                 if self._known and self._seen >= total and not through:
                     break
         else:

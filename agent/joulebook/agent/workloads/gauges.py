@@ -50,6 +50,7 @@ class GaugeGate(Turns):
         self._shown: dict[Column, int] = {}
         self._sum = 0
         self._ran: dict[Column, None] = {}
+        self._many_ran = False
         # What the group held beyond the sum when each turn was read; None: that is not known.
         self._beyond: list[int | None] = [None] * TURNS
 
@@ -83,6 +84,10 @@ class GaugeGate(Turns):
         """Take it that the group of this gauge ran."""
         self._ran[gauge] = None
 
+    def note_many(self) -> None:
+        """Take it that any of the groups may have run."""
+        self._many_ran = True
+
     def look(self, gauge: Column) -> None:
         """Read one of them."""
         gauge.read()
@@ -92,20 +97,19 @@ class GaugeGate(Turns):
     def read(self, turn: int) -> None:
         """Read those whose turn it is, unless nothing can have changed."""
         ran, self._ran = self._ran, {}
-        gauges = self.turns[turn]
-        # To read all of a turn may be less than to read those that ran.
-        if 2 * len(ran) < len(gauges):
-            for gauge in ran:
-                self.look(gauge)
-            self.column.read()
-            if self.column.gone:
-                self.renew()
-            elif self.column.value - self._sum == self._beyond[turn]:
-                return
-            for gauge in gauges:
-                self.look(gauge)
-            self._beyond[turn] = self.column.value - self._sum
-        else:
-            for gauge in gauges:
-                self.look(gauge)
+        if self._many_ran:
+            # The sum is left as it is, and so the group's own seems to have changed until they are looked at.
+            self._many_ran = False
+            super().read(turn)
             self._beyond[turn] = None
+            return
+        for gauge in ran:
+            self.look(gauge)
+        self.column.read()
+        if self.column.gone:
+            self.renew()
+        elif self.column.value - self._sum == self._beyond[turn]:
+            return
+        for gauge in self.turns[turn]:
+            self.look(gauge)
+        self._beyond[turn] = self.column.value - self._sum

@@ -77,11 +77,7 @@ class Readings:
                 column.read()
         self._io.loose.read()
         self._io_moved.clear()
-        for child in self._ran:
-            for gauge in self._gauges_of.get(child, ()):
-                if isinstance(gate := self._gauges.holder_of(gauge), GaugeGate):
-                    gate.note(gauge)
-        self._ran.clear()
+        self._note_who_ran()
         turn = self._ticks % TURNS
         self._other_gauges.read(turn)
         self._gauges.loose.read(turn)
@@ -96,6 +92,19 @@ class Readings:
         self._cpu.close()
         self._io.close()
         self._gauges.close()
+
+    def _note_who_ran(self) -> None:
+        gates = self._gauges.by_path.values()
+        # Of many, more would be read than there are in a turn.
+        if 2 * TURNS * len(self._ran) >= len(self._gauges_of):
+            for gate in gates:
+                gate.note_many()
+        elif gates:
+            for child in self._ran:
+                for gauge in self._gauges_of.get(child, ()):
+                    if isinstance(holder := self._gauges.holder_of(gauge), GaugeGate):
+                        holder.note(gauge)
+        self._ran.clear()
 
     def _read_young(self) -> None:
         for gauge, _ in self._young:
