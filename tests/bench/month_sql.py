@@ -52,9 +52,10 @@ def statements(first_us: int, last_us: int, nodes: int) -> Iterator[tuple[str, s
         ORDER BY cell_us // {HOUR_US}, node_id, account_id, cell_us
         """,
     )
-    # Rows Report by Report of the hours that the ends of ranges lie in: a day and 30 days before the end.
+    # Rows Report by Report of the hours in which ranges of an hour, a day and 30 days begin.
     some = " OR ".join(
-        f"(cell_us >= {at - HOUR_US} AND cell_us < {at + HOUR_US})" for at in (first_us, last_us - _DAY_US)
+        f"(cell_us >= {at - HOUR_US} AND cell_us < {at + HOUR_US})"
+        for at in (first_us, last_us - _DAY_US, last_us)
     )
     ticks = f"""
         (SELECT unnest(range(cell_us, cell_us + {_CELL_US}, {_REPORT_US})) AS began_us, node_id, account_id,

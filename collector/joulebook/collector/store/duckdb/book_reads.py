@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from joulebook.collector.store.duckdb.book_parts import (
     Parts,
 )
 from joulebook.collector.store.duckdb.connected import among
+from joulebook.collector.store.duckdb.hugeint import whole
 from joulebook.collector.store.duckdb.ledger_sums import (
     EACH,
     ENERGIES,
@@ -28,6 +29,7 @@ from joulebook.collector.store.duckdb.ledger_sums import (
 from joulebook.collector.store.duckdb.named_sums import accounts_of, steps_of
 from joulebook.collector.store.duckdb.over_time import Ready, over_time
 from joulebook.collector.store.duckdb.rolls import DAY_US
+from joulebook.collector.store.duckdb.spreading import Stepped, Steps, places, spread, together
 from joulebook.collector.store.duckdb.watch_reads import WatchReads
 from joulebook.collector.store.kept import BooksKept
 from joulebook.collector.store.protocol import (
@@ -67,6 +69,8 @@ class BookReads(WatchReads):
         def _accounts_named(self, account_ids: Iterable[int]) -> dict[int, str]: ...
 
         def _table(self, query: str, parameters: list[Any]) -> pa.Table: ...
+
+        def _batches(self, query: str) -> Iterator[pa.Table]: ...
 
     def _marks_of_sums(self) -> Marks:
         """Return up to which interval totals, minutes, hours and days are rolled up."""
@@ -215,10 +219,18 @@ class BookReads(WatchReads):
         if self._added_up:
             (marks,) = self._rows("SELECT minute_id, hour_id, narrow_unix_us FROM added_up, forgotten_cells")
             ready = Ready(*marks)
-        question = over_time(from_us, to_us, step_us, origin_us, node_id, ready, self.books_kept())
-        table = self._table(question, [])
-        names = self._accounts_named(table["account_id"].unique().to_pylist())
-        return steps_of(table, names, most_jobs)
+        steps, gaps_to = Steps(origin_us, step_us), self._number("account", "unattributed")
+        asked = over_time(from_us, to_us, steps, node_id, ready, self.books_kept(), gaps_to)
+        parts = []
+        if asked.cells:
+            cells = self._table(asked.cells, [])
+            parts.append(Stepped(*(whole(column) for column in cells.columns)))
+        for question in asked.rows:
+            for rows in map(asked.booked, self._batches(question)):
+                parts.append(together([*spread(rows, steps)]))
+        found = together(parts)
+        names = self._accounts_named(places(found.account_id)[0].tolist())
+        return steps_of(found, names, most_jobs)
 
     def _parts(self, selected: Range, keys: Sequence[str], columns: Columns) -> list[str]:
         """Return SQL for sums by some keys, to be added up; none of what is not known."""

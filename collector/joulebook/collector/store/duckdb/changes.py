@@ -131,7 +131,7 @@ def _replace(connection: duckdb.DuckDBPyConnection) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _RollUp:
-    """A table of sums: by what, how wide its buckets are, and up to which interval it holds all.
+    """A table of sums: by what, how wide its buckets are, and from which to which interval it holds all.
 
     Where it has from_id, what is below taken is in a wider table already.
     """
@@ -141,6 +141,7 @@ class _RollUp:
     width_us: int
     below: int
     taken: int | None = None
+    since: int = 0
 
 
 def _tell_sums(connection: duckdb.DuckDBPyConnection, marks: Marks) -> None:
@@ -167,12 +168,13 @@ def _tell_cells(connection: duckdb.DuckDBPyConnection, marks: Marks) -> None:
     of_fleet, of_nodes = "account_id", "node_id, account_id"
     for one in (
         _RollUp("fleet_cells", of_fleet, CELL_US, marks.minute_id, marks.hour_id),
+        _RollUp("fleet_cell_fresh", of_fleet, MINUTE_US, marks.minute_id, since=marks.hour_id),
         _RollUp("fleet_cell_minutes", of_fleet, MINUTE_US, marks.hour_id),
         _RollUp("fleet_cell_hours", of_fleet, HOUR_US, marks.hour_id),
         _RollUp("node_cells", of_nodes, NODE_CELL_US, marks.hour_id),
         _RollUp("node_cell_hours", of_nodes, HOUR_US, marks.hour_id),
     ):
-        below = f"interval_id < {one.below}"
+        below = f"interval_id >= {one.since} AND interval_id < {one.below}"
         cells = spread(f"{_since(one)}{one.keys}", one.width_us, below, "changed", "sign")
         connection.execute(f"CREATE OR REPLACE TEMP TABLE told AS SELECT {cells} HAVING energy_uj <> 0")
         if one.table == "fleet_cells":

@@ -17,6 +17,8 @@ from joulebook.v1 import report_pb2
 
 # So many numbers are named in a question one by one.
 _FEW = 16
+# So many rows of a question for many are in memory at once.
+_BATCH = 1 << 18
 
 
 class Connected:
@@ -69,6 +71,12 @@ class Connected:
     def _table(self, query: str, parameters: list[Any]) -> pa.Table:
         with self._cursor() as cursor:
             return cursor.sql(query, params=parameters).to_arrow_table()
+
+    def _batches(self, query: str) -> Iterator[pa.Table]:
+        """Give what a question finds, some rows at a time; nothing else is asked the while."""
+        with self._cursor() as cursor:
+            for batch in cursor.sql(query).to_arrow_reader(_BATCH):
+                yield pa.Table.from_batches([batch])
 
     def _columns(self, query: str, parameters: list[Any]) -> dict[str, Any]:
         """Return what a question finds in numpy's columns; NULLs and HUGEINTs are not for this."""

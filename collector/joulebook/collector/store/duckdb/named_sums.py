@@ -10,17 +10,15 @@ import pyarrow as pa
 
 from joulebook.collector.store.duckdb.hugeint import Whole, added, added_by, largest, whole
 from joulebook.collector.store.duckdb.ledger_sums import ENERGIES, SUMS, account_row
+from joulebook.collector.store.duckdb.spreading import Stepped, places
 from joulebook.collector.store.protocol import AccountRow
 from joulebook.collector.store.summed import REST
 
 
-def steps_of(table: pa.Table, names: Mapping[int, str], most_jobs: int | None) -> list[tuple[str, int, int]]:
-    """Return (account, step, µJ) of a table (account_id, step, uj); accounts without a name are left out.
-
-    Jobs beyond the largest are one.
-    """
-    account_ids, place = np.unique(table["account_id"].to_numpy(), return_inverse=True)
-    steps, each_uj = table["step"].to_numpy(), whole(table["uj"])
+def steps_of(stepped: Stepped, names: Mapping[int, str], most_jobs: int | None) -> list[tuple[str, int, int]]:
+    """Return (account, step, µJ); accounts without a name are left out. Jobs beyond the largest are one."""
+    account_ids, place = places(stepped.account_id)
+    steps, each_uj = stepped.step, stepped.uj
     accounts = [names.get(number) for number in account_ids.tolist()]
     rest: list[tuple[str, int, int]] = []
     beyond = _beyond(accounts, added_by(place, each_uj, len(accounts)), most_jobs)[place]

@@ -143,6 +143,12 @@ class Rolls:
         self._connection.execute(
             f"INSERT INTO fleet_cells SELECT {mark}, {spread('account_id', CELL_US, new)}"
         )
+        self._connection.execute(
+            f"""
+            INSERT INTO fleet_cell_fresh SELECT {floor("cell_us", MINUTE_US)} AS minute_us, account_id,
+                sum(energy_uj)::HUGEINT FROM fleet_cells WHERE from_id = {mark} GROUP BY ALL
+            """
+        )
         keep_newest(self._connection, new)
         self._minute_id = next_id
 
@@ -180,10 +186,11 @@ class Rolls:
             *(
                 f"""
                 INSERT INTO {table} SELECT {floor("cell_us", width_us)} AS wide_us, account_id,
-                    sum(energy_uj)::HUGEINT FROM fleet_cells WHERE {newer} GROUP BY ALL
+                    sum(energy_uj)::HUGEINT FROM fleet_cell_fresh GROUP BY ALL
                 """
                 for table, width_us in (("fleet_cell_minutes", MINUTE_US), ("fleet_cell_hours", HOUR_US))
             ),
+            "DELETE FROM fleet_cell_fresh",
         ):
             self._connection.execute(statement)
         self._hour_id = self._minute_id

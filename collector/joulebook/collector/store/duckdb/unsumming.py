@@ -19,7 +19,7 @@ from joulebook.collector.store.duckdb.store import DuckDBStore
 _BUCKETS = ("fleet_minutes", "fleet_hours", "node_hours", "watched_minutes", "watched_hours")
 _CELLS = ("fleet_cell_minutes", "fleet_cell_hours", "node_cells", "node_cell_hours")
 # What is made anew of these.
-_WHOLE = ("totals", "fleet_days", "node_days", "fleet_cells")
+_WHOLE = ("totals", "fleet_days", "node_days", "fleet_cells", "fleet_cell_fresh")
 
 
 def finish_forgetting(store: DuckDBStore) -> None:
