@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,8 +19,8 @@ from joulebook.collector.store.duckdb.forgetting import forget_narrow_cells
 from joulebook.collector.store.duckdb.rolls import HOUR_US
 from joulebook.collector.store.protocol import Range
 from tests.collector.store.hours import NODES, batches
-from tests.simulated.delivery import EVER
-from tests.simulated.node import WALL_US
+from tests.simulated.delivery import EVER, decoded, deliver
+from tests.simulated.node import WALL_US, Load, SimulatedNode
 
 _STEPS_S = (1, 5, 7, 30, 60, 90, 600, 900, 3600, 7200)
 
@@ -103,4 +103,23 @@ def test_the_check_reads_minutes_before_the_hour_is_added_up(tmp_path: Path) -> 
     for change in (1, -1):
         store._connection.execute("UPDATE fleet_cell_fresh SET energy_uj = energy_uj + ?", [change])
         assert {finding.check for finding in embedded(store)} == ({"sums"} if change > 0 else set())
+    store.close()
+
+
+def test_totals_beyond_64_bits_are_told(tmp_path: Path) -> None:
+    """What an account received is exact, also where a sum of it has more bits than a machine's word."""
+    store = DuckDBStore(tmp_path / "books")
+    node = SimulatedNode()
+    node.begin([Load("slurm.1", cpu_us=1_000_000)])
+    node.tick()
+    deliver(store, [decoded(node, [node.report()])])
+    with store.writing():
+        store._rolls.roll_everything(store._next_interval)
+    names = ["idle", "job:slurm.1"]
+    before = store.totals(names, EVER)
+    store._connection.execute("UPDATE totals SET variance_uj2 = variance_uj2 + (1::HUGEINT << 70)")
+    assert store.totals(names, EVER) == [
+        replace(row, variance_uj2=row.variance_uj2 + (1 << 70)) for row in before
+    ]
+    assert len(before) == 2
     store.close()

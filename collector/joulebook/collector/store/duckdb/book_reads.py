@@ -22,6 +22,7 @@ from joulebook.collector.store.duckdb.ledger_sums import (
     EACH,
     ENERGIES,
     NAMES,
+    NARROW,
     OF_SUMS,
     account_row,
     added,
@@ -61,6 +62,8 @@ class BookReads(WatchReads):
         def _rows(
             self, query: str, parameters: list[Any] | dict[str, Any] | None = None
         ) -> list[tuple[Any, ...]]: ...
+
+        def _whole(self, query: str, parameters: list[Any]) -> list[tuple[int, ...]] | None: ...
 
         def _sums(self, query: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]: ...
 
@@ -154,11 +157,15 @@ class BookReads(WatchReads):
         table, rows, summed = "totals", f"interval_id >= {self._marks_of_sums().total_id}", "true"
         if not self._added_up:
             table, (rows, summed) = "node_hours", self._all_rows()
-        questions = [
-            f"SELECT account_id, node_id, {EACH} FROM ledger WHERE {rows} AND {own}",
-            f"SELECT account_id, node_id, {NAMES} FROM {table} WHERE {summed} AND {own}",
-        ]
-        rows_of = [self._sums(question, parameters) for question in questions]
+        rows_of = []
+        for narrow, wide, of in (
+            (EACH, EACH, f"ledger WHERE {rows} AND {own}"),
+            (NARROW, NAMES, f"{table} WHERE {summed} AND {own}"),
+        ):
+            found_here = self._whole(f"SELECT account_id, node_id, {narrow} FROM {of}", parameters)
+            if found_here is None:
+                found_here = self._sums(f"SELECT account_id, node_id, {wide} FROM {of}", parameters)
+            rows_of.append(found_here)
         if "unattributed" in accounts:
             by_both = Parts(["account_id", "node_id"], EVERYTHING, None, fleet=False)
             rows_of.append(self._sums(by_both.gaps("true")))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from joulebook.collector.ledger.layout import NodeLayout
@@ -82,6 +83,13 @@ class Connected:
         """Return what a question finds in numpy's columns; NULLs and HUGEINTs are not for this."""
         with self._cursor() as cursor:
             return cursor.execute(query, parameters).fetchnumpy()
+
+    def _whole(self, query: str, parameters: list[Any]) -> list[tuple[int, ...]] | None:
+        """Return rows of whole numbers of 64 bits; None where one is NULL, as is what does not fit."""
+        columns = self._columns(query, parameters).values()
+        if any(np.ma.is_masked(column) for column in columns):
+            return None
+        return list(zip(*(column.tolist() for column in columns), strict=True))
 
     def _sums(self, query: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
         """Return rows of a question for many sums: HUGEINTs become ints many at a time."""

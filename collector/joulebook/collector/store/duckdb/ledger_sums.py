@@ -34,6 +34,10 @@ OF_GAPS = ", ".join(
 GAP_UJ = "(" + " + ".join(f"{name}::HUGEINT" for name in ENERGIES[: len(CLASSES)]) + ")"
 GAP_HAS_ENERGY = " + ".join(ENERGIES[: len(CLASSES)]) + " > 0"
 NAMES = ", ".join([*SUMS, "first_unix_us", "last_unix_us"])
+# The same in 64 bits, NULL where one has more.
+NARROW = ", ".join(
+    [*(f"TRY_CAST({name} AS BIGINT) AS {name}" for name in SUMS), "first_unix_us", "last_unix_us"]
+)
 
 # How a Report was watched: of rows of intervals, and of rows that are sums already.
 WATCHED = ["reported_us", "unread_us", "raised_uj"]
