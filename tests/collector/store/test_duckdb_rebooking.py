@@ -84,6 +84,22 @@ def test_whatever_came_when_the_books_are_the_same(tmp_path: Path, seed: int) ->
         store.close()
 
 
+def test_cells_that_are_no_hour_yet_are_told(tmp_path: Path) -> None:
+    """Reports that are rolled up by minute and not by hour are booked anew in their cells of a minute too."""
+    store = DuckDBStore(tmp_path / "books")
+    committer = Committer(store, IngestStats())
+    fresh = "SELECT account_id, cell_us, energy_uj FROM fleet_cell_fresh ORDER BY ALL"
+    for batch in batches(Random(0)):
+        committer.apply(list(batch))
+        ((hour_id,),) = store._rows("SELECT hour_id FROM added_up")
+        if hour_id and len(was := store._rows(fresh)) > 40:
+            break
+    assert list(_kept(store)).count("booked anew")
+    assert store._rows(fresh) != was
+    assert embedded(store, Policy.RESERVED) == []
+    store.close()
+
+
 def _sent(node: SimulatedNode) -> list[report_pb2.Report]:
     for _ in range(10):
         node.tick()
