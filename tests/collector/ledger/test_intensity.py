@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from joulebook.collector.ledger.course import Course
 from joulebook.collector.ledger.curve import THREADS
 from joulebook.collector.ledger.fair import fair_w
-from joulebook.collector.ledger.intensity import Course, Learnt, learn
+from joulebook.collector.ledger.intensity import Learnt, learn
 
 _THREADS = 64
 _SLOPES = 4.0 * np.exp(THREADS.log_slopes)
@@ -26,6 +27,8 @@ def _course(active_w: np.ndarray, busy: np.ndarray) -> Course:
         most=_THREADS,
         among_jobs=0.4,
         among_phases=0.1,
+        by_factors=True,
+        changes_show=True,
         interval_s=np.ones(busy.shape[1]),
         active_w=active_w,
         use=busy,
@@ -75,6 +78,19 @@ def test_a_phase_has_an_intensity_of_its_own() -> None:
     caused = learn(run).caused_w
     before, after = caused[0, 200:440].mean() / 10, caused[0, 460:700].mean() / 12
     assert after < 0.8 * before
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_phase_that_use_hardly_shows_is_seen_by_power(seed: int) -> None:
+    """A job that drives its cores harder from some moment, and uses hardly more, pays for that alone."""
+    rng = np.random.default_rng(100 + seed)
+    busy = _steps(900, (0, 900, 10.0), (150, 750, 10.0))
+    intensity = np.ones((3, 900))
+    intensity[0, 450:] = 1.5
+    busy[0] += 0.2 * (np.arange(900) >= 450) + 0.1 * rng.standard_normal(900)
+    run, truth = _run(busy, intensity, 0.01, seed)
+    off = np.abs(_energy_j(run, learn(run)) - truth)[:2] / truth[:2]
+    assert off.max() < 0.05
 
 
 def test_who_cannot_be_told_apart_is_alike_and_said_to_be_unsure() -> None:

@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.floating[Any]]
 
 # How high a whole curve is, is not known at all.
 _LEVEL = 3.0
+# A package's power goes with such a power of busy threads; how far that may be off.
+_POWER, _POWER_OFF = 0.9, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,13 @@ class Curve:
     """A kind of curve: where its pieces end, as parts of the most use there can be, and what is likely of it.
 
     slopes are likely ones, of any height. steps are how far the logarithm of a piece's slope may be from the
-    one before it; the first is 0.
+    one before it, each for itself; the first is 0. bends are how far all of them may be together.
     """
 
     ends: tuple[float, ...]
     slopes: tuple[float, ...]
     steps: tuple[float, ...]
+    bends: tuple[float, ...]
 
     @property
     def log_slopes(self) -> Floats:
@@ -39,9 +42,10 @@ class Curve:
 
     @property
     def covariance(self) -> Floats:
-        """Return how far logarithms of slopes may be from the likely ones: a walk from piece to piece."""
+        """Return how far logarithms of slopes may be from likely ones: a walk by pieces, and a bend."""
         walk = np.tril(np.ones((len(self.ends),) * 2)) * np.array(self.steps)
-        covariance: Floats = walk @ walk.T + _LEVEL**2
+        along = np.array(self.bends)
+        covariance: Floats = walk @ walk.T + np.outer(along, along) + _LEVEL**2
         return covariance
 
     def power_factors(self, use: Floats, most: float) -> Floats:
@@ -49,6 +53,13 @@ class Curve:
         begin, end = self._pieces(most)
         factors: Floats = np.clip(use[:, None] - begin, 0.0, end - begin)
         return factors
+
+    def alone_w(self, use: Floats, most: float, slopes: Floats) -> Floats:
+        """Return what each account's use draws at intensity 1, W; use is (accounts, n), so is the result."""
+        total = use.sum(axis=0)
+        drawn = self.power_factors(np.minimum(total, most), most) @ slopes
+        alone: Floats = use * (drawn / np.maximum(total, 1e-9))
+        return alone
 
     def next_factors(self, use: Floats, most: float) -> Floats:
         """Return in which piece the next bit of use falls at so much use (n), (n, pieces): factors of g′."""
@@ -76,18 +87,23 @@ class Curve:
 def _of_threads() -> Curve:
     """Return the curve of a CPU package by busy threads.
 
-    Clocks fall as more cores are busy: power is taken to go with the 0.9th power of use until more is known.
-    A core's second thread is taken to add half of what its first does. Pieces are close together where the
-    first cores wake what all share.
+    Clocks fall as more cores are busy: power is taken to go with the 0.9th power of use, give or take 0.1,
+    until more is known. A core's second thread is taken to add half of what its first does. Pieces are close
+    together where the first cores wake what all share, and where what is always busy is.
     """
-    ends = np.array([0.06, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 1.0])
+    ends = np.array([0.004, 0.02, 0.06, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 1.0])
     begins = np.concatenate([[0.0], ends[:-1]])
-    second = begins >= 0.5
-    slopes = (ends**0.9 - begins**0.9) / (ends - begins) * np.where(second, 0.5, 1.0)
-    steps = np.where(begins == 0.5, 0.5, np.where(begins > 0, 0.2, 0.0))
-    return Curve(tuple(ends.tolist()), tuple(slopes.tolist()), tuple(steps.tolist()))
+
+    def rise(power: float) -> Floats:
+        slopes: Floats = (ends**power - begins**power) / (ends - begins)
+        return slopes
+
+    slopes = rise(_POWER) * np.where(begins >= 0.5, 0.5, 1.0)
+    steps = np.where(begins == 0.5, 0.5, np.where(begins > 0, 0.1, 0.0))
+    bends = np.log(rise(_POWER + _POWER_OFF) / rise(_POWER - _POWER_OFF)) / 2
+    return Curve(*(tuple(values.tolist()) for values in (ends, slopes, steps, bends - bends[0])))
 
 
 THREADS = _of_threads()
 # Memory draws in proportion.
-STRAIGHT = Curve((1.0,), (1.0,), (0.0,))
+STRAIGHT = Curve((1.0,), (1.0,), (0.0,), (0.0,))

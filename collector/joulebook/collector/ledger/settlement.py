@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.book import Books, Causes, book
+from joulebook.collector.ledger.course import Course
 from joulebook.collector.ledger.curve import STRAIGHT, THREADS
 from joulebook.collector.ledger.domains import CPU, GPU, MEMORY
 from joulebook.collector.ledger.gpus import gpu_active_weights
-from joulebook.collector.ledger.intensity import Course, learn
+from joulebook.collector.ledger.intensity import learn
 from joulebook.collector.ledger.layout import FIXED_ACCOUNTS
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.pools import Pools, groups_of, pools_of
@@ -185,6 +186,8 @@ def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: 
             most=part.most,
             among_jobs=_AMONG_JOBS[part.class_],
             among_phases=_AMONG_PHASES[part.class_],
+            by_factors=part.class_ == CPU,
+            changes_show=part.class_ == CPU,
             interval_s=interval_us / 1e6,
             active_w=np.concatenate([one.active_uj for one in seen]) / interval_us,
             use=used,

@@ -44,8 +44,9 @@ class Stretches:
 
     def _find_moves(self, moved: Floats, moved_w: Floats) -> None:
         ends = np.append(self.begins[1:], len(moved_w))
-        own = np.where(self.phase >= 0, np.add.reduceat(moved**2, self.begins, axis=1), 0.0)
-        places = min(_MOST_MOVING, max(int((own > 0).sum(axis=0).max()), 1))
+        # Those that do not move are among them: what the others' moves do to power depends on them, too.
+        own = np.where(self.phase >= 0, np.add.reduceat(moved**2, self.begins, axis=1), -1.0)
+        places = min(_MOST_MOVING, max(int((own >= 0).sum(axis=0).max()), 1))
         shape = (self.count, places)
         self.moving = np.full(shape, -1, dtype=np.int64)
         self.moves, self.moves_with_power = np.zeros((*shape, places)), np.zeros(shape)
@@ -53,7 +54,7 @@ class Stretches:
             if end - begin < 2:
                 continue
             most = np.argsort(-own[:, k], kind="stable")[:places]
-            most = most[own[most, k] > 0]
+            most = most[own[most, k] >= 0]
             n, of = len(most), moved[most, begin:end]
             self.moving[k, :n] = most
             self.moves[k, :n, :n] = of @ of.T

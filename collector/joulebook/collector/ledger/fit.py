@@ -1,0 +1,216 @@
+"""The fit of a part's curve and of all intensities on it, to what its power did.
+
+Gauss–Newton on normal priors, on the means of stretches in which no job changes and on how use and power move
+within them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from joulebook.collector.ledger.course import Course
+from joulebook.collector.ledger.fair import split_w
+from joulebook.collector.ledger.stretches import Stretches
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating[Any]]
+
+# What is no job hardly differs from the mean.
+_OF_OTHERS = 0.1
+# What the model does not know of a stretch's power, as a part of it.
+_MODEL_ERROR = 0.007
+# Agents learn a floor as the mean of blocks of so many seconds.
+_FLOOR_BLOCK_S = 10.0
+_LEAST, _MOST = 0.05, 6.0
+
+
+class Fit:
+    """What is thought so far of a part's intensities and curve."""
+
+    def __init__(self, seen: Stretches, course: Course, owner: Ints, always: float) -> None:
+        self._by_factors = course.by_factors
+        self._held_s = course.held @ course.interval_s
+        self._seen = seen
+        count, pieces = len(owner), len(course.curve.ends)
+        total = seen.use.sum(axis=0)
+        within = np.minimum(total, course.most)
+        self._some = np.maximum(total, 1e-9)
+        self._pieces = course.curve.power_factors(within, course.most)
+        self._next = course.curve.next_factors(within, course.most)
+        self._shared = course.curve.shared_factors(within, course.most)
+        # Use of each phase in each stretch.
+        self._of_phase = np.zeros((seen.count, count))
+        account, place = np.nonzero(seen.phase >= 0)
+        np.add.at(self._of_phase, (place, seen.phase[account, place]), seen.use[account, place])
+        # Of those that move: their use, and where their intensities are among all unknowns.
+        stretch = np.arange(seen.count)[:, None]
+        moves = seen.moving >= 0
+        self._moving_use = np.where(moves, seen.use[seen.moving, stretch], 0.0)
+        self._moving_phase = np.where(moves, seen.phase[seen.moving, stretch], count + pieces)
+        slopes = np.broadcast_to(np.arange(count, count + pieces), (seen.count, pieces))
+        self._unknown = np.hstack([self._moving_phase, slopes])
+
+        self.intensity = np.ones(count)
+        drawn = seen.power_w * seen.length_s
+        likely = self._pieces @ np.exp(course.curve.log_slopes) * seen.length_s
+        self._prior_log_slopes = course.curve.log_slopes + np.log(
+            max(drawn.sum(), 1e-9) / max(likely.sum(), 1e-9)
+        )
+        self.log_slopes = self._prior_log_slopes.copy()
+        self._precision = self._prior(owner, course)
+        self._covariance = np.linalg.inv(self._precision)
+        self._noise = float(seen.power_moves.sum()) / seen.free
+        self._always = always
+
+    @staticmethod
+    def _prior(owner: Ints, course: Course) -> Floats:
+        """Return the inverse of the covariance of all unknowns before anything was seen."""
+        count = len(owner)
+        same = owner[:, None] == owner[None, :]
+        among = np.where(course.may_vary[owner], course.among_jobs, _OF_OTHERS)
+        covariance = np.zeros((count + len(course.curve.ends),) * 2)
+        covariance[:count, :count] = same * among**2 + np.eye(count) * course.among_phases**2
+        covariance[count:, count:] = course.curve.covariance
+        return np.linalg.inv(covariance)
+
+    def improve(self) -> None:
+        """Take half a Gauss–Newton step."""
+        slopes = np.exp(self.log_slopes)
+        curve = self._pieces @ slopes
+        mean = self._of_phase @ self.intensity / self._some
+        by_intensity = self._of_phase * (curve / self._some)[:, None] * self._growth()
+        by_slope = mean[:, None] * self._pieces * slopes
+        gradient = np.hstack([by_intensity, by_slope])
+        at = np.concatenate([self._apart(), self.log_slopes - self._prior_log_slopes])
+        # The floor's error is in all stretches alike: the inverse of a diagonal and a constant
+        # (Sherman–Morrison).
+        weight = 1.0 / self._variance()
+        common = 1.0 / (1.0 / self._floor_variance() + weight.sum())
+        weighted = gradient * weight[:, None]
+        summed = weighted.sum(axis=0)
+        residual = self._seen.power_w - mean * curve + gradient @ at
+        precision = self._precision + weighted.T @ gradient - common * np.outer(summed, summed)
+        right = weighted.T @ residual - common * summed * (weight @ residual)
+        of_moves, right_of_moves = self._of_moves(slopes, curve, mean, at)
+        self._covariance = np.linalg.inv(precision + of_moves)
+        found = self._covariance @ (right + right_of_moves)
+        count = len(self.intensity)
+        if self._by_factors:
+            apart = np.clip(found[:count], np.log(_LEAST), np.log(_MOST))
+            self.intensity = np.exp((self._apart() + apart) / 2)
+        else:
+            self.intensity = (self.intensity + np.clip(1.0 + found[:count], _LEAST, _MOST)) / 2
+        self.log_slopes = (self.log_slopes + self._prior_log_slopes + np.clip(found[count:], -4.0, 4.0)) / 2
+        self._gradient = gradient
+
+    def _apart(self) -> Floats:
+        """Return how far intensities are from 1, as what is normal of them."""
+        return np.log(self.intensity) if self._by_factors else self.intensity - 1.0
+
+    def _growth(self) -> Floats:
+        """Return how intensities grow with that."""
+        return self.intensity if self._by_factors else np.ones(len(self.intensity))
+
+    def _variance(self) -> Floats:
+        """Return the variance of each stretch's mean power, W²."""
+        seen = self._seen
+        of_model: Floats = (_MODEL_ERROR * np.maximum(seen.power_w, 1.0)) ** 2
+        return self._noise / seen.length_s + of_model + 0.01
+
+    def _floor_variance(self) -> float:
+        """Return the variance of the idle floor, W²: a block's noise, and what is always busy.
+
+        That draws more alone, as the floor has it, than while others are busy too.
+        """
+        slopes = np.exp(self.log_slopes)
+        curve = self._pieces @ slopes * self._seen.length_s
+        mean = float(curve @ (self._of_phase @ self.intensity / self._some)) / max(float(curve.sum()), 1e-9)
+        shared = float(curve @ (self._shared @ slopes)) / max(float(curve.sum()), 1e-9)
+        always_w = self._always * mean * max(float(slopes[0]) - shared, 0.0)
+        return self._noise / _FLOOR_BLOCK_S + always_w**2 + 1e-4
+
+    def _of_moves(self, slopes: Floats, curve: Floats, mean: Floats, at: Floats) -> tuple[Floats, Floats]:
+        """Return what moves within stretches tell: precision of all unknowns, and its right side.
+
+        Where account j uses a little more, power rises by (w_j − w̄) φ + w̄ g′.
+        """
+        seen, size = self._seen, len(at)
+        places = seen.moving.shape[1]
+        alone, following = curve / self._some, self._next @ slopes
+        intensity = np.append(self.intensity, np.zeros(size + 1 - len(self.intensity)))[self._moving_phase]
+        apart = intensity - mean[:, None]
+        rise = apart * alone[:, None] + (mean * following)[:, None]
+        unexplained = seen.moves_with_power - np.einsum("kab,kb->ka", seen.moves, rise)
+        left = seen.power_moves - np.einsum("ka,ka->k", rise, seen.moves_with_power + unexplained)
+        self._noise = max(float(left.sum()) / seen.free, 1e-6)
+
+        by = np.zeros((seen.count, places, places + len(slopes)))
+        by[:, :, :places] = (self._moving_use * ((following - alone) / self._some)[:, None])[:, None, :]
+        by[:, range(places), range(places)] += alone[:, None]
+        growth = np.append(self._growth(), np.zeros(size + 1 - len(self.intensity)))
+        by[:, :, :places] *= growth[self._moving_phase][:, None, :]
+        by[:, :, places:] = (
+            apart[:, :, None] * (self._pieces / self._some[:, None])[:, None, :]
+            + mean[:, None, None] * self._next[:, None, :]
+        ) * slopes
+        own = np.append(at, 0.0)[self._unknown]
+        weighted = np.einsum("kau,kab->kub", by, seen.moves) / self._noise
+        local = weighted @ by
+        right = np.einsum("kau,ka->ku", by, unexplained) / self._noise + np.einsum("kuv,kv->ku", local, own)
+        place = self._unknown[:, :, None] * (size + 1) + self._unknown[:, None, :]
+        precision = np.bincount(place.ravel(), local.ravel(), (size + 1) ** 2).reshape(size + 1, size + 1)
+        rights = np.bincount(self._unknown.ravel(), right.ravel(), size + 1)
+        return precision[:size, :size].astype(np.float64), rights[:size].astype(np.float64)
+
+    def error(self, intensity: Floats, log_slopes: Floats) -> Floats:
+        """Return the deviation of each account's energy as a part of it.
+
+        What is still unknown of intensities and curve moves the shares. Power that moves though nobody does
+        anything else, and the floor's error, are in the energy that is shared and in what was learnt from it.
+        """
+        seen = self._seen
+        unknown = np.concatenate([intensity, log_slopes])
+        energy_j = self._energies_j(unknown)
+        at = energy_j.sum(axis=1)
+        step = 1e-4
+        of_unknown = np.zeros((len(unknown), len(at)))
+        for i in range(len(unknown)):
+            other = unknown.copy()
+            other[i] += step * (other[i] if self._by_factors and i < len(intensity) else 1.0)
+            of_unknown[i] = (self._energies_j(other).sum(axis=1) - at) / step
+        # By each stretch's mean power, J/W (stretches, accounts).
+        of_power = (energy_j / np.maximum(seen.power_w, 1e-9)).T
+        noise = self._noise / seen.length_s
+        weight = 1.0 / self._variance()
+        # How found unknowns follow each stretch's power, (unknowns, stretches).
+        gain = self._covariance @ (self._gradient * weight[:, None]).T
+        floor_w = np.sqrt(self._floor_variance())
+        common = 1.0 / (1.0 / floor_w**2 + weight.sum())
+        gain -= common * np.outer(gain.sum(axis=1), weight)
+        # Σ over stretches of noise that all share, and of each one's own.
+        # What the floor is too low by is booked as caused and not as held.
+        floor = floor_w * (of_power.sum(axis=0) - self._held_s)
+        own = np.sqrt(noise)[:, None] * of_power
+        together = gain @ (noise[:, None] * of_power) + np.outer(gain.sum(axis=1) * floor_w, floor)
+        variance = (
+            np.einsum("ia,ij,ja->a", of_unknown, self._covariance, of_unknown, optimize=True)
+            + 2 * (of_unknown * together).sum(axis=0)
+            + floor**2
+            + (own**2).sum(axis=0)
+        )
+        error: Floats = np.sqrt(np.maximum(variance, 0.0)) / np.maximum(at, 1e-9)
+        return np.where(at > 0, error, 0.0)
+
+    def _energies_j(self, unknown: Floats) -> Floats:
+        """Return each account's part of what was drawn in each stretch, J (accounts, stretches)."""
+        seen, count = self._seen, len(self.intensity)
+        intensity = np.where(seen.phase >= 0, unknown[:count][seen.phase], 1.0)
+        slopes = np.exp(unknown[count:])
+        caused = split_w(self._pieces @ slopes, self._shared @ slopes, seen.use, intensity)
+        total = caused.sum(axis=0)
+        parts = caused / np.where(total > 0, total, 1.0)
+        energy: Floats = parts * (seen.power_w * seen.length_s)
+        return energy
