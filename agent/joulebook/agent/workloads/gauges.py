@@ -55,11 +55,10 @@ class GaugeGate(Turns):
         self._beyond: list[int | None] = [None] * TURNS
 
     def add(self, gauge: Column, _counted: bool = True, /) -> None:
-        """Give it a turn, in which it will be read."""
+        """Give it a turn. What it shows joins the sum, so that others need not be read for it."""
         super().add(gauge)
         self._shown[gauge] = gauge.value
         self._sum += gauge.value
-        self._beyond[self._turn_of[gauge]] = None
 
     def drop(self, gauge: Column) -> None:
         """Read it no longer."""
