@@ -1,21 +1,31 @@
 """What Slurm's controller has forgotten its accounting still tells, by a real slurmdbd."""
 
+import asyncio
 import os
 import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from joulebook.collector.schedulers.config import SlurmConfig
+from joulebook.collector.schedulers.slurm import SlurmCommands
+from joulebook.collector.schedulers.slurmrest import SlurmRest
+from joulebook.collector.schedulers.source import Source
+from joulebook.collector.schedulers.stats import SchedulerStats
+from joulebook.collector.store.scheduled import Scheduled
 from tests.system.needs import need
 from tests.system.servers.slurm.server import ACCOUNTING_PROGRAMS, PROGRAMS, Slurm
 from tests.system.site import Site
 
+_UNTOLD: dict[str, Any] = {"exit_status": None, "user": ""}
 
-@pytest.fixture
+
+@pytest.fixture(scope="module")
 def accounting() -> Iterator[Slurm]:
     """Start Slurm with slurmdbd and a database of its own."""
     lacking = [name for name in (*PROGRAMS, *ACCOUNTING_PROGRAMS) if shutil.which(name) is None]
@@ -26,6 +36,59 @@ def accounting() -> Iterator[Slurm]:
         Slurm(Path(name), nodes=2, accounting=True) as slurm,
     ):
         yield slurm
+
+
+def test_slurmrestd_says_what_the_commands_do(accounting: Slurm, tmp_path: Path) -> None:
+    """By a unix socket, and by http with a token: of what the controller knows, and what it has forgotten."""
+    common = ("--account=chem", "--mem=100M")
+    name = 'a"b\\c\né'
+    runs = accounting.submit("exec sleep 3600", "--gres=gpu:1", f"--job-name={name}", *common)
+    bytes_ = accounting.submit("true", os.fsdecode(b"--job-name=a\xff\xfeb"), *common)
+    array = accounting.submit("true", "--array=5", "--uid=nobody", *common)
+    fails = accounting.submit("exit 3", *common)
+    killed = accounting.submit("kill -9 $$", *common)
+    first = accounting.submit("srun --het-group=0,1 true", *common, ":", *common)
+    numbers = [runs, bytes_, array, fails, killed, first, str(int(first) + 1), "1"]
+    for number, state in ((runs, "RUNNING"), (fails, "FAILED"), (killed, "FAILED")):
+        accounting.wait_for_accounting(number, state)
+    # The parts of the last one begin on nodes of their own.
+    for number in (bytes_, array, f"{first}+0", f"{first}+1"):
+        accounting.wait_for_accounting(number, "COMPLETED")
+    (tmp_path / "token").write_text(accounting.token())
+    unix, http = accounting.start_rest(), accounting.start_rest_with_tokens()
+    configurations = (
+        SlurmConfig(slurm_conf=str(accounting.configuration)),
+        SlurmConfig(rest=unix),
+        SlurmConfig(rest=http, rest_credentials=str(tmp_path / "token")),
+    )
+    assert [each.errors() for each in configurations] == [[], [], []]
+
+    def said(config: SlurmConfig) -> dict[str, Scheduled]:
+        stats = SchedulerStats()
+        source: Source = SlurmCommands(config, stats, lambda: 1)
+        if config.rest:
+            source = SlurmRest(config, stats, lambda: 1)
+        return asyncio.run(source.jobs(numbers))
+
+    # What has ended is put away by and by.
+    while any(one.state == "COMPLETING" for one in said(configurations[0]).values()):
+        pass
+    by_command, *by_rest = map(said, configurations)
+    assert by_command.keys() == set(numbers[:-1])
+    assert by_rest == [by_command, by_command]
+    assert by_command[fails].exit_status == 3
+    accounting.cancel(runs)
+    accounting.wait_for_accounting(runs, "CANCELLED+")
+    accounting.forget()
+    by_command, *by_rest = map(said, configurations)
+    assert by_command.keys() == set(numbers[:-1])
+    assert (by_command[runs].gpus, by_command[fails].exit_status) == (1, 3)
+    # What 22.05 does not tell there, and what it tells of a user without an association.
+    told = {number: replace(one, **_UNTOLD) for number, one in by_command.items()}
+    assert [{number: replace(one, **_UNTOLD) for number, one in each.items()} for each in by_rest] == [
+        told,
+        told,
+    ]
 
 
 def test_a_job_that_squeue_has_forgotten_is_told_of_by_sacct(accounting: Slurm, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """GPUs that a real Slurm gives to jobs: what they draw is booked to those who hold them."""
 
+import asyncio
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +9,12 @@ from typing import Any
 
 import pytest
 
+from joulebook.collector.schedulers.config import SlurmConfig
+from joulebook.collector.schedulers.slurm import SlurmCommands
+from joulebook.collector.schedulers.slurmrest import SlurmRest
+from joulebook.collector.schedulers.stats import SchedulerStats
 from tests.fixtures.nvml.standin import Standin
+from tests.system.needs import need
 from tests.system.servers.slurm.server import Slurm
 from tests.system.site import Site
 
@@ -82,6 +89,7 @@ class Gpus:
 @pytest.fixture
 def gpus(tmp_path: Path, slurm: Slurm) -> Iterator[Gpus]:
     """Start the GPUs and the site."""
+    need("" if shutil.which("slurmrestd") else "slurmrestd: deploy/install-packages")
     made = Gpus(tmp_path, slurm)
     yield made
     made.close()
@@ -98,6 +106,13 @@ def test_a_gpu_that_a_job_was_given_is_its_own(gpus: Gpus, slurm: Slurm) -> None
     assert (slurm.notes / job).read_text() in ("0\n", "1\n")
     told = gpus.site.until(lambda answer: answer["scheduler"] is not None, f"jobs/slurm.{job}")
     assert (told["scheduler"]["gpus"], told["active_by_domain"]["gpu"]) == (1, 0)
+    # Without accounting, of whose GPUs Slurm counts none, and of a job that there is none of.
+    config = SlurmConfig(slurm_conf=str(slurm.configuration), rest=slurm.start_rest())
+    stats = SchedulerStats()
+    by_command = asyncio.run(SlurmCommands(config, stats, lambda: 1).jobs([job, "1"]))
+    by_rest = asyncio.run(SlurmRest(config, stats, lambda: 1).jobs([job, "1"]))
+    assert by_rest == by_command
+    assert by_rest.keys() == {job}
     slurm.cancel(job)
     gpus.site.until(lambda answer: answer["state"] == "ended", f"jobs/slurm.{job}")
     both = slurm.submit("exec sleep 3600", "--gpus-per-node=2", MEMORY)

@@ -16,12 +16,15 @@ from pathlib import Path
 from tests.servers.programs import free_port
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "sinfo")
-ACCOUNTING_PROGRAMS = ("slurmdbd", "sacct", "sacctmgr", "mariadbd", "mariadb-install-db")
+ACCOUNTING_PROGRAMS = ("slurmdbd", "slurmrestd", "sacct", "sacctmgr", "mariadbd", "mariadb-install-db")
 _CONFIGURATION = Path(__file__).parent
 _CGROUPFS = Path("/sys/fs/cgroup")
 _PATIENCE_S = 120.0
 # Of the first node.
 _GPUS = 2
+_REST = {"SLURMRESTD_SECURITY": "disable_user_check"}
+# Before a controller forgets.
+_JOBS = 50
 
 
 class Slurm:
@@ -36,6 +39,8 @@ class Slurm:
         self.notes = directory / "notes"
         self._environment = {**os.environ, "SLURM_CONF": str(self.configuration)}
         self._daemons: list[subprocess.Popen[bytes]] = []
+        # No other Slurm of this machine has jobs of these numbers.
+        self._first_job = 1000 + 2 * _JOBS * os.getpid() % 60_000_000
 
     def __enter__(self) -> "Slurm":
         try:
@@ -80,6 +85,10 @@ class Slurm:
         self._daemons.remove(self._controller)
         self._controller.terminate()
         self._controller.wait()
+        # It counts from the first number anew: one that no job had, which accounting would take for the same.
+        before, self._first_job = self._first_job, self._first_job + _JOBS
+        text = self.configuration.read_text()
+        self.configuration.write_text(text.replace(f"Id={before}", f"Id={self._first_job}"))
         self._controller = self._start("slurmctld", "-c", "-D")
         self._until_idle()
 
@@ -87,6 +96,30 @@ class Slurm:
         """Wait until accounting has a job in a state."""
         asked = ("sacct", "--allocations", "--noheader", "--format=State", f"--jobs={job}")
         self._until(lambda: self._ask(*asked).decode().strip() == state)
+
+    def token(self) -> str:
+        """Return a token of root's, with which slurmrestd may be asked."""
+        return f"root:{self._ask('scontrol', 'token').decode().strip()}"
+
+    def start_rest(self) -> str:
+        """Start slurmrestd at a unix socket, for root; return where it is asked."""
+        unix = self._directory / "rest.sock"
+        # It would rather be neither root nor Slurm's user.
+        # 22.05's plugin of accounting ends it where there is none.
+        plugins = () if self._accounting else ("-s", "openapi/v0.0.38")
+        self._start("slurmrestd", *plugins, "-a", "rest_auth/local", f"unix:{unix}", **_REST)
+        self._until(unix.exists)
+        return f"unix:{unix}"
+
+    def start_rest_with_tokens(self) -> str:
+        """Start slurmrestd for whoever has a token, as a user that may ask Slurm nothing by itself."""
+        port = free_port()
+        who = ("-u", "nobody", "-g", "nogroup")
+        self._start(
+            "slurmrestd", *who, "-a", "rest_auth/jwt", f"127.0.0.1:{port}", **_REST, SLURM_JWT="daemon"
+        )
+        self._until(lambda: _listens(port))
+        return f"http://127.0.0.1:{port}"
 
     def hook(self, event: str, command: str) -> None:
         """Have the controller run a command as the prolog or epilog of the jobs that come."""
@@ -172,8 +205,7 @@ class Slurm:
             "@CONTROLLER_PORT@": self._ports[0],
             "@DATABASE_PORT@": self._ports[1],
             "@ACCOUNTING_PORT@": self._ports[2],
-            # No other Slurm of this machine has jobs of these numbers.
-            "@FIRST_JOB@": str(1000 + 100 * os.getpid() % 60_000_000),
+            "@FIRST_JOB@": str(self._first_job),
             "@VERSION@": "v2" if (_CGROUPFS / "cgroup.controllers").exists() else "v1",
         }
         for name in ("slurm.conf", "cgroup.conf", "gres.conf", "slurmdbd.conf"):
@@ -187,6 +219,8 @@ class Slurm:
         (self._directory / "slurmdbd.conf").chmod(0o600)
         (self._directory / "munge.key").write_bytes(os.urandom(1024))
         (self._directory / "munge.key").chmod(0o400)
+        (self._directory / "jwt.key").write_bytes(os.urandom(32))
+        (self._directory / "jwt.key").chmod(0o600)
         for event in ("prolog", "epilog"):
             self.hook(event, ":")
         for name in ("state", "spool", "gpu"):
@@ -199,12 +233,12 @@ class Slurm:
         # Jobs of other users read their scripts in the spool.
         self._directory.chmod(0o711)
 
-    def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(self, program: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         with (self._directory / f"{program}.out").open("ab") as output:
             daemon = subprocess.Popen(
                 # Should this process be killed, they are too.
                 ["setpriv", "--pdeathsig=KILL", program, *arguments],
-                env=self._environment,
+                env=self._environment | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -229,6 +263,11 @@ class Slurm:
                 logs = "\n".join(log.read_text() for log in self._directory.glob("*.out"))
                 raise RuntimeError(f"Slurm does not start:\n{logs}")
             time.sleep(0.02)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _node_line(node: str, *, has_gpus: bool) -> str:
