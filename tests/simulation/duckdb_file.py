@@ -155,7 +155,8 @@ class _Statements:
             raise duckdb.IOException("No space left on device")
         if query == "CHECKPOINT" and self._log.exists():
             return self._checkpoint()
-        synced = self._log.stat().st_size if query == "COMMIT" and self._log.exists() else 0
+        may_be_cut = query == "COMMIT" and shared.power_cuts > 0 and self._log.exists()
+        synced = self._log.read_bytes() if may_be_cut else b""
         done = self._connection.execute(query, *parameters)
         if query == "COMMIT":
             self._committed(synced)
@@ -176,13 +177,13 @@ class _Statements:
         self._process.step()
         return done
 
-    def _committed(self, synced_bytes: int) -> None:
+    def _committed(self, synced: bytes) -> None:
         """Note what is durable now, unless the power was cut before it was."""
         shared = self._shared
         left, whole = None, True
         if self._log.exists() and shared.is_cut(_CUT_IN_COMMIT):
             shared.counts["power cuts in a commit"] += 1
-            left, whole = power.after_commit(self.path, synced_bytes, shared.rng)
+            left, whole = power.after_commit(self.path, synced, shared.rng)
         if whole and self.commit is not None:
             shared.note(self.commit)
         if left is not None:

@@ -32,10 +32,15 @@ def lay_out(left: Left, path: Path) -> None:
         Path(f"{path}{suffix}").write_bytes(content)
 
 
-def after_commit(path: Path, synced_bytes: int, rng: Random) -> tuple[Left, bool]:
-    """Return what is left of a commit whose log was written, and not synced; and whether all of it is."""
+def after_commit(path: Path, synced: bytes, rng: Random) -> tuple[Left, bool]:
+    """Return what is left of a commit whose log was written, and not synced; and whether all of it is.
+
+    synced is the log as it was before. What it had behind its last whole commit is cut off by the next one.
+    """
     left = found(path)
     log = left[LOG]
+    differs = (at for at, (old, new) in enumerate(zip(synced, log, strict=False)) if old != new)
+    synced_bytes = next(differs, min(len(synced), len(log)))
     left[LOG] = torn(log, synced_bytes, rng.choice([0.0, 0.5, 0.9, 1.0]), rng)
     if rng.random() < 0.3:
         # Its length was not synced either.
