@@ -8,6 +8,7 @@ from joulebook.collector.check.residuals import residuals
 from joulebook.collector.config import CollectorConfig
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.duckdb.added_up import wrong_sums
+from joulebook.collector.store.duckdb.damage import wrong_files
 from joulebook.collector.store.duckdb.file import read_only
 from joulebook.collector.store.duckdb.files import Files
 from joulebook.collector.store.duckdb.reads import Reads
@@ -36,6 +37,9 @@ def checked(config: CollectorConfig, place: str, facts: str, *, replay: bool) ->
 def embedded(view: Reads, replay: Policy | None = None) -> list[Finding]:
     """Return all that is wrong with an embedded store; replay: the policy that its Reports are booked by."""
     with view.snapshot() as frozen:
+        if damaged := list(wrong_files(frozen)):
+            # Books cannot be held against readings that are not there; nor does a part of them say more.
+            return damaged
         found = list(wrong_rows(frozen))
         if any(finding.check == "orphan" for finding in found):
             # What belongs to nothing cannot be read as a Report; there is no use in going on.

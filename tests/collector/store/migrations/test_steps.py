@@ -21,6 +21,7 @@ RELEASED = {
     "0010_forgotten_books.sql": "51ea778ed499ce707e25354e9bc24d2df1f513345ba4e51d3eabb5e5f786bfc0",
     "0011_rebooked.sql": "1036d8a45ef1461dee83c9a36b028efa962557823c8b33a8a7e03c5e53bce66f",
     "0012_fresh_cells.sql": "7289af033bbff4a506cf1c0626bc0c47155343e4d04546ab461d8fd0cf3e8d06",
+    "0013_block_files.py": "fd046453af78b23fa2eac2265934e8d445fa0548ddf4b92a291637143dc6602c",
     "0002_reports.py": "35fd68aafedaf6cc06c443cad111317cfd58712c77008473d0c92b7ca7d6f970",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from joulebook.collector.store.duckdb import damage
 from joulebook.collector.store.duckdb.block import SideBySide
 from joulebook.collector.store.duckdb.connected import Connected
 from joulebook.collector.store.duckdb.files import HOUR_US, READINGS, REPORTS
@@ -28,6 +30,7 @@ _MARKS = (
 class Strip:
     """A node's Reports of one boot and layout in a block, in order, and some of their series."""
 
+    block: Block
     node_id: int
     boot_id: int
     layout_id: int
@@ -73,28 +76,56 @@ class BlockReads(Connected):
         return f"({fresh} UNION ALL SELECT {columns} FROM ({settled}))"
 
     def _strips(self, blocks: Sequence[Block], owners: str, series: str = "true") -> Iterator[Strip]:
-        """Give the strips of blocks whose node and boot are as told, with the series that are as told."""
+        """Give the strips of blocks whose node and boot are as told, with the series that are as told.
+
+        Raises DamagedFileError, for a file that can be read and holds no strips too.
+        """
         for one in blocks:
-            marks = self._table(
-                f"SELECT {_MARKS}, interval_us FROM {self._parquet(REPORTS, [one])} "
-                f"WHERE {owners} ORDER BY strip, start_us",
-                [],
-            )
-            if not marks.num_rows:
-                continue
-            strips = marks["strip"].to_numpy()
-            # A strip's series are in the order of its layout, which sorting by the strip alone may change.
-            numbered = self._parquet(READINGS, [one]).removesuffix(")") + ", file_row_number = true)"
-            readings = self._table(
-                f"SELECT strip, series_id, unit, jump, change FROM {numbered} "
-                f"WHERE strip BETWEEN {strips[0]} AND {strips[-1]} AND {series} "
-                "ORDER BY strip, file_row_number",
-                [],
-            )
-            yield from _joined(marks, readings)
+            strips = self._strips_of(one, owners, series)
+            while True:
+                with self._block_read(one):
+                    if (own := next(strips, None)) is not None:
+                        self._try(own)
+                if own is None:
+                    break
+                yield own
+
+    def _strips_of(self, one: Block, owners: str, series: str) -> Iterator[Strip]:
+        marks = self._table(
+            f"SELECT {_MARKS}, interval_us FROM {self._parquet(REPORTS, [one])} "
+            f"WHERE {owners} ORDER BY strip, start_us",
+            [],
+        )
+        if not marks.num_rows:
+            return
+        strips = marks["strip"].to_numpy()
+        # A strip's series are in the order of its layout, which sorting by the strip alone may change.
+        numbered = self._parquet(READINGS, [one]).removesuffix(")") + ", file_row_number = true)"
+        readings = self._table(
+            f"SELECT strip, series_id, unit, jump, change FROM {numbered} "
+            f"WHERE strip BETWEEN {strips[0]} AND {strips[-1]} AND {series} "
+            "ORDER BY strip, file_row_number",
+            [],
+        )
+        yield from _joined(one, marks, readings)
+
+    def _block_read(self, one: Block) -> AbstractContextManager[None]:
+        """Tell which file of a block is damaged, where what was read of them makes no sense."""
+        assert self.files is not None
+        return damage.reading(self, [self.files.path(kind, *one) for kind in (REPORTS, READINGS)])
+
+    def _try(self, own: Strip) -> None:
+        """Raise ValueError or KeyError for a strip that is none of a layout's Reports."""
+        reports, ticks, series = len(own.start_us), int(own.beside.ticks.sum()), len(own.series)
+        shapes = (own.beside.interval_us.shape, own.beside.jump.shape, own.beside.change.shape)
+        if shapes != ((ticks,), (series, reports), (series, ticks)) or not own.beside.ticks.all():
+            raise ValueError(f"{reports} Reports of {ticks} ticks and {series} series have parts of {shapes}")
+        node = self._node_name(own.node_id)
+        if self._layout(own.layout_id).node != node or own.boot_id not in self._boots([own.boot_id]):
+            raise ValueError(f"layout {own.layout_id} or boot {own.boot_id} is none of node {node!r}")
 
 
-def _joined(marks: pa.Table, readings: pa.Table) -> Iterator[Strip]:
+def _joined(block: Block, marks: pa.Table, readings: pa.Table) -> Iterator[Strip]:
     """Give strips of Reports and readings that are both in order of the strips."""
     columns = {name: marks[name].to_numpy() for name in marks.column_names if name != "interval_us"}
     lengths = marks["interval_us"].combine_chunks()
@@ -110,6 +141,7 @@ def _joined(marks: pa.Table, readings: pa.Table) -> Iterator[Strip]:
             continue
         own = slice(begin, end)
         yield Strip(
+            block=block,
             node_id=int(columns["node_id"][begin]),
             boot_id=int(columns["boot_id"][begin]),
             layout_id=int(columns["layout_id"][begin]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import duckdb
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.store.duckdb import damage
 from joulebook.collector.store.duckdb.files import Files
 from joulebook.collector.store.duckdb.hugeint import whole
 from joulebook.collector.store.protocol import Range
@@ -59,6 +60,10 @@ class Connected:
             with self.files.reading():
                 yield
 
+    def _told(self, query: str) -> AbstractContextManager[None]:
+        """Tell which file of a block a question cannot be answered for, where it reads any."""
+        return damage.reading(self, damage.named_in(query)) if ".parquet'" in query else nullcontext()
+
     def close(self) -> None:
         """Let go of the store."""
         self._connection.close()
@@ -66,11 +71,11 @@ class Connected:
     def _rows(
         self, query: str, parameters: list[Any] | dict[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:
-        with self._cursor() as cursor:
+        with self._cursor() as cursor, self._told(query):
             return cursor.execute(query, parameters or []).fetchall()
 
     def _table(self, query: str, parameters: list[Any]) -> pa.Table:
-        with self._cursor() as cursor:
+        with self._cursor() as cursor, self._told(query):
             return cursor.sql(query, params=parameters).to_arrow_table()
 
     def _batches(self, query: str) -> Iterator[pa.Table]:

@@ -6,6 +6,7 @@ later has it booked again. Each step is one transaction, and done twice it chang
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,11 +21,14 @@ from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.settlement import settled_books
 from joulebook.collector.store.duckdb.booked import ledger_rows
 from joulebook.collector.store.duckdb.changes import COLUMNS, replace_rows
+from joulebook.collector.store.duckdb.damage import DamagedFileError
 from joulebook.collector.store.duckdb.files import HOUR_US, REPORTS
 from joulebook.collector.store.duckdb.rows import EVER
 from joulebook.collector.store.duckdb.store import DuckDBStore
 from joulebook.collector.store.duckdb.stored import StoredReport, in_order, reports_of_hour
 from joulebook.collector.store.presence import is_running, present
+
+_log = logging.getLogger(__name__)
 
 # As many Reports are booked in a step, or those of one node where they are more.
 _AT_ONCE = 2_000
@@ -44,13 +48,26 @@ class Rebooking:
         clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._store, self._policy, self._clock_us = store, policy, clock_us
+        # What was said of damaged files, once each.
+        self._said: set[str] = set()
 
     def steps(self, before_hour: int) -> Iterator[str]:
-        """Book what is due of hours before one, the oldest first; say after each step what was done."""
-        for hour, nodes in self._due(before_hour):
-            for _ in self.book(hour, nodes, self._policy_of(hour)):
-                yield "booked anew"
-        yield from self._mark_blocks()
+        """Book what is due of hours before one, the oldest first; say after each step what was done.
+
+        Hours of which a file is damaged wait until it is there again; others do not wait for them.
+        """
+        damaged: list[DamagedFileError] = []
+        for hour, nodes in self._due(before_hour, damaged):
+            try:
+                for _ in self.book(hour, nodes, self._policy_of(hour)):
+                    yield "booked anew"
+            except DamagedFileError as error:
+                damaged.append(error)
+        if not damaged:
+            yield from self._mark_blocks()
+        for message in {str(error) for error in damaged} - self._said:
+            _log.error("hours are not settled: %s", message)
+        self._said = {str(error) for error in damaged}
 
     def book(
         self, hour: int, nodes: Mapping[int, int], policy: Policy, *, dry: bool = False
@@ -74,7 +91,7 @@ class Rebooking:
         found = self._store._rows("SELECT policy FROM rebooked_hours WHERE hour = $1", [hour])
         return Policy(found[0][0]) if found else self._policy
 
-    def _due(self, before_hour: int) -> Iterator[tuple[int, dict[int, int]]]:
+    def _due(self, before_hour: int, damaged: list[DamagedFileError]) -> Iterator[tuple[int, dict[int, int]]]:
         """Give the hours, and how many Reports of which nodes, that came since they were booked anew.
 
         None of hours whose rows are forgotten: what comes late for them stays as it was booked.
@@ -94,13 +111,18 @@ class Rebooking:
             "SELECT block_id, hour FROM blocks WHERE has_raw AND NOT rebooked AND hour >= $1",
             [after_us // HOUR_US],
         ):
-            for node, count in self._store._rows(
-                f"""
-                SELECT node_id, count(*) FROM {self._store._parquet(REPORTS, [(block, hour)])}
-                ANTI JOIN (FROM rebooked_nodes WHERE block_id = $1) USING (node_id) GROUP BY ALL
-                """,
-                [block],
-            ):
+            try:
+                found = self._store._rows(
+                    f"""
+                    SELECT node_id, count(*) FROM {self._store._parquet(REPORTS, [(block, hour)])}
+                    ANTI JOIN (FROM rebooked_nodes WHERE block_id = $1) USING (node_id) GROUP BY ALL
+                    """,
+                    [block],
+                )
+            except DamagedFileError as error:
+                damaged.append(error)
+                continue
+            for node, count in found:
                 due[hour][node] += count
         yield from sorted(due.items())
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from joulebook.collector.store.duckdb import block, rollup
+from joulebook.collector.store.duckdb import block, damage, rollup
 from joulebook.collector.store.duckdb.files import HOUR_US, MINUTES, READINGS, REPORTS, Files, sync
 from joulebook.collector.store.duckdb.marks import merged
 from joulebook.collector.store.duckdb.rolls import keep_newest
@@ -189,7 +189,12 @@ class Settling:
         nodes, place = np.unique(column("node_id"), return_inverse=True)
         measured = np.zeros(len(nodes), dtype=np.int64)
         np.add.at(measured, place, column("measured_uj"))
+        kinds = ([READINGS, REPORTS] if reports else []) + ([MINUTES] if minutes else [])
+        files = [(self._block, kind, *damage.digest(self._path(kind))) for kind in kinds]
         with self._store.writing() as connection:
+            # A restore to a time may have given a number back.
+            connection.execute("DELETE FROM block_files WHERE block_id = ?", [self._block])
+            connection.executemany("INSERT INTO block_files VALUES (?, ?, ?, ?)", files)
             connection.execute(
                 "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, false)",
                 [

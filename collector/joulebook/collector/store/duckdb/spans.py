@@ -126,7 +126,10 @@ class SpanReads(BlockReads):
         )
         place = {number: i for i, number in enumerate(strip.series.tolist())}
         has = layout.energy_row >= 0
-        own = [place[names[n]] for n, there in zip(layout.domain_names, has.tolist(), strict=True) if there]
+        with self._block_read(strip.block):
+            own = [
+                place[names[n]] for n, there in zip(layout.domain_names, has.tolist(), strict=True) if there
+            ]
         return np.array(own, dtype=np.int64), has
 
 
