@@ -11,7 +11,7 @@ import click
 
 from joulebook.cli.listing import Column, in_middle, show_list
 from joulebook.cli.options import json_option, server_option, wide_option
-from joulebook.cli.server import Server
+from joulebook.cli.server import Server, understood
 from joulebook.cli.tables import show
 from joulebook.collector.alerts import wording
 from joulebook.collector.alerts.alert import STATES, State
@@ -54,12 +54,14 @@ def alerts(
     for each in [state] if state else _ORDER:
         if (left := limit - len(found)) > 0:
             some = collector.every("alerts", left, state=each, rule=rule, node=node, job=job)
-            found |= {alert["id"]: alert for alert in some}
+            with understood(server):
+                found |= {alert["id"]: alert for alert in some}
     if as_json:
         click.echo(json.dumps([*found.values()]))
         return
     if found:
-        show_list(alert_columns([*found.values()]), wide=wide, shorten=("since",), leave_out=_LEAVE_OUT)
+        with understood(server):
+            show_list(alert_columns([*found.values()]), wide=wide, shorten=("since",), leave_out=_LEAVE_OUT)
     else:
         show("no alerts")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from joulebook.cli.options import FileOption, configuration, json_option, server_option
-from joulebook.cli.server import Server
+from joulebook.cli.server import Server, understood
 from joulebook.cli.store import embedded
 from joulebook.collector.backup.files import beside
 from joulebook.collector.backup.manifest import BackupError
@@ -43,10 +43,11 @@ def backup(destination: Path, server: str, store: str | None, config: str | None
     if as_json:
         click.echo(json.dumps(made))
         return
-    click.echo(
-        f"{made['to']}: {made['bytes'] >> 10} KiB, the books of {made['nodes']} nodes, "
-        f"{energy(made['booked_uj'])} booked"
-    )
+    with understood(server):
+        click.echo(
+            f"{made['to']}: {made['bytes'] >> 10} KiB, the books of {made['nodes']} nodes, "
+            f"{energy(made['booked_uj'])} booked"
+        )
 
 
 def _taken(store: str, to: Path, files: dict[str, str]) -> dict[str, int | str]:

@@ -12,7 +12,7 @@ import click
 from joulebook.cli.hostlist import counted
 from joulebook.cli.listing import Column, before_last_word, in_middle, show_list
 from joulebook.cli.options import json_option, server_option, wide_option
-from joulebook.cli.server import Server
+from joulebook.cli.server import Server, understood
 from joulebook.cli.tables import job_tables, short_state_of, show, shown_id, state_of
 from joulebook.collector.units import duration, energy, power
 
@@ -57,10 +57,11 @@ def jobs(
     if as_json:
         click.echo(json.dumps(found))
         return
-    if found:
-        show_list(job_columns(found), wide=wide, shorten=_SHORTEN, leave_out=_LEAVE_OUT)
-    else:
+    if not found:
         show("no jobs")
+        return
+    with understood(server):
+        show_list(job_columns(found), wide=wide, shorten=_SHORTEN, leave_out=_LEAVE_OUT)
 
 
 def job_columns(found: Sequence[dict[str, Any]]) -> list[Column]:
@@ -93,4 +94,5 @@ def job(id_: str, server: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
     else:
-        show(*job_tables(found))
+        with understood(server):
+            show(*job_tables(found))

@@ -10,7 +10,7 @@ import click
 
 from joulebook.cli.listing import Column, after_items, in_middle, show_list
 from joulebook.cli.options import json_option, server_option, wide_option
-from joulebook.cli.server import Server
+from joulebook.cli.server import Server, understood
 from joulebook.cli.tables import show
 from joulebook.cli.terminal import printable
 from joulebook.collector.units import power
@@ -35,15 +35,16 @@ def nodes(server: str, limit: int, wide: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
-    if found:
-        show_list(node_columns(found), wide=wide, shorten=("last report",), leave_out=_LEAVE_OUT)
-    else:
+    if not found:
         show("no nodes")
-    for node in found:
-        for source in node["sources"]:
-            if source["state"] in ("unreadable", "suspect"):
-                state = f"{node['node']}: {source['name']} is {source['state']}"
-                show(printable(f"{state}: {source['reason']}. {source['fix']}"))
+    with understood(server):
+        if found:
+            show_list(node_columns(found), wide=wide, shorten=("last report",), leave_out=_LEAVE_OUT)
+        for node in found:
+            for source in node["sources"]:
+                if source["state"] in ("unreadable", "suspect"):
+                    state = f"{node['node']}: {source['name']} is {source['state']}"
+                    show(printable(f"{state}: {source['reason']}. {source['fix']}"))
 
 
 def node_columns(found: Sequence[dict[str, Any]]) -> list[Column]:

@@ -15,7 +15,7 @@ from joulebook.agent.config import AgentConfig
 from joulebook.cli.layers import ConfigError, load
 from joulebook.cli.options import FileOption, json_option, server_option
 from joulebook.cli.run import run_command
-from joulebook.cli.server import Server, ServerError, UnreachableError
+from joulebook.cli.server import Server, ServerError, UnreachableError, understood
 
 # The agent's next Report after the command ended completes the books.
 _WAIT_S = 5.0
@@ -104,7 +104,9 @@ def _booked(server: Server, job_id: str) -> dict[str, Any] | None:
         except ServerError:  # not known yet
             if time.monotonic() >= until:
                 raise
-        if (found is not None and found["state"] == "ended") or time.monotonic() >= until:
+        with understood(server.url):
+            is_whole = found is not None and found["state"] == "ended"
+        if is_whole or time.monotonic() >= until:
             return found
         time.sleep(0.2)
 

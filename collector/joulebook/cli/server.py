@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
@@ -53,7 +56,7 @@ class Server:
                 return json.load(answer)
         except HTTPError as error:
             raise ServerError(_detail(error)) from error
-        except (OSError, ValueError) as error:
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
             raise UnreachableError(
                 f"no collector answers at {self.url} ({getattr(error, 'reason', None) or error}); "
                 "start one with `joulebook up`, or name another with --server"
@@ -65,15 +68,29 @@ class Server:
         cursor: str | None = None
         while len(items) < limit:
             page = self.get(name, limit=min(limit - len(items), 1000), cursor=cursor, **parameters)
-            items += page[name]
-            cursor = page["next_cursor"]
-            if cursor is None:
+            with understood(self.url):
+                items += page[name]
+                cursor = page["next_cursor"]
+            # A page without an item, and another after it, would be asked for without end.
+            if cursor is None or not page[name]:
                 break
         return items
+
+
+@contextmanager
+def understood(url: str) -> Iterator[None]:
+    """Tell of an answer that is none of a collector's, wherever it is found not to be. Raises ServerError."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise ServerError(
+            f"{url} answered what no collector of this version says ({type(error).__name__}: "
+            f"{str(error)[:100]}); is it a joulebook collector, and of the same version?"
+        ) from error
 
 
 def _detail(error: HTTPError) -> str:
     try:
         return str(json.load(error)["detail"])
-    except (ValueError, KeyError, TypeError):
+    except (OSError, HTTPException, RecursionError, ValueError, LookupError, TypeError):
         return f"{error.url}: {error.code} {error.reason}; is it a joulebook collector?"

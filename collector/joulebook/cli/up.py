@@ -20,7 +20,7 @@ from joulebook.cli.children import Child, ChildEndedError
 from joulebook.cli.layers import Configuration
 from joulebook.cli.options import FileOption, configuration
 from joulebook.cli.sample import toml_value
-from joulebook.cli.server import Server, ServerError
+from joulebook.cli.server import Server, ServerError, understood
 from joulebook.cli.terminal import printable
 from joulebook.collector.units import power
 
@@ -134,7 +134,9 @@ def _watch(server: Server, children: list[Child], told: threading.Event) -> None
 
 def _now(server: Server) -> str:
     try:
-        return power_line(server.get("nodes", limit=1000)["nodes"])
+        found = server.get("nodes", limit=1000)
+        with understood(server.url):
+            return power_line(found["nodes"])
     except ServerError as error:
         return error.message
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from joulebook.agent.meters.bmc import AskError
 from joulebook.agent.meters.ipmi_text import WattSensor, choose_sensors, fault, parse_raw, parse_sensors
+from tests.simulated.garbage import spoilt_bytes
 
 
 def _watts(*names: str) -> list[WattSensor]:
@@ -95,3 +96,22 @@ def test_a_complaint_has_what_mends_it(complaint: str, fix: str) -> None:
     said = complaint.strip().removeprefix("/usr/sbin/")
     assert (said or "ipmi-raw: ended without a word") == str(error)
     assert fix in error.fix
+
+
+_SDR = "152,Pwr Consumption,Current,168.00,Watts,'OK'\n153,\"PSU1, Input\",Power Supply,N/A,Watts,'Unknown'\n"
+
+
+@given(spoilt_bytes(_SDR.encode()).map(lambda data: data.decode(errors="replace")) | st.text(max_size=60))
+def test_spoilt_lines_of_sensors_are_none(text: str) -> None:
+    """Whatever ipmi-sensors prints, its sensors have a record, a name and a whole number."""
+    for sensor in parse_sensors(text):
+        assert (type(sensor.record), type(sensor.name), type(sensor.power_mw)) == (int, str, int)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["²,P,C,1.0,Watts", "9" * 5000 + ",P,C,1.0,Watts", "1,P,C,nan,Watts", "1," + "x" * 200_000 + ",C,1,W"],
+)
+def test_what_looks_like_a_sensor_is_none(line: str) -> None:
+    """A digit of another script, a record beyond all numbers, no number, a line without end: nothing."""
+    assert all(sensor.power_mw == -1 for sensor in parse_sensors(line))

@@ -4,13 +4,17 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pysnmp.proto import rfc1902, rfc1905
 
 from joulebook.agent.asked import is_timeout
 from joulebook.agent.meters.bmc import AskError
-from joulebook.agent.meters.pdu import Pdu
+from joulebook.agent.meters.pdu import Pdu, _number
 from joulebook.agent.meters.pdu_outlets import parse_outlet
 from joulebook.agent.source import ABSENT, WORKING
 from tests.servers.snmpd import Pdu as Server
@@ -168,3 +172,23 @@ def test_no_outlets_is_absence(tmp_path: Path) -> None:
     """Where nothing is configured there is nothing to ask."""
     assert Pdu([], tmp_path, 1).probe().state == ABSENT
     assert Pdu([parse_outlet("pdu/apc/1")], tmp_path, 1).probe().state == WORKING
+
+
+_VALUES = (
+    st.integers(-(1 << 31), (1 << 31) - 1).map(rfc1902.Integer32)
+    | st.integers(0, (1 << 64) - 1).map(rfc1902.Counter64)
+    | st.binary(max_size=40).map(rfc1902.OctetString)
+    | st.binary(max_size=40).map(rfc1902.Opaque)
+    | st.binary(min_size=4, max_size=4).map(rfc1902.IpAddress)
+    | st.lists(st.integers(0, 39), min_size=2, max_size=9).map(
+        lambda ids: rfc1902.ObjectIdentifier((1, *ids))
+    )
+    | st.sampled_from([rfc1905.noSuchObject, rfc1905.noSuchInstance, rfc1905.endOfMibView])
+)
+
+
+@given(_VALUES)
+def test_a_value_of_any_kind_is_a_number_or_named(value: object) -> None:
+    """Whatever object a PDU has at an outlet's place, it is a whole number or an error naming it."""
+    with suppress(AskError):
+        assert type(_number("pdu", "1.2.3", value)) is int

@@ -1,8 +1,13 @@
 """The files of /sys/cray/pm_counters, as bytes and names."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from joulebook.agent.meters.pm_counters_files import energy_files, parse_number, parse_reading
+from tests.simulated.garbage import spoilt_bytes
 
 
 @pytest.mark.parametrize(
@@ -71,3 +76,21 @@ def test_no_number_is_an_error(data: bytes) -> None:
 def test_each_domain_has_one_file(names: list[str], files: dict[str, str]) -> None:
     """A sum is left out beside its parts, and what is no energy is passed over."""
     assert energy_files(names) == files
+
+
+@given(spoilt_bytes(b"226 W 1384194183124735 us\n") | st.binary(max_size=40), st.sampled_from([b"W", b"J"]))
+def test_a_spoilt_file_is_a_number_or_refused(data: bytes, unit: bytes) -> None:
+    """Whatever stands in a file, it is a number that a counter can have or a ValueError."""
+    with contextlib.suppress(ValueError):
+        assert 0 <= parse_reading(data, unit) < 10**18
+    with contextlib.suppress(ValueError):
+        assert 0 <= parse_number(data) < 10**18
+
+
+@given(
+    st.lists(st.text(max_size=20) | spoilt_bytes(b"accel0_energy").map(lambda b: b.decode(errors="replace")))
+)
+def test_any_names_are_files_of_domains_or_none(names: list[str]) -> None:
+    """Whatever a directory holds, each domain has one of its files."""
+    files = energy_files(names)
+    assert set(files.values()) <= set(names)

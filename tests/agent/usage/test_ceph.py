@@ -1,5 +1,7 @@
 """Ceph's daemons and clients, by their admin sockets; and the real daemons."""
 
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -13,6 +15,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from joulebook.agent.asked import is_timeout
 from joulebook.agent.source import UNREADABLE
@@ -21,6 +25,7 @@ from joulebook.agent.usage.ceph import CephConfig, CephDaemons, perf_dump, told_
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 from tests.servers.ceph import ceph
+from tests.simulated.garbage import ANY, spoilt, spoilt_bytes
 
 _OSD = Path(__file__).parents[2] / "fixtures/ceph/osd.json"
 Answer = Callable[[socket.socket], None]
@@ -276,3 +281,25 @@ def test_a_real_osd() -> None:
             perf_dump(path, 0.05)
         os.kill(cluster.osd_pid, signal.SIGCONT)
         assert osd()[m.METRIC_DEVICE_SERVED_OPERATIONS] >= read[m.METRIC_DEVICE_SERVED_OPERATIONS]
+
+
+@given(said=spoilt(json.loads(_OSD.read_bytes())) | ANY)
+def test_a_spoilt_dump_is_told_or_refused(said: Any) -> None:
+    """Whatever stands where counters should, a dump ends in whole numbers or a ValueError."""
+    dump = said if isinstance(said, dict) else {"osd": said}
+    with contextlib.suppress(ValueError):
+        for told in told_of("osd.0", dump):
+            assert all(type(value) is int and value >= 0 for value in told.values.values())
+
+
+@settings(max_examples=40)
+@given(said=spoilt_bytes(b"\0\0\0\x1b" + b'{"osd": {"op_in_bytes": 7}}') | st.binary(max_size=40))
+def test_what_is_no_dump_is_a_daemon_unread(said: bytes) -> None:
+    """Whatever bytes a socket gives, an OSError or a ValueError comes of it, or an object."""
+    with tempfile.TemporaryDirectory(prefix="jb-") as name:
+        path = Path(name, "ceph-osd.0.asok")
+        with (
+            admin_socket(path, lambda connection: connection.sendall(said)),
+            contextlib.suppress(OSError, ValueError),
+        ):
+            assert isinstance(perf_dump(path, 60), dict)

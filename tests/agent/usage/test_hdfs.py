@@ -1,12 +1,17 @@
 """HDFS: recorded documents, served over real HTTP and HTTPS on loopback."""
 
+import contextlib
+import json
 import ssl
 import threading
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
 from joulebook.agent.asked import is_timeout
 from joulebook.agent.usage.hdfs import HdfsConfig, HdfsDaemons, told_of
@@ -14,6 +19,7 @@ from joulebook.agent.usage.jmx import parse_beans
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 from tests.servers.jmx import Handle, recorded, says, serving
+from tests.simulated.garbage import ANY, spoilt, spoilt_bytes
 
 
 def test_a_datanode_and_a_namenode() -> None:
@@ -117,3 +123,21 @@ def test_the_configuration_is_checked() -> None:
     assert not HdfsDaemons(HdfsConfig()).is_there()
     config = HdfsConfig(urls=["localhost:9864", "http://[", "ftp://x"], tls_ca="/absent", timeout_s=100)
     assert len(config.errors()) == 5
+
+
+_DATANODE = json.loads((Path(__file__).parents[2] / "fixtures/hdfs/datanode.json").read_bytes())
+
+
+@given(said=spoilt(_DATANODE) | ANY)
+def test_spoilt_beans_are_told_or_refused(said: Any) -> None:
+    """Whatever stands in a document, it ends in whole numbers or a ValueError."""
+    with contextlib.suppress(ValueError):
+        for told in told_of("http://h:1", parse_beans(json.dumps(said).encode())):
+            assert all(type(value) is int and value >= 0 for value in told.values.values())
+
+
+@given(said=spoilt_bytes(json.dumps(_DATANODE["beans"][:2]).encode()) | st.binary(max_size=60))
+def test_bytes_that_are_no_beans_are_refused(said: bytes) -> None:
+    """Whatever bytes come for a document, they are beans or a ValueError."""
+    with contextlib.suppress(ValueError):
+        assert all(isinstance(bean["name"], str) for bean in parse_beans(said))

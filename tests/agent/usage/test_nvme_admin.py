@@ -1,10 +1,13 @@
 """NVMe's admin commands: our structure against the kernel's header, answers by the specification's bytes."""
 
+import contextlib
 import ctypes
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from joulebook.agent.usage.nvme_admin import (
     ADMIN_COMMAND,
@@ -19,6 +22,7 @@ from joulebook.agent.usage.nvme_admin import (
     smart,
 )
 from tests.servers.programs import program
+from tests.simulated.garbage import spoilt_bytes
 
 _PROGRAM = """
 #include <stddef.h>
@@ -121,3 +125,23 @@ def test_what_is_no_nvme_disk_says_so(tmp_path: Path) -> None:
     (tmp_path / "nvme0").write_bytes(b"")
     with pytest.raises(OSError, match="ioctl"):
         send(tmp_path / "nvme0", 0x0A, 0, 0x02, 0)
+
+
+@given(spoilt_bytes(bytes(4096)) | st.binary(min_size=4096, max_size=4096))
+def test_identify_of_any_bytes_is_power_states_or_refused(data: bytes) -> None:
+    """Whatever a controller says of itself, it is 1 to 32 states of whole milliwatts or a ValueError."""
+    with contextlib.suppress(ValueError):
+        states = parse_power_states(data)
+        assert 1 <= len(states) <= 32
+        assert all(type(state.most_mw) is int and 0 <= state.most_mw <= 655_350 for state in states)
+
+
+@given(spoilt_bytes(bytes(512)) | st.binary(min_size=512, max_size=512))
+def test_a_log_of_any_bytes_is_figures_or_refused(data: bytes) -> None:
+    """Whatever stands in the SMART log, shares end at the whole nothing is below 0, or it is a ValueError."""
+    with contextlib.suppress(ValueError):
+        log = parse_smart(data)
+        assert 0 <= log.spare_ppm <= 1_000_000
+        assert 0 <= log.used_ppm <= 1_000_000
+        assert log.temperature_mc is None or log.temperature_mc >= 0
+        assert 0 <= log.media_errors < 1 << 63

@@ -9,17 +9,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from joulebook.agent.clock import boot_us
 from joulebook.agent.source import UNREADABLE, WORKING, Finding
 from joulebook.agent.workloads.gpus import Gpu
-from joulebook.agent.workloads.podresources import PodResources, ask
+from joulebook.agent.workloads.podresources import KubeletSilentError, PodResources, ask
 from joulebook.agent.workloads.settings import WorkloadsConfig
 from joulebook.agent.workloads.visible import allotted
 from joulebook.agent.workloads.workload import Workload
 from joulebook.agent.workloads.workloads import Workloads
 from tests.fixtures.cgroups.fake import V2, FakeCgroups
 from tests.servers.kubelet import kubelet
+from tests.simulated.garbage import spoilt_bytes
 
 UIDS = [f"0000000{n}-1111-2222-3333-444444444444" for n in range(3)]
 PODS = [f"k8s.{uid}" for uid in UIDS]
@@ -154,3 +157,31 @@ def test_devices_by_any_name() -> None:
     assert allotted([f"{CARDS[0].uuid}::3", f"{CARDS[0].uuid}::1"], CARDS) == (("gpu.0",), {})
     assert allotted(["MIG-1", "MIG-2"], CARDS) == (("gpu.1",), {"gpu.1": 750_000})
     assert allotted(["7", "GPU-ffffffff", ""], CARDS) == ((), {})
+
+
+# What a server of HTTP/2 says first: its settings, and an answer's head of no header.
+_HTTP2 = bytes.fromhex("0000000400000000000000000401000000000000000104000000010000050000000000010000000000")
+
+
+@settings(max_examples=30)
+@given(said=spoilt_bytes(_HTTP2) | st.binary(max_size=60))
+def test_whatever_bytes_a_socket_gives_are_a_kubelet_that_is_silent(said: bytes) -> None:
+    """A peer that speaks no gRPC, or breaks off within it, is told of as a kubelet that did not answer."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            """Say it, and end."""
+            self.request.sendall(said)
+
+    with tempfile.TemporaryDirectory(prefix="jb-") as name:
+        path = Path(name, "kubelet.sock")
+        with socketserver.UnixStreamServer(str(path), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            try:
+                with pytest.raises(KubeletSilentError) as caught:
+                    ask(path)
+            finally:
+                server.shutdown()
+                thread.join()
+    assert str(caught.value).startswith(f"{path}: ")

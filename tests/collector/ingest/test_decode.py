@@ -1,18 +1,30 @@
 """Nothing malformed or absurd is booked: it is refused, saying what was wrong."""
 
+import contextlib
 from collections.abc import Callable
 
 import grpc
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulebook.collector.ingest.decode import Decoded, decode_layout, decode_report
 from joulebook.collector.ingest.refusal import RefusalError
 from joulebook.collector.ingest.values import check, refusals
+from joulebook.collector.ledger.book import book
 from joulebook.v1 import metrics_pb2, report_pb2
+from tests.simulated.garbage import spoilt_bytes
 from tests.simulated.node import WALL_US, Load, SimulatedNode
 
+_INTEGERS = {
+    FieldDescriptor.TYPE_UINT64: (0, (1 << 64) - 1),
+    FieldDescriptor.TYPE_UINT32: (0, (1 << 32) - 1),
+    FieldDescriptor.TYPE_INT64: (-(1 << 63), (1 << 63) - 1),
+    FieldDescriptor.TYPE_SINT64: (-(1 << 63), (1 << 63) - 1),
+    FieldDescriptor.TYPE_FIXED64: (0, (1 << 64) - 1),
+}
 NOW_US = WALL_US + 60_000_000
 FUTURE_US = 300_000_000
 
@@ -192,3 +204,58 @@ def test_bent_reports_are_taken_or_refused(data: st.DataObject) -> None:
         values = decoded.readings.values
         assert (values[decoded.readings.layout.is_counter] >= 0).all()
     assert code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+_LAYOUT, _REPORT = (message.SerializeToString() for message in _sent())
+
+
+@given(spoilt_bytes(_LAYOUT))
+def test_a_spoilt_layout_is_refused_or_sound(data: bytes) -> None:
+    """Whatever becomes of a layout's bytes, it is refused with a reason, or one that Reports can have."""
+    with contextlib.suppress(RefusalError):
+        layout = decode_layout(data)
+        with contextlib.suppress(RefusalError):
+            check(decode_report(report_pb2.Report.FromString(_REPORT), layout, NOW_US, FUTURE_US).readings)
+
+
+@given(spoilt_bytes(_REPORT))
+def test_spoilt_bytes_of_a_report_are_refused_or_bookable(data: bytes) -> None:
+    """Whatever becomes of a Report's bytes, it is no message, refused with a reason, or booked exactly."""
+    try:
+        report = report_pb2.Report.FromString(data)
+    except DecodeError:
+        return
+    with contextlib.suppress(RefusalError):
+        decoded = decode_report(report, decode_layout(_LAYOUT), NOW_US, FUTURE_US)
+        check(decoded.readings)
+        assert not book([decoded.readings]).residual_uj.any()
+
+
+@given(st.data())
+def test_any_field_of_a_report_is_refused_or_bookable(data: st.DataObject) -> None:
+    """Whatever stands in whatever field of a Report, it is refused with a reason or booked without a rest."""
+    report = report_pb2.Report.FromString(_REPORT)
+    field = data.draw(st.sampled_from([*report_pb2.Report.DESCRIPTOR.fields]))
+    other = report_pb2.Report()
+    with contextlib.suppress(DecodeError):
+        other = report_pb2.Report.FromString(data.draw(spoilt_bytes(_REPORT)))
+    report.ClearField(field.name)  # type: ignore[arg-type]  # any of them
+    made = data.draw(st.sampled_from(["gone", "other", "extreme"]))
+    if made == "other":
+        alone = report_pb2.Report()
+        alone.CopyFrom(other)
+        for each in report_pb2.Report.DESCRIPTOR.fields:
+            if each.name != field.name:
+                alone.ClearField(each.name)  # type: ignore[arg-type]  # as above
+        report.MergeFrom(alone)
+    elif made == "extreme" and field.type in _INTEGERS:
+        least, most = _INTEGERS[field.type]
+        numbers = data.draw(st.lists(st.sampled_from([least, -1 if least else 0, 0, 1, most]), max_size=9))
+        if isinstance(getattr(report, field.name), int):
+            setattr(report, field.name, numbers[0] if numbers else 0)
+        else:
+            getattr(report, field.name).extend(numbers)
+    with contextlib.suppress(RefusalError):
+        decoded = decode_report(report, decode_layout(_LAYOUT), NOW_US, FUTURE_US)
+        check(decoded.readings)
+        assert not book([decoded.readings]).residual_uj.any()

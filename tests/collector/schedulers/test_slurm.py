@@ -1,5 +1,6 @@
 """Slurm's own words become facts of the jobs that were asked about, and of no others."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from joulebook.collector.schedulers.slurm import environment, parse_sacct, parse_squeue, squeue_command
 from joulebook.collector.store.scheduled import Scheduled
+from tests.simulated.garbage import spoilt_bytes
 
 NOW_US = 1_796_002_600_000_000
 MARK = "|0123|"
@@ -132,3 +134,24 @@ def test_what_the_commands_run_with() -> None:
         "PATH": "/bin", "SLURM_TIME_FORMAT": "%s", "SLURM_CONF": "/c", "LC_ALL": "C",
     }  # fmt: skip
     assert "--jobs=1,2" in squeue_command("squeue", ["1", "2"], MARK)
+
+
+_SAID = "".join(f"{field.replace(';', ',')}{MARK}" for line in SQUEUE for field in line.split(","))
+
+
+@given(spoilt_bytes(_SAID.encode()).map(lambda data: data.decode(errors="replace")) | st.text(max_size=200))
+def test_spoilt_answers_are_jobs_or_refused(answer: str) -> None:
+    """Whatever a command prints, it tells of jobs that were asked about, in numbers, or is a ValueError."""
+    for parse in (parse_squeue, parse_sacct):
+        with contextlib.suppress(ValueError):
+            for number, told in parse(answer, MARK, ASKED, NOW_US).items():
+                assert number in ASKED
+                counts = (
+                    told.cpus,
+                    told.gpus,
+                    told.memory_bytes,
+                    told.start_us,
+                    told.end_us,
+                    told.exit_status,
+                )
+                assert all(count is None or 0 <= count < 1 << 63 for count in counts)

@@ -18,10 +18,13 @@ from joulebook.collector.facts.mark import numbers as run_lengths_read
 from joulebook.collector.store.influxdb_address import InfluxAddress
 from joulebook.collector.store.influxdb_http import InfluxServer
 from joulebook.collector.store.influxdb_reads import Reads as InfluxReads
-from joulebook.collector.store.protocol import StoreError
+from joulebook.collector.store.influxdb_refusal import refusal
+from joulebook.collector.store.influxdb_setup import setup
+from joulebook.collector.store.protocol import BeyondRetentionError, StoreError
 from joulebook.collector.store.victoriametrics.address import VictoriaAddress
 from joulebook.collector.store.victoriametrics.server import VictoriaServer, numbers
 from tests.simulated.delivery import EVER
+from tests.simulated.garbage import ANY, spoilt, spoilt_bytes
 
 _EXAMPLES = 150
 
@@ -31,6 +34,7 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = True
     said = b""
+    version = ""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -46,6 +50,8 @@ class _Handler(BaseHTTPRequestHandler):
         said = self.server.said
         self.send_response(200)
         self.send_header("Content-Length", str(len(said)))
+        if self.server.version:
+            self.send_header("X-Influxdb-Version", self.server.version)
         self.end_headers()
         self.wfile.write(said)
 
@@ -199,3 +205,44 @@ def test_run_lengths_are_read_or_refused(text: str) -> None:
         assert len(run_lengths_read(text)) <= 100_000
     except (ValueError, OverflowError):
         assert text
+
+
+_ORGS: dict[str, Any] = {"orgs": [{"id": "a", "name": "o"}], "content": [{"retention_policy": "autogen"}]}
+_ORGS |= {"buckets": [{"id": "b", "name": "energy"}], "id": "c"}
+
+
+@pytest.mark.parametrize("version", ["1.8.10", "v2.7.1", "3.0.1"])
+@settings(max_examples=_EXAMPLES // 3)
+@given(said=st.binary(max_size=60) | (spoilt(_ORGS) | _ANSWER | ANY).map(_bytes))
+def test_a_server_that_is_set_up_says_anything(garbled: _Server, version: str, said: bytes) -> None:
+    """Whatever a server of any version answers to what sets it up, it is done or a StoreError."""
+    garbled.said, garbled.version = said, version
+    address = InfluxAddress.parse(f"influxdb://127.0.0.1:{garbled.server_address[1]}/energy?org=o")
+    server = InfluxServer(address)
+    with suppress(StoreError):
+        assert all(isinstance(done, str) for done in setup(server))
+    server.close()
+
+
+@given(
+    st.text(max_size=200) | spoilt({"error": "e", "data": [{"line_number": 3}]}).map(json.dumps),
+    st.integers(100, 599),
+)
+def test_refusals_of_any_words_are_told(answer: str, status: int) -> None:
+    """Whatever a server says when it refuses, the error is one of ours, of readable length."""
+    error = refusal("store x", status, answer)
+    assert isinstance(error, (StoreError, BeyondRetentionError))
+    assert len(str(error)) < 2000
+
+
+@settings(max_examples=_EXAMPLES // 3)
+@given(
+    said=spoilt_bytes(b'-retentionPeriod="12.5y"\n-dedup.minScrapeInterval="0s"\n') | st.binary(max_size=60)
+)
+def test_flags_of_any_bytes_are_flags_or_told(garbled: _Server, said: bytes) -> None:
+    """Whatever stands at /flags, how long samples are kept is a whole number, not known, or a StoreError."""
+    garbled.said = said
+    server = VictoriaServer(VictoriaAddress.parse(f"victoriametrics://127.0.0.1:{garbled.server_address[1]}"))
+    with suppress(StoreError):
+        assert isinstance(server.retention_ms(), int | None)
+    server.close()

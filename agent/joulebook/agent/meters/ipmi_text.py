@@ -1,13 +1,15 @@
 """What FreeIPMI's programs print: ipmi-raw(8), ipmi-sensors(8), freeipmi.conf(5)."""
 
+import contextlib
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from joulebook.agent.meters.bmc import AskError
 
 _CALLED = re.compile(r"(\S*/)?ipmi-[a-z]+: ")
+_RECORD = re.compile(r"[0-9]{1,9}")
 _RAW = re.compile(r"rcvd: ((?:[0-9A-F]{2} ?)+)\s*")
 # Sensors that measure the whole node, as Dell, HPE, Lenovo, Supermicro, Intel and Fujitsu name them.
 _WHOLE = re.compile(
@@ -67,8 +69,8 @@ def parse_raw(text: str) -> bytes:
 def parse_sensors(text: str) -> list[WattSensor]:
     """Parse ipmi-sensors' lines of record, name, type, reading, units, event; keep the watts."""
     sensors = []
-    for row in csv.reader(text.splitlines()):
-        if len(row) < 5 or row[4].strip() not in ("Watts", "W") or not row[0].strip().isdigit():
+    for row in _rows(text):
+        if len(row) < 5 or row[4].strip() not in ("Watts", "W") or not _RECORD.fullmatch(row[0].strip()):
             continue
         try:
             power_mw = round(float(row[3]) * 1000)
@@ -76,6 +78,12 @@ def parse_sensors(text: str) -> list[WattSensor]:
             power_mw = -1
         sensors.append(WattSensor(int(row[0]), row[1].strip(), power_mw))
     return sensors
+
+
+def _rows(text: str) -> Iterator[list[str]]:
+    """Give the lines of a table, up to where it is none any more."""
+    with contextlib.suppress(csv.Error):
+        yield from csv.reader(text.splitlines())
 
 
 def choose_sensors(sensors: Sequence[WattSensor], named: Sequence[str] = ()) -> list[WattSensor]:

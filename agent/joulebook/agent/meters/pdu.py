@@ -153,6 +153,7 @@ def _user(snmp: Any, lines: dict[str, str]) -> Any:
 def _number(host: str, oid: str, value: Any) -> int:
     try:
         return int(value)
-    except (TypeError, ValueError) as error:
-        shown = value.prettyPrint()[:60]
+    # Of what is not there at all pysnmp raises whatever its error is derived from.
+    except Exception as error:
+        shown = str(value.prettyPrint())[:60]
         raise AskError(f"{host}: {oid} is {shown!r}, not a number", _FIX_OUTLET) from error

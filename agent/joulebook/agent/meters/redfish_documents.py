@@ -22,6 +22,7 @@ _PARTS = frozenset(
 # A mean over longer says nothing of what runs now.
 _MOST_MINUTES = 10
 _PART_ITEM = re.compile(r"/(Processors|Memory|Drives|Fans|NetworkAdapters)(/|$)")
+_PATH = re.compile(r"/[!-~]{0,2000}")
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _NO_SERIAL = frozenset(("", "0", "none", "n/a", "default string", "to be filled by o.e.m.", "not specified"))
@@ -54,7 +55,8 @@ def at(document: Document, *keys: str) -> object:
 def link(document: Document, *keys: str) -> str:
     """Return the path of a reference within a document; "": there is none."""
     path = at(document, *keys, "@odata.id")
-    return path if isinstance(path, str) and path.startswith("/") else ""
+    # No other signs may stand in a request's first line: RFC 3986 has them escaped.
+    return path if isinstance(path, str) and _PATH.fullmatch(path) else ""
 
 
 def links(value: object) -> list[str]:

@@ -107,7 +107,8 @@ class RedfishService:
         status, headers, _ = self._asked("POST", _SESSIONS, body)
         token = headers.get("X-Auth-Token", "")
         if status in (200, 201) and token:
-            self._session = urlsplit(headers.get("Location", "")).path
+            with contextlib.suppress(ValueError):
+                self._session = urlsplit(headers.get("Location", "")).path
             self._headers = {"X-Auth-Token": token}
         elif status in _NO_SESSIONS:
             basic = base64.b64encode(f"{user.username}:{user.password}".encode()).decode()
@@ -120,8 +121,12 @@ class RedfishService:
             status, headers, body = self._asked("GET", path)
             if status not in _REDIRECTS:
                 return status, headers, body
-            target = urlsplit(urljoin(self._url + path, headers.get("Location", "")))
-            port = target.port or (443 if target.scheme == "https" else 80)
+            try:
+                target = urlsplit(urljoin(self._url + path, headers.get("Location", "")))
+                port = target.port or (443 if target.scheme == "https" else 80)
+                target.path.encode("ascii")
+            except ValueError as error:
+                raise AskError(f"{path}: redirected to no address ({error})"[:300], _FIX_ANSWER) from error
             if (target.scheme, target.hostname, port) != self._origin:
                 reason = f"{path}: redirected to {target.scheme}://{target.netloc}, which is not followed"
                 raise AskError(reason, "set agent.redfish.url to where the service really is")
@@ -225,7 +230,7 @@ def parse_document(data: bytes, path: str) -> Document:
     """Parse a JSON object, numbers exactly as written. AskError: it is none."""
     try:
         document = json.loads(data, parse_float=Decimal)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise AskError(f"{path}: not JSON: {data[:60]!r}", _FIX_ANSWER) from error
     if not isinstance(document, dict):
         raise AskError(f"{path}: {data[:60]!r} is no JSON object", _FIX_ANSWER)

@@ -86,7 +86,7 @@ def read(directory: Path) -> Manifest:
         raise BackupError(
             f"backup {directory}: no {NAME} ({error.strerror}); expected a backup's directory"
         ) from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BackupError(
             f"backup {directory}: {NAME}: {error}; expected what `joulebook backup` writes"
         ) from error
@@ -96,7 +96,7 @@ def read(directory: Path) -> Manifest:
         )
     for file in found.files:
         place = Path(file.name)
-        if place.is_absolute() or ".." in place.parts:
+        if place.is_absolute() or ".." in place.parts or not file.name.isprintable():
             raise BackupError(f"backup {directory}: file {file.name!r}: expected a name below the directory")
     return found
 

@@ -15,7 +15,7 @@ from joulebook.collector.store.protocol import StoreError
 
 # What reading something else than was written comes to.
 _GARBLED = (
-    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError),
+    *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError),
     *(msgspec.MsgspecError, DecodeError, zlib.error),
 )
 

@@ -133,7 +133,7 @@ class InfluxServer:
             # Version 3 says it in the body.
             try:
                 said = msgspec.json.decode(answer.data).get("version")
-            except (msgspec.DecodeError, AttributeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, AttributeError):
                 said = None
         return str(said or "")
 

@@ -70,7 +70,7 @@ def message(answer: str) -> tuple[str, int]:
     """Return an error document in words, with the first line that it names, and how many it names."""
     try:
         body = msgspec.json.decode(answer)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return answer.strip()[:_MOST], 0
     if not isinstance(body, dict):
         return answer[:_MOST], 0

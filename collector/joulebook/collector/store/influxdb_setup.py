@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from joulebook.collector.store.garbled import read_from
 from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, Series, name
 from joulebook.collector.store.protocol import StoreError
 
@@ -17,13 +18,17 @@ _NAMES_SHARD = "520w"
 
 
 def setup(server: InfluxServer, *, retention_s: int = 0, org: str = "") -> list[str]:
-    """Make what is missing, keep what is there; return what was done. 0 s: nothing is ever forgotten."""
+    """Make what is missing, keep what is there; return what was done. 0 s: nothing is ever forgotten.
+
+    Raises StoreError, for answers that no InfluxDB gives too.
+    """
     major = server.version().lstrip("v").partition(".")[0]
-    if major == "3":
-        return _third(server, retention_s)
-    if major == "2":
-        return _second(server, retention_s, org or server.address.org)
-    return _first(server, retention_s)
+    with read_from(server.place):
+        if major == "3":
+            return _third(server, retention_s)
+        if major == "2":
+            return _second(server, retention_s, org or server.address.org)
+        return _first(server, retention_s)
 
 
 def _first(server: InfluxServer, retention_s: int) -> list[str]:

@@ -121,7 +121,8 @@ class VictoriaServer:
             return None
         # A month where the flag is not given.
         period = _PERIOD.fullmatch(flags.get("retentionPeriod", "1"))
-        return int(float(period[1]) * _UNITS[period[2]] * 1000) if period else None
+        with read_from(self.place):
+            return int(float(period[1]) * _UNITS[period[2]] * 1000) if period else None
 
     def _ask(self, path: str, fields: dict[str, str]) -> bytes:
         answer = self._request("POST", path, fields)
