@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from joulebook.agent.mending import fix_of
 from joulebook.agent.source import UNREADABLE, WORKING, ChangingSource, Finding, Probe, Source
 
 # What fits the wire, differences included; no counter or level comes near it.
@@ -44,7 +45,7 @@ class Reader:
             if not self.failing:
                 self.failing = True
                 reason = str(error) or repr(error)
-                return Finding(self.source.name, UNREADABLE, reason, getattr(error, "fix", ""))
+                return Finding(self.source.name, UNREADABLE, reason, fix_of(error))
             return None
         if self._left_out is None:
             self._begun, self.last = True, values

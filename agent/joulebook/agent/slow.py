@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from joulebook.agent.aside import Aside, BlockedError, Pending
 from joulebook.agent.asked import Asked, is_timeout
 from joulebook.agent.clock import boot_us
+from joulebook.agent.mending import fix_of
 from joulebook.agent.source import UNREADABLE, WORKING, Finding
 
 T = TypeVar("T")
@@ -174,7 +175,7 @@ class Slow(Generic[T]):
             self._failures += 1
             self._note(timed_out=is_timeout(error))
             self._error = str(error) or repr(error)
-            self.fix = BlockedError.fix if isinstance(error, BlockedError) else getattr(error, "fix", "")
+            self.fix = BlockedError.fix if isinstance(error, BlockedError) else fix_of(error)
             doubled_us = self.period_us << min(self._failures - 1, _MOST_DOUBLINGS)
             self._due_us = self.asked_us + max(self.period_us, min(doubled_us, _LONGEST_WAIT_US))
             return None

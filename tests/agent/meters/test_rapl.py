@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.agent.meters.health import FIX_PERMISSION, WHOLLY_OFF_PPM
+from joulebook.agent.mending import FIX_PERMISSION
+from joulebook.agent.meters.health import WHOLLY_OFF_PPM
 from joulebook.agent.meters.rapl import FIX_MASKED, RaplMeter, domain_name, parse_energy
 from joulebook.agent.source import ABSENT, SUSPECT, UNREADABLE, WORKING, Roots
 from joulebook.v1 import metrics_pb2, report_pb2

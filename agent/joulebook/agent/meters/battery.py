@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from joulebook.agent.mending import fix_of
 from joulebook.agent.meters.counter import PowerIntegral
 from joulebook.agent.meters.health import Health
 from joulebook.agent.meters.series import energy_series
@@ -81,7 +82,7 @@ class BatteryMeter:
         try:
             self._feeds = self._told = self._power_mw() is not None
         except (OSError, ValueError) as error:
-            return Probe(findings=(Finding("battery:node", UNREADABLE, str(error)),))
+            return Probe(findings=(Finding("battery:node", UNREADABLE, str(error), fix_of(error)),))
         return self._probe()
 
     def read(self, now_us: int) -> Sequence[int]:

@@ -3,13 +3,11 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+from joulebook.agent.mending import FIX_DEVICE
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
 from joulebook.agent.meters.held import HeldPower
 from joulebook.agent.source import SUSPECT, UNREADABLE, WORKING, Finding
 
-FIX_PERMISSION = (
-    "give the agent CAP_DAC_READ_SEARCH (systemd: AmbientCapabilities=CAP_DAC_READ_SEARCH), or run it as root"
-)
 # What runs an agent draws power: a counter of such a domain that stands still this long is stuck.
 STUCK_US = 60_000_000
 # So many impossible readings within this long are no glitch: what a meter shows between them may be as wrong.
@@ -68,7 +66,9 @@ class Health:
         if has_jumped:
             return Finding(self.name, SUSPECT, f"dropped: {counter.reason}")
         if counter.missing:
-            return Finding(self.name, UNREADABLE, self.error or "no believable reading", self.fix)
+            return Finding(
+                self.name, UNREADABLE, self.error or "no believable reading", self.fix or FIX_DEVICE
+            )
         if self.suspicion:
             return Finding(self.name, SUSPECT, self.suspicion, self.suspicion_fix, off_ppm=self.off_ppm)
         still_us = counter.now_us - counter.changed_us

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from joulebook.agent.clock import boot_us
+from joulebook.agent.mending import fix_of
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
 from joulebook.agent.meters.gauges import Gauge, GaugeReader
-from joulebook.agent.meters.health import FIX_PERMISSION, Health
+from joulebook.agent.meters.health import Health
 from joulebook.agent.meters.held import HeldPower
 from joulebook.agent.meters.hwmon_sensors import Sensor, choose, memory_held, parse_accuracy_ppm
 from joulebook.agent.meters.sampled import Declared
@@ -85,8 +86,9 @@ class HwmonMeter:
             try:
                 self._open(domain, sensor, known)
             except (OSError, ValueError) as error:
-                fix = FIX_PERMISSION if isinstance(error, PermissionError) else ""
-                findings.append(Finding(f"hwmon:{domain}", UNREADABLE, f"{sensor.path.name}: {error}", fix))
+                findings.append(
+                    Finding(f"hwmon:{domain}", UNREADABLE, f"{sensor.path.name}: {error}", fix_of(error))
+                )
         self._reader.start([meter.gauge for meter in self._meters if meter.gauge is not None])
         if self._meters:
             findings.insert(0, Finding(self.name, WORKING))

@@ -4,9 +4,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from joulebook.agent.mending import fix_of
 from joulebook.agent.meters.counter import EnergyCounter
 from joulebook.agent.meters.crosscheck import CrossCheck
-from joulebook.agent.meters.health import FIX_PERMISSION, Health
+from joulebook.agent.meters.health import Health
 from joulebook.agent.meters.pm_counters_files import energy_files, parse_number, parse_reading
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Domain, Finding, Probe, Roots
@@ -229,4 +230,4 @@ def _energy_uj(fd: int) -> int | str:
 
 def _unreadable(name: str, error: Exception, file: str = "") -> Finding:
     reason = f"{file}: {error}" if file else str(error)
-    return Finding(name, UNREADABLE, reason, FIX_PERMISSION if isinstance(error, PermissionError) else "")
+    return Finding(name, UNREADABLE, reason, fix_of(error))

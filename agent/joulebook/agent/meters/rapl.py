@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from joulebook.agent.mending import fix_of
 from joulebook.agent.meters.counter import DEFAULT_LIMIT_MW, EnergyCounter
-from joulebook.agent.meters.health import FIX_PERMISSION, Health
+from joulebook.agent.meters.health import Health
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Domain, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
@@ -133,8 +134,7 @@ class RaplMeter:
             try:
                 self._open(self._powercap / zone, domain, known)
             except (OSError, ValueError) as error:
-                fix = FIX_PERMISSION if isinstance(error, PermissionError) else ""
-                found = Finding(f"rapl:{domain}", UNREADABLE, f"{zone}/energy_uj: {error}", fix)
+                found = Finding(f"rapl:{domain}", UNREADABLE, f"{zone}/energy_uj: {error}", fix_of(error))
                 wrong.setdefault(domain, found)
                 continue
             taken.add(domain)

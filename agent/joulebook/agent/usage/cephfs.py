@@ -5,6 +5,7 @@ Images that the kernel maps (rbd0, …) are in the source `disks`, as virtual di
 
 from pathlib import Path
 
+from joulebook.agent.mending import fix_of
 from joulebook.agent.source import Device, Metric, Roots
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage.beside import Answered, Told, Unread, device_name
@@ -100,7 +101,7 @@ class CephfsMounts:
             try:
                 values = values_of(_whole(metrics))
             except (OSError, ValueError) as error:
-                unread.append(Unread(path.name, str(error)))
+                unread.append(Unread(path.name, str(error), fix_of(error)))
                 continue
             last = self._last.get(path.name)
             if last is not None and values[_REQUESTS] >= last[_REQUESTS]:

@@ -8,6 +8,7 @@ from operator import lt
 from pathlib import Path
 
 from joulebook.agent.counters import Counters, S, Trouble
+from joulebook.agent.mending import fix_of
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Device, Finding, Probe, Roots, Series
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage.layers import Layers, read_layers
@@ -194,7 +195,7 @@ class DiskUsage:
             try:
                 self._open(name, paths)
             except (OSError, ValueError) as error:
-                findings.append(Finding(f"{self.name}:{name}", UNREADABLE, str(error)))
+                findings.append(Finding(f"{self.name}:{name}", UNREADABLE, str(error), fix_of(error)))
         if self.disks:
             findings.insert(0, Finding(self.name, WORKING, _told(layers, self.disks)))
         elif not findings:

@@ -7,6 +7,7 @@ takes tens of µs and may hang: asked beside the tick.
 import re
 from pathlib import Path
 
+from joulebook.agent.mending import fix_of
 from joulebook.agent.source import Device, Metric, Roots
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage.beside import Answered, Told, Unread, device_name
@@ -75,7 +76,7 @@ class InfinibandPorts:
             try:
                 told.append(Told(Device(name, report_pb2.DEVICE_KIND_RDMA), _read_port(path)))
             except (OSError, ValueError) as error:
-                unread.append(Unread(name, str(error)))
+                unread.append(Unread(name, str(error), fix_of(error)))
         return Answered(tuple(told), tuple(unread))
 
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from joulebook.agent.mending import fix_of
 from joulebook.agent.source import Device, Metric, Roots
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage.beside import Answered, Told, Unread, device_name
@@ -95,7 +96,7 @@ class Lustre:
                 except PermissionError:
                     raise _UnreadableError from None
                 except (OSError, ValueError) as error:
-                    unread.append(Unread(name, str(error)))
+                    unread.append(Unread(name, str(error), fix_of(error)))
         return Answered(tuple(told), tuple(unread))
 
     def _entries(self, room: str) -> list[str]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from joulebook.agent.mending import fix_of
 from joulebook.agent.source import Device, Metric, Roots
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage.beside import Answered, Told, Unread, device_name
@@ -54,7 +55,7 @@ def parse_mountstats(data: bytes) -> tuple[list[Mount], list[Unread]]:
         try:
             mounts.append(_mount(device, mount_point, rest))
         except (ValueError, IndexError) as error:
-            unread.append(Unread(device, f"mountstats: {error}"))
+            unread.append(Unread(device, f"mountstats: {error}", fix_of(error)))
     return mounts, unread
 
 

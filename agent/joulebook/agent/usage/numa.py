@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 from joulebook.agent.counters import Counters, Trouble
+from joulebook.agent.mending import fix_of
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Device, Finding, Probe, Roots, Series
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage.topology import numa_device, numbered
@@ -99,7 +100,7 @@ class NumaUsage:
             except (OSError, ValueError, IndexError) as error:
                 for fd in fds:
                     os.close(fd)
-                findings.append(Finding(f"{self.name}:{path.name}", UNREADABLE, str(error)))
+                findings.append(Finding(f"{self.name}:{path.name}", UNREADABLE, str(error), fix_of(error)))
                 continue
             self._nodes.append(node)
         if self._nodes:

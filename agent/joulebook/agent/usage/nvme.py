@@ -19,6 +19,7 @@ from joulebook.v1 import report_pb2
 _SMART_EVERY = 30
 # What the kernel says of a device that it has not suspended: Documentation/ABI/testing/sysfs-devices-power.
 _AWAKE = "active"
+_FIX_ANSWER = "compare with `nvme smart-log`; update the disk's firmware, or replace it where it fails"
 _FIX = (
     "give the agent CAP_SYS_ADMIN and the devices: deploy/systemd/nvme.conf as a drop-in of its service, or "
     "run it as root; or set agent.nvme.enabled = false"
@@ -96,7 +97,7 @@ class NvmeDisks:
                 unread.append(Unread(name, error.strerror or "not permitted", _FIX))
                 continue
             except (OSError, ValueError) as error:
-                unread.append(Unread(name, str(error)))
+                unread.append(Unread(name, str(error), _FIX_ANSWER))
                 continue
             device = Device(
                 name,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from joulebook.agent.counters import Counters, S, Trouble
+from joulebook.agent.mending import fix_of
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Finding, Probe, Roots, Series
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage.topology import Cpu, package_device, read_cpus
@@ -95,7 +96,9 @@ class ThrottlingUsage:
             except FileNotFoundError:
                 continue
             except (OSError, ValueError) as error:
-                findings.append(Finding(f"{self.name}:cpu{cpu.number}", UNREADABLE, str(error)))
+                findings.append(
+                    Finding(f"{self.name}:cpu{cpu.number}", UNREADABLE, str(error), fix_of(error))
+                )
         if self._packages:
             findings.insert(0, Finding(self.name, WORKING))
         elif not findings:
