@@ -47,6 +47,7 @@ def states(found: dict[str, Any]) -> dict[str, str]:
             "rapl: cpu.0 memory.0 cpu.1 memory.1, hwmon: node, model: disk.nvme0n1 disk.sda disk.sdb",
         ),
         ("epyc", "rapl: cpu.0 core.0 cpu.1 core.1, amdgpu: gpu.0 gpu.1, model: memory.0"),
+        ("storage", ""),
         ("grace", "hwmon: module.0 cpu.0 core.0 uncore.0"),
         (
             "cray-ex",

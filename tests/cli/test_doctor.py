@@ -22,10 +22,18 @@ def told(directory: Path, *options: str) -> str:
     return result.stdout
 
 
+def characterised(directory: Path, *options: str) -> str:
+    """Return what the doctor prints of a tree's sensors after a second of load."""
+    roots = [f"--{root}fs={directory / name}" for root, name in ROOTS]
+    result = CliRunner().invoke(main, ["doctor", "--characterise", "--seconds", "1", *roots, *options])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
 ROOTS = (("proc", "proc"), ("sys", "sys"), ("cgroup", "cgroup"), ("dev", "dev"))
 
 
-@pytest.mark.parametrize("kind", ["cray-ex", "epyc", "grace", "laptop", "vm", "xeon-2s"])
+@pytest.mark.parametrize("kind", ["cray-ex", "epyc", "grace", "laptop", "storage", "vm", "xeon-2s"])
 def test_the_page_says_what_the_json_says(tmp_path: Path, kind: str) -> None:
     """Host, every source, every domain, every fix and the collector are on the page."""
     build(kind, tmp_path)
@@ -50,3 +58,28 @@ def test_a_bare_machine(tmp_path: Path) -> None:
     assert "given by" not in page
     assert "absent" in page
     assert "What mends it:" in page
+
+
+def test_characterise_tells_of_each_sensor(tmp_path: Path) -> None:
+    """Each domain that a sensor gives is told of beside what is documented, and how fast it is read."""
+    build("xeon-2s", tmp_path)
+    page = json.loads(characterised(tmp_path, "--json"))
+    sensors = {one["domain"]: one for one in page["sensors"]}
+    assert {name: one["source"] for name, one in sensors.items()} == {
+        **dict.fromkeys(("cpu.0", "memory.0", "cpu.1", "memory.1"), "rapl"),
+        "node": "hwmon",
+    }
+    assert sensors["cpu.0"]["documented_period_us"] == 1000
+    for one in sensors.values():
+        assert one["read_us"] > 0
+        # The files of a tree never change.
+        assert (one["period_us"], one["note"]) == (None, "changed too seldom to tell")
+    table = characterised(tmp_path)
+    assert all(name in table for name in (*sensors, "documented", "followed by", "changed"))
+
+
+def test_characterise_without_a_sensor(tmp_path: Path) -> None:
+    """A machine without one is told that there is nothing to find out, and loads nothing."""
+    build("vm", tmp_path)
+    assert characterised(tmp_path).startswith("No power sensor here")
+    assert json.loads(characterised(tmp_path, "--json")) == {"sensors": []}

@@ -1,5 +1,7 @@
 """A BMC over LAN: OpenIPMI's simulator, up, lying, hung and gone."""
 
+import fcntl
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,10 @@ import pytest
 from joulebook.agent.asked import is_timeout
 from joulebook.agent.meters.bmc import AskError
 from joulebook.agent.meters.ipmi import FIX_PROGRAMS, Ipmi
+from joulebook.agent.source import WORKING
+from tests.agent.meters.test_ipmi_device import Driver
 from tests.servers.ipmi_sim import Bmc, ipmi_sim
+from tests.servers.programs import program
 
 _LONG_S = 90.0
 
@@ -148,6 +153,61 @@ def test_a_bmc_without_dcmi_is_asked_by_its_sensors(tmp_path: Path) -> None:
     ipmi = _ipmi(bmc, timeout_s=1.0)
     with pytest.raises(AskError, match=r"timeout|refused|closed"):
         ipmi.read()
+    ipmi.close()
+
+
+_SDR_PROGRAM = """#!/bin/sh
+echo "$@" >>{said}
+echo "1,Ambient Temp,Temperature,24.00,Celsius,'OK'"
+echo "152,Pwr Consumption,Current,168.00,Watts,'OK'"
+echo "153,PSU1 Input,Power Supply,N/A,Watts,'Unknown'"
+"""
+
+
+def test_in_band_a_bmc_without_dcmi_is_asked_by_its_sensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/dev/ipmi0 is asked for DCMI; without it ipmi-sensors is, of no host, and then of one record."""
+    driver = Driver()
+    driver.answers = lambda number: [(number, b"\xc1")]
+    device, said = tmp_path / "dev/ipmi0", tmp_path / "said"
+    device.parent.mkdir()
+    device.touch()
+    real = os.open
+    monkeypatch.setattr(
+        os,
+        "open",
+        lambda path, *more, **named: os.dup(driver.read_fd) if path == device else real(path, *more, **named),
+    )
+    monkeypatch.setattr(fcntl, "ioctl", driver.ioctl)
+    # As ipmi-sensors(8) prints it: no kernel without a BMC has the device that the real one asks.
+    stand_in = tmp_path / "bin/ipmi-sensors"
+    stand_in.parent.mkdir()
+    stand_in.write_text(_SDR_PROGRAM.format(said=said))
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}:{os.environ['PATH']}")
+    ipmi = Ipmi(device.parent)
+    assert ipmi.probe().state == WORKING
+    for _ in range(2):
+        answer = ipmi.read()
+        assert (answer.power_mw, answer.way) == (168_000, "SDR")
+    assert len(driver.asked) == 1
+    whole, one = said.read_text().splitlines()
+    assert "--hostname" not in whole + one
+    assert "--config-file" not in whole + one
+    assert ("--record-ids" in whole, "--record-ids=152" in one) == (False, True)
+    ipmi.close()
+    os.close(driver.write_fd)
+
+
+@pytest.mark.skipif(Path("/dev/ipmi0").exists(), reason="there is a BMC here, and it answers")
+def test_the_real_program_in_band_without_a_bmc(tmp_path: Path) -> None:
+    """FreeIPMI's own ipmi-sensors on a machine without a BMC is told by its words, and by what mends it."""
+    program("ipmi-sensors", package="freeipmi-tools")
+    ipmi = Ipmi(tmp_path, sensors=["Pwr Consumption"])
+    with pytest.raises(AskError, match="ipmi-sensors: ") as caught:
+        ipmi.read()
+    assert caught.value.fix
     ipmi.close()
 
 
