@@ -16,14 +16,14 @@ from joulebook.agent.meters.hwmon import HwmonMeter
 from joulebook.agent.meters.rapl import RaplMeter
 from joulebook.agent.sampler import Sampler
 from joulebook.agent.settings import SourceSettings
-from joulebook.agent.source import UNREADABLE, Roots, Series
+from joulebook.agent.source import UNREADABLE, Roots
 from joulebook.agent.sources import probe_sources
-from joulebook.agent.workloads.workload import Workload
 from joulebook.agent.workloads.workloads import Workloads
 from joulebook.collector.ingest.decode import decode_layout, decode_report
 from joulebook.collector.ledger.book import book
 from joulebook.v1 import metrics_pb2, report_pb2
 from tests.fixtures.trees import build
+from tests.simulated.no_jobs import NoJobs
 
 S = 1_000_000
 KINDS = ("cray-ex", "epyc", "grace", "laptop", "storage", "vm", "xeon-2s")
@@ -45,28 +45,6 @@ BAD = (
     "١٢٣\n".encode(),
     b"cpu" + b" 18446744073709551615" * 10 + b"\n",
 )
-
-
-class NoJobs:
-    """A node that nothing runs on."""
-
-    workloads: tuple[Workload, ...] = ()
-    series: tuple[Series, ...] = ()
-    unsure_us = 0
-
-    def refresh(self, now_us: int) -> bool:
-        """Find no change."""
-        del now_us
-        return False
-
-    def read(self, now_us: int) -> list[int]:
-        """Have no values."""
-        del now_us
-        return []
-
-    def ended(self) -> list[tuple[str, int, int]]:
-        """Have no ends."""
-        return []
 
 
 class Node:

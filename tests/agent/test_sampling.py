@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import isqrt
-from typing import Any, cast
+from typing import cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,11 +13,12 @@ from joulebook.agent.meters.series import energy_series
 from joulebook.agent.reading import reading
 from joulebook.agent.sampler import Sampler
 from joulebook.agent.sampling import SamplingError
-from joulebook.agent.source import Domain, Finding, Meter, Probe, Series
+from joulebook.agent.source import Domain, Finding, Meter, Probe
 from joulebook.agent.sources import Sources
 from joulebook.agent.workloads.workloads import Workloads
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
+from tests.simulated.no_jobs import NoJobs
 
 S = 1_000_000
 
@@ -78,25 +79,19 @@ class _Gauge:
         """Hold nothing."""
 
 
-class _Jobs:
+class _Jobs(NoJobs):
     """Workloads whose set changes when the test says so."""
 
-    workloads = ()
-    series: tuple[Series, ...] = ()
-    unsure_us = 0
     came = False
 
-    def refresh(self, _now_us: int) -> bool:
+    def refresh(self, now_us: int) -> bool:
+        """Tell of a change once."""
+        del now_us
         came, self.came = self.came, False
         return came
 
-    def read(self, _now_us: int) -> list[int]:
-        return []
-
     def baseline(self) -> list[int]:
-        return []
-
-    def ended(self) -> list[Any]:
+        """Have no readings to begin at."""
         return []
 
 

@@ -155,11 +155,14 @@ class Jobs:
         self.unsure_us = 0
         self.workloads: tuple[Workload, ...] = ()
         self.series: tuple[Series, ...] = ()
+        self.blocks: list[tuple[Series, ...]] = []
+        self.gpu_series: tuple[Series, ...] = ()
         self._arrange()
 
     def _arrange(self) -> None:
         self.workloads = tuple(Workload(name, report_pb2.WORKLOAD_KIND_JOB, "slurm") for name in self._names)
         self.series = tuple(Series(m.METRIC_WORKLOAD_CPU, workload=name) for name in self._names)
+        self.blocks = [(one,) for one in self.series]
 
     def refresh(self, now_us: int) -> bool:
         """Look who is there; return whether that changed."""

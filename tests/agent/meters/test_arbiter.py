@@ -21,11 +21,11 @@ from joulebook.agent.source import (
     Probe,
     Series,
 )
-from joulebook.agent.workloads.workload import Workload
 from joulebook.agent.workloads.workloads import Workloads
 from joulebook.collector.ingest.decode import Decoded, decode_layout, decode_report
 from joulebook.collector.ledger.book import book
 from joulebook.v1 import metrics_pb2, report_pb2
+from tests.simulated.no_jobs import NoJobs
 
 S = 1_000_000
 KINDS = (report_pb2.SOURCE_KIND_COUNTER, report_pb2.SOURCE_KIND_INSTANT_POWER, report_pb2.SOURCE_KIND_MODEL)
@@ -162,28 +162,6 @@ class Node:
     def told(self, name: str) -> list[tuple[int, str]]:
         """Return what Reports said of a source."""
         return [(s.state, s.reason) for report, _ in self.reports for s in report.sources if s.name == name]
-
-
-class NoJobs:
-    """A node that nothing runs on."""
-
-    workloads: tuple[Workload, ...] = ()
-    series: tuple[Series, ...] = ()
-    unsure_us = 0
-
-    def refresh(self, now_us: int) -> bool:
-        """Find no change."""
-        del now_us
-        return False
-
-    def read(self, now_us: int) -> list[int]:
-        """Have no values."""
-        del now_us
-        return []
-
-    def ended(self) -> list[tuple[str, int, int]]:
-        """Have no ends."""
-        return []
 
 
 def test_a_stuck_counter_is_taken_over_from_and_gets_its_domain_back() -> None:
