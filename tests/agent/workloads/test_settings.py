@@ -9,7 +9,7 @@ def test_unknown_launchers_are_refused_with_the_near_name() -> None:
     assert WorkloadsSettings(launchers=[]).errors() == []
     assert WorkloadsSettings(launchers=["rya"]).errors() == [
         "agent.workloads.launchers has 'rya': expected some of "
-        "marked, spark, ray, dask, torchrun, tensorflow, mpi; did you mean 'ray'?"
+        "marked, flux, spark, ray, dask, torchrun, tensorflow, mpi; did you mean 'ray'?"
     ]
 
 
