@@ -27,7 +27,6 @@ from joulebook.collector.ledger.pools import Pools, groups_of, pools_of
 from joulebook.collector.ledger.presence import presence_of
 from joulebook.collector.ledger.shares import static_weights
 from joulebook.collector.ledger.stack import Readings
-from joulebook.collector.ledger.unseen import with_unseen
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
@@ -71,7 +70,7 @@ def settled_books(readings: Sequence[Readings], policy: Policy = Policy.RESERVED
     """
     if not any(one.layout.jobs for one in readings):
         return book(readings, policy)
-    return with_unseen(book(readings, policy, causes_of(readings, policy)), readings)
+    return book(readings, policy, causes_of(readings, policy))
 
 
 def causes_of(readings: Sequence[Readings], policy: Policy = Policy.RESERVED) -> list[Causes | None]:
