@@ -37,6 +37,7 @@ _ANYWHERE = (
     "system/test_late_reports.py",
     "system/test_page.py",
     "system/test_page_alerts.py",
+    "system/test_spool_bound.py",
 )
 
 # A busy machine finds nothing too slow; what is run to accept a change runs the same examples each time. A

@@ -74,7 +74,7 @@ def test_backup_while_reports_come(tmp_path: Path) -> None:
     """
     taken = []
     with LiveCollector(tmp_path / "books.duckdb") as live, _Stream(live.addresses.grpc) as stream:
-        for number in range(3):
+        for number in range(2):
             acknowledged = stream.acknowledged(20)
             to = tmp_path / f"backup {number}"
             made = joulebook("backup", to, "--server", f"http://{live.addresses.http}", "--json")

@@ -87,7 +87,7 @@ def _checked(path: Path) -> str:
     return found.output
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_a_bit_that_turned_is_told(settled: Path, data: st.DataObject) -> None:
     """Whatever bit of whatever file turns, questions answer or name that file, and the check names it."""

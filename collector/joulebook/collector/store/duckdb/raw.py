@@ -165,8 +165,10 @@ class RawReads(SpanReads):
             values = own.beside.change if catalogue()[metric].is_counter else own.beside.levels()
             end_us = np.repeat(own.end_unix_us, own.beside.ticks)[ticks]
             unix_us, lengths = own.beside.unix_us(own.end_unix_us)[ticks], own.beside.interval_us[ticks]
-            for number, one in zip(own.series.tolist(), values, strict=True):
-                found[series[number]].append((end_us, unix_us, lengths, one[ticks]))
+            with self._block_read(own.block):
+                keys = [series[number] for number in own.series.tolist()]
+            for key, one in zip(keys, values, strict=True):
+                found[key].append((end_us, unix_us, lengths, one[ticks]))
 
     def series_named(
         self, metric: int, node: str | None, subject: str | None
