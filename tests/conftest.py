@@ -40,6 +40,16 @@ _ANYWHERE = (
     "system/test_spool_bound.py",
 )
 
+# What takes minutes begins first, so that no process works on it alone in the end.
+_LONG = (
+    "simulation/test_simulation.py",
+    "crashes/test_crashes.py",
+    "collector/store/test_conformance_settlement.py",
+    "collector/store/test_rewind.py",
+    "collector/store/test_garbled.py",
+    "collector/store/test_forgetting.py",
+)
+
 # A busy machine finds nothing too slow; what is run to accept a change runs the same examples each time. A
 # fixture made once for all examples must not remember them: who uses one sees to that.
 settings.register_profile(
@@ -60,7 +70,8 @@ def group_of(path: Path) -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the longest row of tests, the machine's, begin first; within a group the order stays as it was."""
-    items.sort(key=lambda item: group_of(item.path) != "machine")
+    order = ("machine", *_LONG)
+    items.sort(key=lambda item: order.index(group) if (group := group_of(item.path)) in order else len(order))
 
 
 @pytest.hookimpl(optionalhook=True)

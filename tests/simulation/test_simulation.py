@@ -13,7 +13,7 @@ from tests.simulation.mutations import Mutation
 from tests.simulation.plan import plan_of
 from tests.simulation.world import simulate
 
-SEEDS = 40
+SEEDS = 24
 
 
 def test_nothing_is_lost_and_nothing_counted_twice() -> None:
