@@ -140,10 +140,12 @@ class Agent:
             Pace(plan.replay_per_s, WINDOW, world.loop.time),
             jitter=node.rng.uniform,
         )
+        wall_clock = WallClock(Path("spool"), self.files)
         usage, jobs = Usage(node.rng), Jobs(node.rng, plan.job_changes)
 
         def emit(report: report_pb2.Report, layout: bytes) -> None:
             world.oracle.cut(node, report)
+            wall_clock.stamp(report)
             spool.put(Entry(report, layout))
             world.oracle.put(node, report, spool)
 

@@ -29,6 +29,7 @@ from joulebook.agent.spool import standing
 from joulebook.agent.spool.directory import SpoolTakenError
 from joulebook.agent.spool.keeper import Bounds
 from joulebook.agent.spool.spool import Spool
+from joulebook.agent.wall_clock import WallClock
 from joulebook.agent.workloads.runs import RunSocket
 from joulebook.agent.workloads.settings import WorkloadsConfig
 from joulebook.agent.workloads.workloads import Workloads
@@ -54,10 +55,13 @@ def main(config: AgentConfig) -> int:
     except SpoolTakenError as error:
         _log.error("%s", error)
         return 2
-    with (
-        closing(spool),
-        _sampler(config, lambda report, layout: spool.put(Entry(report, layout))) as (sampler, workloads, _),
-    ):
+    wall_clock = WallClock(config.spool_path())
+
+    def emit(report: report_pb2.Report, layout: bytes) -> None:
+        wall_clock.stamp(report)
+        spool.put(Entry(report, layout))
+
+    with closing(spool), closing(wall_clock), _sampler(config, emit) as (sampler, workloads, _):
         uplink = Uplink(
             config.collectors(), spool, tls_ca=config.tls_ca, replay_per_s=config.spool_replay_reports_per_s
         )

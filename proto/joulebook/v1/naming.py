@@ -6,6 +6,9 @@ import hashlib
 
 from joulebook.v1 import report_pb2
 
+# A Report's wall_clock is at most this: it becomes part of series' names.
+MAX_WALL_CLOCK = 255
+
 
 def layout_hash(serialized: bytes) -> int:
     """Return the name of a Layout: BLAKE2b-64 of its bytes, big endian."""

@@ -515,6 +515,7 @@ class Report(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     ENDED_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    WALL_CLOCK_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     boot: _builtins.bytes
     """The kernel's boot id, 16 bytes."""
@@ -523,6 +524,10 @@ class Report(_message.Message):
     layout_hash: _builtins.int
     realtime_offset_us: _builtins.int
     """Wall clock less boot clock. The wall clock may step; the books run on the boot clock."""
+    wall_clock: _builtins.int
+    """0; 1, 2, … where the node's wall clock was set back, and shows times that Reports of the node ended at
+    before: of the Reports of one number, no two intervals of a node end at the same µs of the wall clock.
+    """
     @_builtins.property
     def interval_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Lengths of the n intervals, each above 0."""
@@ -547,10 +552,11 @@ class Report(_message.Message):
         values: _abc.Iterable[_builtins.int] | None = ...,
         ended: _abc.Iterable[Global___WorkloadEnd] | None = ...,
         sources: _abc.Iterable[Global___SourceStatus] | None = ...,
+        wall_clock: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot", b"boot", "ended", b"ended", "interval_us", b"interval_us", "layout_hash", b"layout_hash", "node", b"node", "realtime_offset_us", b"realtime_offset_us", "sequence", b"sequence", "sources", b"sources", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot", b"boot", "ended", b"ended", "interval_us", b"interval_us", "layout_hash", b"layout_hash", "node", b"node", "realtime_offset_us", b"realtime_offset_us", "sequence", b"sequence", "sources", b"sources", "values", b"values", "wall_clock", b"wall_clock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -155,6 +155,10 @@ def test_what_does_not_meet_is_not_joined() -> None:
     clock.CopyFrom(second)
     clock.realtime_offset_us += 2_000_000
     assert join(first, clock, layout) is None
+    numbered = report_pb2.Report()
+    numbered.CopyFrom(second)
+    numbered.wall_clock = 1
+    assert join(first, numbered, layout) is None
     other = report_pb2.Report()
     other.CopyFrom(second)
     other.layout_hash += 1

@@ -136,6 +136,11 @@ def _row(layout: report_pb2.Layout, metric: int) -> int:
         (lambda _, r: r.ClearField("values"), "INVALID_ARGUMENT", "0 values"),
         (lambda _, r: setattr(r, "sequence", 1 << 63), "INVALID_ARGUMENT", "absurd"),
         (lambda _, r: setattr(r, "realtime_offset_us", -(1 << 62)), "INVALID_ARGUMENT", "absurd"),
+        (
+            lambda _, r: setattr(r, "wall_clock", 256),
+            "INVALID_ARGUMENT",
+            "wall_clock 256: expected at most 255",
+        ),
         (lambda _, r: r.values.__setitem__(0, -1), "INVALID_ARGUMENT", "a reading below 0"),
         (lambda _, r: r.values.__setitem__(0, -(1 << 63)), "INVALID_ARGUMENT", "a reading below 0"),
         (lambda _, r: r.values.__setitem__(0, (1 << 63) - 1), "INVALID_ARGUMENT", "values: expected"),

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from joulebook.agent.wall_clock import WallClock
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.store.duckdb import DuckDBStore
@@ -16,8 +17,8 @@ from joulebook.collector.store.protocol import Range, Store
 from tests.collector.store.histories import history
 from tests.collector.store.told import READS, tails
 from tests.servers.influxdb import RunningInflux
-from tests.simulated.delivery import EVER, books_of, deliver, total_uj
-from tests.simulated.node import SimulatedNode
+from tests.simulated.delivery import EVER, books_of, decoded, deliver, energy_uj, total_uj
+from tests.simulated.node import TICK_US, Load, SimulatedNode
 
 
 def _rows(store: Store, reports: Sequence[Decoded]) -> dict[tuple[str, int], object]:
@@ -81,3 +82,34 @@ def test_two_collectors_at_once(influx: RunningInflux, seed: int) -> None:
     assert total_uj(store) == ledger.measured_uj
     store.close()
     truth.close()
+
+
+@pytest.mark.parametrize("turns", ["ABABABAB", "AAAABBBB", "BAABABBA"])
+def test_a_clock_set_back_between_two_collectors(influx: RunningInflux, turns: str) -> None:
+    """Intervals that end at the same times keep all their energy though each collector knows only its own."""
+    node, clock = SimulatedNode(), WallClock(None)
+    node.begin([Load("slurm.1", cpu_us=2_000_000)])
+    sent = []
+    for number in range(len(turns)):
+        for _ in range(4):
+            node.tick()
+        sent.append(node.report())
+        clock.stamp(sent[-1])
+        # Set back over all that was, twice, and over half a Report.
+        node.wall_us -= {2: 12, 4: 20, 6: 2}.get(number, 0) * TICK_US
+    assert [one.wall_clock for one in sent] == [0, 0, 0, 1, 1, 2, 2, 3]
+    reports = decoded(node, sent)
+    address = influx.fresh()
+    stores = {name: InfluxStore(address) for name in "AB"}
+    for name, one in zip(turns, reports, strict=True):
+        deliver(stores[name], [[one]])
+    for store in stores.values():
+        assert total_uj(store) == node.measured_uj
+        assert energy_uj(store, "unattributed") == 0
+        assert get_ledger(store, node=None, from_us=0, to_us=EVER.to_us).residual_uj == 0
+    # Told again, of what the other has too, they book nothing.
+    books = books_of(stores["A"])
+    for store in stores.values():
+        assert deliver(store, [reports]).duplicates == len(reports)
+        assert books_of(store) == books
+        store.close()

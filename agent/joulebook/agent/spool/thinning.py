@@ -120,6 +120,7 @@ def join(first: report_pb2.Report, second: report_pb2.Report, layout: bytes) -> 
         or first.sequence + sum(first.interval_us) != second.sequence
         or sum(lengths) > _LONGEST_US
         or len(lengths) > _MOST_INTERVALS
+        or first.wall_clock != second.wall_clock
         or abs(first.realtime_offset_us - second.realtime_offset_us) > _CLOCK_STEP_US
     ):
         return None

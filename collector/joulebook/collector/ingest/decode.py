@@ -17,7 +17,7 @@ from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.ledger.stack import Readings
 from joulebook.v1 import metrics_pb2, report_pb2
 from joulebook.v1.catalogue import MetricEntry, catalogue
-from joulebook.v1.naming import layout_hash
+from joulebook.v1.naming import MAX_WALL_CLOCK, layout_hash
 
 Ints = npt.NDArray[np.int64]
 
@@ -60,6 +60,8 @@ class Decoded:
     start_us: int
     end_us: int
     realtime_offset_us: int
+    # Tells it apart from others that the node's wall clock showed at its time, as the agent knows them.
+    wall_clock: int
     readings: Readings
     ended: Sequence[report_pb2.WorkloadEnd]
     sources: Sequence[report_pb2.SourceStatus]
@@ -261,6 +263,8 @@ def decode_report(
         raise invalid(
             f"sequence {report.sequence}, realtime_offset_us {report.realtime_offset_us}: absurd clock"
         )
+    if report.wall_clock > MAX_WALL_CLOCK:
+        raise invalid(f"wall_clock {report.wall_clock}: expected at most {MAX_WALL_CLOCK}")
     ahead_us = end_us + report.realtime_offset_us - now_us
     if ahead_us > max_future_us:
         raise RefusalError(
@@ -277,6 +281,7 @@ def decode_report(
         report.sequence,
         end_us,
         report.realtime_offset_us,
+        report.wall_clock,
         Readings(layout, np.array(lengths_us, dtype=np.int64), values),
         # Mostly there are none. A list of the message's own would keep all of its values.
         tuple(report.ended),

@@ -168,10 +168,14 @@ class InfluxStore(Reads):
         return jobs, lines
 
     def _clocks(self, reports: Sequence[Decoded]) -> list[str]:
-        """Return each Report's clock tag: empty, but where the node's wall clock was set back over others."""
+        """Return each Report's clock tag: empty, but where the node's wall clock was set back over others.
+
+        The agent knows, and what it says every collector goes by. One that lost its memory does not: where
+        a Report's time is taken here, it gets another tag than it came with.
+        """
         newest = dict(self._newest_us)
         late: set[str] = set()
-        clocks = [""] * len(reports)
+        clocks = [_clock(decoded) for decoded in reports]
         for i in sorted(range(len(reports)), key=lambda i: _ends(reports[i])[1]):
             first_us, last_us = _ends(reports[i])
             node = reports[i].node
@@ -197,9 +201,15 @@ class InfluxStore(Reads):
         ):
             clash = [t for t in taken if t[3] <= last_us and t[4] >= first_us]
             same = [t[2] for t in clash if t[0] == decoded.boot and t[1] == decoded.start_us]
-            clock = same[0] if same else free_clock({t[2] for t in clash})
+            clock = same[0] if same else _clock(decoded)
+            if not same and clock in (used := {t[2] for t in clash}):
+                clock = free_clock(used)
             taken.append((decoded.boot, decoded.start_us, clock, first_us, last_us))
             yield i, clock
+
+
+def _clock(decoded: Decoded) -> str:
+    return str(decoded.wall_clock or "")
 
 
 def _ends(decoded: Decoded) -> tuple[int, int]:
