@@ -15,6 +15,7 @@ from joulebook.agent.source import Source
 from joulebook.agent.spool.keeper import Bounds
 from joulebook.agent.spool.spool import Spool
 from joulebook.agent.stream import WINDOW
+from joulebook.agent.wall_clock import WallClock
 from joulebook.agent.way import Target, Way
 from joulebook.agent.workloads.workloads import Workloads
 from joulebook.v1 import report_pb2
