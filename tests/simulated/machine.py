@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from joulebook.agent.workloads.hierarchy import cgroup_paths
@@ -123,9 +123,10 @@ class Machine:
         deadline_s = time.monotonic() + _BOOT_S
         while time.monotonic() < deadline_s and self._process.poll() is None:
             for child in children.read_text().split():
-                # nspawn's own helper comes first; init has the name that it was booted by.
-                if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
-                    return int(child)
+                # nspawn's own helper comes first, and goes; init has the name that it was booted by.
+                with suppress(FileNotFoundError):
+                    if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
+                        return int(child)
             time.sleep(0.02)
         raise RuntimeError(f"the machine does not boot:\n{self._log.read_text(errors='replace')}")
 
@@ -164,6 +165,10 @@ class Machine:
         for group in self._groups:
             for directory in sorted((group, *group.rglob("*/")), reverse=True):
                 while True:
+                    # Whoever outlived the machine's own end, as where nspawn had to be killed.
+                    for pid in (directory / "cgroup.procs").read_text().split():
+                        with suppress(ProcessLookupError):
+                            os.kill(int(pid), signal.SIGKILL)
                     try:
                         directory.rmdir()
                         break
