@@ -22,11 +22,10 @@ from joulebook.agent.workloads.workloads import Workloads
 from joulebook.collector.ingest.decode import decode_layout, decode_report
 from joulebook.collector.ledger.book import book
 from joulebook.v1 import metrics_pb2, report_pb2
-from tests.fixtures.trees import build
+from tests.fixtures.trees import KINDS, build
 from tests.simulated.no_jobs import NoJobs
 
 S = 1_000_000
-KINDS = ("cray-ex", "epyc", "grace", "laptop", "storage", "vm", "xeon-2s")
 # No kind of node here draws more: what is dropped as impossible is stricter by domain.
 MOST_W = 100_000
 
@@ -102,7 +101,7 @@ class Node:
                     assert all(us >= 0 for us in values[1:].tolist()), key.domain
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", KINDS)
 def test_spoilt_trees(tmp_path: Path, kind: str, seed: int) -> None:
     """Empty, cut off, binary, huge and foreign files, there at the start or coming and going later."""
@@ -117,7 +116,7 @@ def test_spoilt_trees(tmp_path: Path, kind: str, seed: int) -> None:
     node.sources.close()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_cannot_be_read_says_what_mends_it(tmp_path: Path, kind: str, seed: int) -> None:
     """In trees that are spoilt before the start or later, whatever is unreadable has a fix and a reason."""

@@ -17,7 +17,7 @@ from joulebook.agent.source import ABSENT, WORKING, Domain, Finding, Probe, Root
 from joulebook.agent.source_table import METERS, USAGE
 from joulebook.agent.sources import Sources, probe_sources
 from joulebook.v1 import report_pb2
-from tests.fixtures.trees import build, roots_of, write
+from tests.fixtures.trees import KINDS, build, roots_of, write
 
 S = 1_000_000
 LONG_S = 60.0
@@ -37,27 +37,45 @@ def states(found: dict[str, Any]) -> dict[str, str]:
     return {source["name"]: source["state"] for source in found["sources"]}
 
 
-@pytest.mark.parametrize(
-    ("kind", "domains"),
-    [
-        ("vm", "model: cpu.0 memory.0"),
-        ("laptop", "rapl: cpu.0 core.0 uncore.0 psys"),
-        (
-            "xeon-2s",
-            "rapl: cpu.0 memory.0 cpu.1 memory.1, hwmon: node, model: disk.nvme0n1 disk.sda disk.sdb",
-        ),
-        ("epyc", "rapl: cpu.0 core.0 cpu.1 core.1, amdgpu: gpu.0 gpu.1, model: memory.0"),
-        ("storage", ""),
-        ("grace", "hwmon: module.0 cpu.0 core.0 uncore.0"),
-        (
-            "cray-ex",
-            "pm_counters: node gpu.0 gpu.1 gpu.2 gpu.3 cpu.0 memory.0",
-        ),
-    ],
-)
-def test_each_kind_of_node(tmp_path: Path, kind: str, domains: str) -> None:
-    """What gives each domain, on each captured node; every known source is told of, with what it costs."""
+# What gives each domain, on each kind of node.
+DOMAINS = {
+    "cray-ex": "pm_counters: node gpu.0 gpu.1 gpu.2 gpu.3 cpu.0 memory.0",
+    "epyc": "rapl: cpu.0 cpu.1, amdgpu: gpu.0 gpu.1, model: memory.0",
+    "epyc-dies": "rapl: cpu.0 cpu.1, model: memory.0",
+    "grace": "hwmon: module.0 cpu.0 core.0 uncore.0",
+    "granite": "rapl: cpu.1 memory.1 cpu.0 memory.0 psys",
+    "intel-gpus": "rapl: cpu.0 core.0 uncore.0, hwmon: gpu.0 gpu.1 gpu.2 gpu.3, model: memory.0",
+    "laptop": "rapl: cpu.0 core.0 uncore.0 psys",
+    "laptop-battery": "rapl: cpu.0 core.0 uncore.0 memory.0, battery: node",
+    "nvme": "model: cpu.0 memory.0 disk.nvme0n1 disk.nvme1n1",
+    "stacks": "model: cpu.0 memory.0 disk.nvme0n1 disk.sda disk.sdb disk.sdc",
+    "storage": "",
+    "tpu-v4": "tpu: gpu.0 gpu.1 gpu.2 gpu.3, model: cpu.0 memory.0",
+    "tpu-v6e": "model: cpu.0 memory.0",
+    "vm": "model: cpu.0 memory.0",
+    "xeon-2s": "rapl: cpu.0 memory.0 cpu.1 memory.1, hwmon: node, model: disk.nvme0n1 disk.sda disk.sdb",
+    "xeon-dies": ("rapl: cpu.0.0 memory.0.0 cpu.0.1 memory.0.1 cpu.1.0 memory.1.0 cpu.1.1 memory.1.1 psys"),
+}
+# Of some kinds, what is said of a source beside.
+SAYS = {
+    "epyc-dies": ("rapl", "working", "each shows the counter of the whole package"),
+    "intel-gpus": ("hwmon:gpu.1", "working", "counts the package alone"),
+    "stacks": ("disks", "working", "mpatha lies on sdc (ssd)"),
+    "nvme": ("nvme", "absent", "agent.nvme.enabled is false"),
+    "tpu-v4": ("tpu", "working", "no program uses a chip"),
+    "tpu-v6e": ("tpu:power", "unreadable", "not published"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_node(tmp_path: Path, kind: str) -> None:
+    """What gives each domain, on each kind of node; every known source is told of, with what it costs."""
+    domains = DOMAINS[kind]
     found = doctor(build(kind, tmp_path))
+    if kind in SAYS:
+        name, state, says = SAYS[kind]
+        (row,) = [source for source in found["sources"] if source["name"] == name]
+        assert (row["state"], says in row["reason"]) == (state, True), row
     by_source: dict[str, list[str]] = {}
     for domain in found["domains"]:
         by_source.setdefault(domain["source"], []).append(domain["domain"])

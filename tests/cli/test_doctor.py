@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from joulebook.cli.main import main
-from tests.fixtures.trees import build
+from tests.fixtures.trees import KINDS, build
 
 SERVER = ("--server", "http://127.0.0.1:1")
 # Gauges at ticks only: what is read beside them depends on how busy the machine is.
@@ -33,7 +33,7 @@ def characterised(directory: Path, *options: str) -> str:
 ROOTS = (("proc", "proc"), ("sys", "sys"), ("cgroup", "cgroup"), ("dev", "dev"))
 
 
-@pytest.mark.parametrize("kind", ["cray-ex", "epyc", "grace", "laptop", "storage", "vm", "xeon-2s"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_page_says_what_the_json_says(tmp_path: Path, kind: str) -> None:
     """Host, every source, every domain, every fix and the collector are on the page."""
     build(kind, tmp_path)

@@ -14,6 +14,7 @@ from joulebook.agent.asked import Asked, Asking
 from joulebook.agent.clock import boot_us
 from joulebook.agent.meters.offers import is_model
 from joulebook.agent.reader import Reader
+from joulebook.agent.slow import FIX_SLOW
 from joulebook.agent.source import (
     UNREADABLE,
     WORKING,
@@ -31,7 +32,6 @@ from joulebook.v1 import report_pb2
 
 # First answers of what is asked beside the tick: a BMC takes seconds.
 _PATIENCE_S = 10.0
-_FIX_SLOW = "look whether what it asks is up and answers; the agent goes on asking"
 _LOOK_S = 0.05
 # Reads in a row, as far as they take no longer than this together.
 _READS = 21
@@ -69,7 +69,7 @@ def examine(sources: Sources, others: Iterable[Finding], host: report_pb2.Host, 
     for source, _ in sources.each:
         if _waits(source):
             reason = f"no answer yet after {_PATIENCE_S:g} s"
-            findings[source.name] = Finding(source.name, UNREADABLE, reason, _FIX_SLOW)
+            findings[source.name] = Finding(source.name, UNREADABLE, reason, FIX_SLOW)
     shows = {source.name: source.shows() for source, _ in sources.each if isinstance(source, Showing)}
     asked = dict(
         told for source, _ in sources.each if isinstance(source, Asking) and (told := source.asked())

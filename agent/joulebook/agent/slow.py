@@ -23,6 +23,8 @@ T = TypeVar("T")
 _LONGEST_WAIT_US = 60_000_000
 _MOST_DOUBLINGS = 6
 
+FIX_SLOW = "look whether what it asks is up and answers; the agent goes on asking"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
@@ -131,7 +133,7 @@ class Slow(Generic[T]):
         """Return how the source stands, where that changed since the last call; note: said while it works."""
         trouble = self.trouble(now_us)
         works = Finding(self.name, WORKING, note)
-        found = Finding(self.name, UNREADABLE, trouble, self.fix) if trouble else works
+        found = Finding(self.name, UNREADABLE, trouble, self.fix or FIX_SLOW) if trouble else works
         if found == self._said:
             return ()
         self._said = found

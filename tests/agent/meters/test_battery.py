@@ -134,6 +134,14 @@ def test_this_machine_and_every_kind() -> None:
     assert len(meter.read(S)) == len(probe.series)
 
 
-def test_the_laptop_of_the_fixtures(tmp_path: Path) -> None:
+def test_a_server(tmp_path: Path) -> None:
     """A tree without power_supply has no battery."""
     assert [f.state for f in BatteryMeter(build("xeon-2s", tmp_path)).probe().findings] == [ABSENT]
+
+
+def test_a_laptop_of_two_batteries(tmp_path: Path) -> None:
+    """One gives out and the other is empty; the mains are pulled, a mouse has its own: the first is told."""
+    meter = BatteryMeter(build("laptop-battery", tmp_path))
+    assert [domain.name for domain in meter.probe().domains] == ["node"]
+    meter.read(0)
+    assert list(meter.read(S)) == [27_758_000, 0]

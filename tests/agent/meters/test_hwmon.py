@@ -96,6 +96,25 @@ def test_a_counter_is_taken_before_a_gauge_of_the_same_card(tmp_path: Path) -> N
     meter.close()
 
 
+def test_cards_of_every_kind_of_intel_driver(tmp_path: Path) -> None:
+    """A card is one GPU, tiles are within it; of those of which the package alone is counted that is said."""
+    meter = HwmonMeter(build("intel-gpus", tmp_path))
+    probe = meter.probe()
+    # In the order of their places on the bus: A750, A770, Max 1550, B580.
+    assert [(domain.name, domain.accuracy_ppm) for domain in probe.domains] == [
+        ("gpu.0", 200_000),
+        ("gpu.1", 200_000),
+        ("gpu.2", 50_000),
+        ("gpu.3", 50_000),
+    ]
+    assert {domain.kind for domain in probe.domains} == {report_pb2.SOURCE_KIND_COUNTER}
+    assert list(meter.read(0))[::2] == [987654321, 387654321, 66987654321, 1987654321]
+    told = {finding.name: finding.reason for finding in probe.findings}
+    assert set(told) == {"hwmon", "hwmon:gpu.0", "hwmon:gpu.1"}
+    assert "the package alone" in told["hwmon:gpu.1"]
+    meter.close()
+
+
 def test_what_others_measure_is_left_to_them(tmp_path: Path) -> None:
     """A domain that is covered, whole or by its dies, is not measured again."""
     meter = HwmonMeter(build("epyc", tmp_path), covered=frozenset({"cpu.0.0", "cpu.0.1", "gpu.7"}))

@@ -20,7 +20,8 @@ from joulebook.v1 import report_pb2
         ("amdgpu", "PPT", True, "gpu.3"),
         ("amdgpu", "PPT", False, ""),
         ("i915", "", False, "gpu.3"),
-        ("xe", "pkg", False, ""),
+        ("i915_gt1", "", False, ""),
+        ("xe", "pkg", False, "gpu.3"),
         ("ina226", "VDD", False, ""),
     ],
 )

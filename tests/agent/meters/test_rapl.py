@@ -35,12 +35,19 @@ def unprivileged() -> Iterator[None]:
     ("kind", "domains"),
     [
         ("xeon-2s", ["cpu.0", "memory.0", "cpu.1", "memory.1"]),
-        ("epyc", ["cpu.0", "core.0", "cpu.1", "core.1"]),
+        ("epyc", ["cpu.0", "cpu.1"]),
+        ("epyc-dies", ["cpu.0", "cpu.1"]),
+        ("granite", ["cpu.1", "memory.1", "cpu.0", "memory.0", "psys"]),
         ("laptop", ["cpu.0", "core.0", "uncore.0", "psys"]),
+        (
+            "xeon-dies",
+            [f"{part}.{package}.{die}" for package in "01" for die in "01" for part in ("cpu", "memory")]
+            + ["psys"],
+        ),
     ],
 )
 def test_every_zone_is_a_domain_once(tmp_path: Path, kind: str, domains: list[str]) -> None:
-    """Zones become domains of the containment tree, and the MMIO copies of them do not."""
+    """Zones become domains of the containment tree; copies of them do not, nor AMD cores."""
     meter = RaplMeter(build(kind, tmp_path))
     probe = meter.probe()
     assert [domain.name for domain in probe.domains] == domains
@@ -117,6 +124,7 @@ def test_mmio_is_read_where_it_is_alone(tmp_path: Path) -> None:
         (b"core", b"package-3", "core.3"),
         (b"uncore", b"package-0", "uncore.0"),
         (b"psys", b"", "psys"),
+        (b"psys-1", b"", "psys"),
         (b"dram", b"", ""),
         (b"gpu-next", b"package-0", ""),
     ],
@@ -124,6 +132,35 @@ def test_mmio_is_read_where_it_is_alone(tmp_path: Path) -> None:
 def test_zone_names(name: bytes, parent: bytes, domain: str) -> None:
     """Each zone has one domain name, distinct for each die."""
     assert domain_name(name, parent) == domain
+
+
+@pytest.mark.parametrize(
+    ("name", "parent", "domain"),
+    [
+        (b"package-1-die-7", b"", "cpu.1"),
+        (b"core", b"package-1-die-7", ""),
+        (b"package-1", b"", "cpu.1"),
+    ],
+)
+def test_zone_names_of_packages_with_one_counter(name: bytes, parent: bytes, domain: str) -> None:
+    """All dies are the package, and a core that is one of many is no domain."""
+    assert domain_name(name, parent, one_counter=True) == domain
+
+
+def test_a_counter_that_is_shown_once_a_die_counts_once(tmp_path: Path) -> None:
+    """AMD's package is read at one of its dies, which is said; where that cannot be read, at another."""
+    roots = build("epyc-dies", tmp_path)
+    meter = RaplMeter(roots)
+    (finding,) = meter.probe().findings
+    assert "each shows the counter of the whole package" in finding.reason
+    assert list(meter.read(0)) == [10360237493, 0, 20360237493, 0]
+    meter.close()
+    write(roots.sysfs / "class/powercap/intel-rapl:8/energy_uj", "")
+    meter = RaplMeter(roots)
+    probe = meter.probe()
+    assert [domain.name for domain in probe.domains] == ["cpu.0", "cpu.1"]
+    assert probe.findings[1].reason.endswith("intel-rapl:9 is read instead")
+    meter.close()
 
 
 def test_a_zone_that_goes_away_only_misses(tmp_path: Path) -> None:

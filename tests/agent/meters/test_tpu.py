@@ -14,7 +14,7 @@ from joulebook.agent.meters.tpu_wire import WireError, parse_gauges, request
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
-from tests.fixtures.trees import roots_of
+from tests.fixtures.trees import build, roots_of
 from tests.servers.tpu_runtime import GIB, V4, V5E, Runtime, chips, tpu_info_pb2
 from tests.servers.tpu_runtime import runtime as serving
 
@@ -101,6 +101,19 @@ def test_what_a_chip_draws_may_have_to_be_told(tmp_path: Path, runtime: tuple[Ru
     told = TpuMeter(roots_of(tmp_path), TpuConfig(address=runtime[1], idle_w=60, most_w=200), clock=lambda: 0)
     assert [d.idle_power_mw for d in told.probe().domains] == [60_000]
     told.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "hbm_bytes", "domains"),
+    [("tpu-v4", 32 * GIB, 4), ("tpu-v6e", 32 * GIB, 0)],
+)
+def test_machines_of_google(tmp_path: Path, kind: str, hbm_bytes: int, domains: int) -> None:
+    """Chips are found by their PCI identity, be they /dev/accel* or VFIO groups; a network card is none."""
+    meter = TpuMeter(build(kind, tmp_path), TpuConfig(address="127.0.0.1:1"), clock=lambda: 0)
+    probe = meter.probe()
+    assert [(d.name, d.size_bytes) for d in probe.devices] == [(f"gpu.{n}", hbm_bytes) for n in range(4)]
+    assert len(probe.domains) == domains
+    meter.close()
 
 
 def test_no_chip_is_absence(tmp_path: Path) -> None:

@@ -31,6 +31,21 @@ def test_each_physical_disk_is_there_once(tmp_path: Path) -> None:
     disks.close()
 
 
+def test_disks_under_stacks_are_there_once_with_their_tiers(tmp_path: Path) -> None:
+    """Of a server of stacks the disks alone; two paths of one are one, and add up."""
+    disks = DiskUsage(build("stacks", tmp_path))
+    probe = disks.probe()
+    assert [(device.name, device.tier) for device in probe.devices] == [
+        ("nvme0n1", report_pb2.DISK_TIER_NVME),
+        ("sda", report_pb2.DISK_TIER_HDD),
+        ("sdb", report_pb2.DISK_TIER_HDD),
+        ("sdc", report_pb2.DISK_TIER_SSD),
+    ]
+    assert "data-home lies on nvme0n1 (nvme), sda (hdd), sdb (hdd)" in probe.findings[0].reason
+    assert disks.read(0)[30] == 2 * 400_000 * 512
+    disks.close()
+
+
 @pytest.mark.parametrize(
     ("name", "model", "transport", "rotational", "expected"),
     [

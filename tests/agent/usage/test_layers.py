@@ -75,6 +75,28 @@ def test_a_tree_that_lies_in_itself_ends(tmp_path: Path) -> None:
     assert read_layers(tmp_path / "absent").leaves == {}
 
 
+def test_every_kind_of_stack(tmp_path: Path) -> None:
+    """RAID, encryption, LVM and its cache, bcache and multipath at once: each lies on its disks."""
+    layers = read_layers(build("stacks", tmp_path).sysfs / "block")
+    assert layers.leaves == {
+        "nvme0n1": ("nvme0n1",),
+        "sda": ("sda",),
+        "sdb": ("sdb",),
+        "sdc": ("sdc", "sdd"),
+    }
+    assert layers.stacks == {
+        "md127": ("sda", "sdb"),
+        "luks-data": ("sda", "sdb"),
+        "data-home_corig": ("sda", "sdb"),
+        "data-fast_cpool_cdata": ("nvme0n1",),
+        "data-fast_cpool_cmeta": ("nvme0n1",),
+        "data-home": ("nvme0n1", "sda", "sdb"),
+        "bcache0": ("nvme0n1", "sda"),
+        "mpatha": ("sdc",),
+        "data-scratch": ("sdc",),
+    }
+
+
 def test_a_real_tree(tmp_path: Path) -> None:
     """A server's tree: the disks alone."""
     assert set(read_layers(build("xeon-2s", tmp_path).sysfs / "block").leaves) == {

@@ -11,7 +11,7 @@ from joulebook.agent.usage.nvme import NvmeConfig, NvmeDisks
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 from tests.agent.usage.test_nvme_admin import identify, smart_log
-from tests.fixtures.trees import roots_of, write
+from tests.fixtures.trees import build, roots_of, write
 
 S = 1_000_000
 IDENTIFY, GET_FEATURES, GET_LOG_PAGE = 0x06, 0x0A, 0x02
@@ -145,6 +145,28 @@ def test_an_answer_that_is_none_leaves_the_other_disks(
     answered = controllers.disks().ask()
     assert [told.device.name for told in answered.told] == ["nvme1"]
     assert [(one.name, reason in one.reason) for one in answered.unread] == [("nvme0", True)]
+
+
+def test_a_node_of_several_disks(tmp_path: Path) -> None:
+    """Disks on PCIe are asked, but for one that is suspended; one served over a network is not there."""
+    controllers = Controllers(tmp_path / "none")
+    controllers.roots = build("nvme", tmp_path)
+    told = {one.device.name: one for one in controllers.disks().ask().told}
+    assert {(one.device.model, one.device.uuid) for one in told.values()} == {
+        ("SAMSUNG MZQL27T6HBLA-00A07", "S6CKNN0T000001"),
+        ("KIOXIA KCD8XPUG7T68", "X3A0A0010001"),
+    }
+    assert told["nvme0"].values[m.METRIC_DEVICE_DISK_STATE_POWER] == 4500
+    assert told["nvme1"].values == {m.METRIC_DEVICE_DISK_SUSPENDED: 1}
+    assert {name for name, _ in controllers.sent} == {"nvme0"}
+
+
+def test_a_file_that_is_no_disk_says_what_mends_it(tmp_path: Path) -> None:
+    """Where /dev/nvme* takes no admin command the disk is named as unread, with what is to be done."""
+    answered = NvmeDisks(build("nvme", tmp_path), NvmeConfig(enabled=True)).ask()
+    (unread,) = answered.unread
+    assert (unread.name, bool(unread.reason), bool(unread.fix)) == ("nvme0", True, True)
+    assert [one.device.name for one in answered.told] == ["nvme1"]
 
 
 def test_nothing_is_asked_that_nobody_wants(controllers: Controllers) -> None:

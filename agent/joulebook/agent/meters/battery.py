@@ -82,7 +82,7 @@ class BatteryMeter:
         try:
             self._feeds = self._told = self._power_mw() is not None
         except (OSError, ValueError) as error:
-            return Probe(findings=(Finding("battery:node", UNREADABLE, str(error), fix_of(error)),))
+            return Probe(findings=(Finding(self.name, UNREADABLE, str(error), fix_of(error)),))
         return self._probe()
 
     def read(self, now_us: int) -> Sequence[int]:
@@ -126,9 +126,7 @@ class BatteryMeter:
 
     def _probe(self) -> Probe:
         if not self._told:
-            return Probe(
-                findings=(Finding("battery:node", WORKING, "not booked: the mains feed this machine"),)
-            )
+            return Probe(findings=(Finding(self.name, WORKING, "not booked: the mains feed this machine"),))
         domain = Domain(
             name="node",
             source=self.name,
@@ -138,7 +136,7 @@ class BatteryMeter:
             accuracy_ppm=_ACCURACY_PPM,
             limit_mw=_LIMIT_MW,
         )
-        return Probe(energy_series(["node"]), (domain,), findings=(Finding("battery:node", WORKING),))
+        return Probe(energy_series(["node"]), (domain,), findings=(Finding(self.name, WORKING),))
 
     def _power_mw(self) -> int | None:
         """Return what all batteries give out together; None: the mains feed the machine."""

@@ -10,7 +10,13 @@ from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
 from joulebook.agent.meters.gauges import Gauge, GaugeReader
 from joulebook.agent.meters.health import Health
 from joulebook.agent.meters.held import HeldPower
-from joulebook.agent.meters.hwmon_sensors import Sensor, choose, memory_held, parse_accuracy_ppm
+from joulebook.agent.meters.hwmon_sensors import (
+    PACKAGE_ALONE_PPM,
+    Sensor,
+    choose,
+    memory_held,
+    parse_accuracy_ppm,
+)
 from joulebook.agent.meters.sampled import Declared
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.slow import doubled_s
@@ -49,7 +55,7 @@ FACTS = SourceFacts(
     where="`/sys/class/hwmon/*/{energy,power}*_{input,average}`",
     unit="µJ, or µW integrated",
     period="counters 1 ms; averages over `power*_average_interval`, else 1 s; read 10 times a second",
-    accuracy="`power*_accuracy` where stated, else ±5 %",
+    accuracy="`power*_accuracy` where stated, else ±5 %; ±20 % of Arc A, whose package alone is counted",
     privilege="none; `CAP_DAC_READ_SEARCH` for amd_energy",
     cost="1.4 µs a sensor (files of a fixture); an ACPI meter as long as its firmware takes",
     documentation=(
@@ -176,7 +182,9 @@ class HwmonMeter:
             # A gauge's step of 1 mW, held for a period.
             resolution_uj=1 if is_counter else max(1, period_us // 1000),
             period_us=period_us,
-            accuracy_ppm=parse_accuracy_ppm(text(sensor.path.with_name(f"{stem}_accuracy"))),
+            accuracy_ppm=PACKAGE_ALONE_PPM
+            if sensor.is_package
+            else parse_accuracy_ppm(text(sensor.path.with_name(f"{stem}_accuracy"))),
             limit_mw=counter.limit_mw,
             holds=frozenset({memory_held(sensor)} - {""}),
         )

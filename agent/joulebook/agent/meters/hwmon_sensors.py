@@ -4,7 +4,7 @@ Documentation/hwmon/sysfs-interface.rst, Documentation/hwmon/acpi_power_meter.rs
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from joulebook.agent.source import WORKING, Finding
@@ -17,8 +17,14 @@ _SENSOR = re.compile(r"(energy|power)([0-9]+)_(input|average)")
 _GRACE = re.compile(r"(Module|Grace|CPU|SysIO) Power Socket ([0-9]+)")
 _GRACE_PARTS = {"Module": "module", "Grace": "cpu", "CPU": "core", "SysIO": "uncore"}
 _GPU_CHIPS = ("amdgpu", "i915", "xe")
+# i915 shows each tile of a card as a chip of its own, beside the card's.
+_TILE = re.compile(r"i915_gt[0-9]+")
 # Where a card has several sensors, the one of the whole card.
-_GPU_LABELS = ("card", "", "PPT")
+_GPU_LABELS = ("card", "", "PPT", "pkg")
+# Of Arc A cards both drivers show the package alone: xe says so, i915 shows what has no tiles in that way
+# (hwm_get_preregistration_info in drivers/gpu/drm/i915/i915_hwmon.c). What memory and converters take differs
+# by card; a fifth is assumed.
+PACKAGE_ALONE_PPM = 200_000
 # Best first: a counter misses nothing, an average less than a momentary value.
 _KINDS = {
     ("energy", "input"): report_pb2.SOURCE_KIND_COUNTER,
@@ -39,6 +45,8 @@ class Sensor:
     chip: str
     label: str
     kind: report_pb2.SourceKind.ValueType
+    # Whether it is a card's package alone.
+    is_package: bool = False
 
 
 def domain_name(sensor: Sensor, gpu: int, has_cap: bool) -> str:
@@ -108,7 +116,9 @@ def choose(directory: Path, covered: frozenset[str]) -> tuple[dict[str, Sensor],
     candidates: dict[str, list[Sensor]] = {}
     findings: dict[str, Finding] = {}
     gpus: dict[Path, int] = {}
-    for sensor in (sensor for chip in chips for sensor in _sensors(chip)):
+    found = [sensor for chip in chips for sensor in _sensors(chip)]
+    tiled = {sensor.device for sensor in found if _TILE.fullmatch(sensor.chip)}
+    for sensor in found:
         number = sensor.path.name.partition("_")[0]
         has_cap = sensor.path.with_name(f"{number}_cap").exists()
         gpu = gpus.get(sensor.device, len(gpus))
@@ -117,7 +127,7 @@ def choose(directory: Path, covered: frozenset[str]) -> tuple[dict[str, Sensor],
             gpus[sensor.device] = gpu
         if domain and not _is_covered(domain, covered):
             candidates.setdefault(domain, []).append(sensor)
-        elif not domain and sensor.chip not in ("amd_energy", "xe"):
+        elif not domain and sensor.chip not in ("amd_energy", "xe") and not _TILE.fullmatch(sensor.chip):
             name = f"hwmon:{sensor.chip}@{sensor.device.name}"
             findings[name] = Finding(name, WORKING, "not booked: which domain it measures is not known")
     best = {}
@@ -129,6 +139,12 @@ def choose(directory: Path, covered: frozenset[str]) -> tuple[dict[str, Sensor],
             findings[name] = Finding(name, WORKING, reason)
             continue
         best[domain] = sensors[0]
+        if sensors[0].label == "pkg" or (sensors[0].chip == "i915" and sensors[0].device not in tiled):
+            best[domain] = replace(sensors[0], is_package=True)
+            name = f"hwmon:{domain}"
+            findings[name] = Finding(
+                name, WORKING, "counts the package alone: the card's memory is not in it"
+            )
     return best, list(findings.values())
 
 

@@ -5,7 +5,7 @@ Documentation/power/powercap/powercap.rst; Documentation/ABI/testing/sysfs-class
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,13 @@ from joulebook.v1 import report_pb2
 
 FIX_MASKED = "show /sys/devices/virtual/powercap to the agent's container, or run the agent on the host"
 
-# The same counter may be reached by MSR, TPMI and MMIO; the first of them is taken.
-_CONTROLS = ("intel-rapl", "intel-rapl-tpmi", "intel-rapl-mmio")
-_ZONE = re.compile(r"(intel-rapl(?:-tpmi|-mmio)?):([0-9:]+)")
+# A counter may be reached by MSR or TPMI, which the kernel calls alike, and by MMIO; the first is taken.
+_CONTROLS = ("intel-rapl", "intel-rapl-mmio")
+# The kernel counts zones in hexadecimal (powercap_register_zone in drivers/powercap/powercap_sys.c).
+_ZONE = re.compile(r"(intel-rapl(?:-mmio)?):([0-9a-f]+(?::[0-9a-f]+)*)")
 _PACKAGE = re.compile(rb"package-(\d+)(?:-die-(\d+))?")
+# Where another package than the first keeps the platform's counter, its number is in the name.
+_PSYS = re.compile(rb"psys(-\d+)?")
 _PARTS = {b"core": "core", b"uncore": "uncore", b"dram": "memory"}
 
 # One part in 2^14 J is the unit of most processors (Intel SDM vol. 3B, 15.10.1); the file does not tell.
@@ -33,6 +36,12 @@ _PERIOD_US = 1000
 # (Desrochers, Paradis, Weaver: A Validation of DRAM RAPL Power Measurements, MEMSYS 2016; Khan et al.:
 # RAPL in Action, TOMPECS 2018).
 _ACCURACY_PPM = 30_000
+# AMD and Hygon have one counter a package, and one a core. Kernels that know of their dies show the package's
+# once a die (before Linux 6.12: rapl_msrs_are_pkg_scope in drivers/powercap/intel_rapl_common.c),
+# and any kernel shows as "core" the core that reads.
+_ONE_COUNTER = (b"AuthenticAMD", b"HygonGenuine")
+_VENDOR_BYTES = 4096
+
 # A package may pass its stated limit for a while, and firmware states odd ones: twice what is stated, within
 # bounds that no processor of today passes. A lower ceiling recovers the energy of longer gaps.
 _FLOOR_MW = 500_000
@@ -54,17 +63,19 @@ def parse_energy(data: bytes) -> int:
     return int(data)
 
 
-def domain_name(name: bytes, parent: bytes) -> str:
+def domain_name(name: bytes, parent: bytes, *, one_counter: bool = False) -> str:
     """Name a zone's energy domain from its own name and its parent zone's; empty: unknown.
 
     Package 1 is cpu.1, and where it has several dies, die 2 of it is cpu.1.2; its parts are numbered alike.
+    With one_counter all dies of package 1 are cpu.1, and a core is no part that is known.
     """
-    if name == b"psys":
+    if _PSYS.fullmatch(name):
         return "psys"
     package = _PACKAGE.fullmatch(name) or _PACKAGE.fullmatch(parent)
-    if package is None:
+    if package is None or (one_counter and name == b"core"):
         return ""
-    number = ".".join(group.decode() for group in package.groups() if group is not None)
+    groups = package.groups()[:1] if one_counter else package.groups()
+    number = ".".join(group.decode() for group in groups if group is not None)
     part = "cpu" if _PACKAGE.fullmatch(name) else _PARTS.get(name)
     return f"{part}.{number}" if part else ""
 
@@ -87,11 +98,22 @@ def _limit_mw(zone: Path, domain: str) -> int:
     return min(max(2 * stated_mw, _FLOOR_MW), _CEILING_MW) if stated_mw else _CEILING_MW
 
 
+def _left_out(names: Collection[bytes]) -> str:
+    """Say which zones of AMD's and Hygon's processors are not booked, and why."""
+    said = []
+    if any(match and match[2] not in (None, b"0") for match in map(_PACKAGE.fullmatch, names)):
+        said.append("zones of other dies are not booked: each shows the counter of the whole package")
+    if b"core" in names:
+        said.append("zones called core are not booked: each shows one core")
+    return "; ".join(said)
+
+
 FACTS = SourceFacts(
     name="rapl",
     what=(
-        "energy of CPU packages (`cpu.N`, several dies `cpu.N.D`), their `core` and `uncore`, DRAM "
-        "(`memory.N`), and the whole board (`psys`)"
+        "energy of CPU packages (`cpu.N`, several dies `cpu.N.D`), Intel's `core` and `uncore` of them, "
+        "DRAM (`memory.N`), and the whole board (`psys`); AMD's package is one counter, as many dies as it "
+        "is shown by"
     ),
     where="`/sys/class/powercap/intel-rapl*:*/energy_uj`, by MSR, TPMI or MMIO",
     unit="µJ, wraps at `max_energy_range_uj`",
@@ -113,6 +135,7 @@ class RaplMeter:
 
     def __init__(self, roots: Roots) -> None:
         self._powercap = roots.sysfs / "class/powercap"
+        self._cpuinfo = roots.procfs / "cpuinfo"
         self._zones: list[_Zone] = []
 
     def probe(self) -> Probe:
@@ -127,8 +150,9 @@ class RaplMeter:
             return Probe(findings=(fault,))
         wrong: dict[str, Finding] = {}
         taken: set[str] = set()
+        one_counter = self._has_one_counter()
         for zone, name in names.items():
-            domain = domain_name(name, names.get(zone.rpartition(":")[0], b""))
+            domain = domain_name(name, names.get(zone.rpartition(":")[0], b""), one_counter=one_counter)
             if not domain or domain in taken:
                 continue
             try:
@@ -143,7 +167,7 @@ class RaplMeter:
                 wrong[domain] = Finding(f"rapl:{domain}", WORKING, reason)
         findings = list(wrong.values())
         if self._zones:
-            findings.insert(0, Finding(self.name, WORKING))
+            findings.insert(0, Finding(self.name, WORKING, _left_out(names.values()) if one_counter else ""))
         return Probe(
             series=energy_series(zone.domain.name for zone in self._zones),
             domains=tuple(zone.domain for zone in self._zones),
@@ -184,8 +208,17 @@ class RaplMeter:
             matches = [match for path in self._powercap.iterdir() if (match := _ZONE.fullmatch(path.name))]
         except OSError:
             return {}
-        matches.sort(key=lambda m: (_CONTROLS.index(m[1]), [int(n) for n in m[2].split(":")]))
+        matches.sort(key=lambda m: (_CONTROLS.index(m[1]), [int(n, 16) for n in m[2].split(":")]))
         return {match[0]: text(self._powercap / match[0] / "name") for match in matches}
+
+    def _has_one_counter(self) -> bool:
+        """Say whether a package has one counter for all of its dies, and none for all of its cores."""
+        try:
+            with self._cpuinfo.open("rb", buffering=0) as file:
+                told = file.read(_VENDOR_BYTES)
+        except OSError:
+            return False
+        return any(vendor in told for vendor in _ONE_COUNTER)
 
     def _open(self, path: Path, name: str, known: dict[Path, EnergyCounter]) -> None:
         range_uj = _number(path / "max_energy_range_uj")
