@@ -58,7 +58,7 @@ def test_a_job_is_told_of_from_its_start_to_its_end(file: Path, tmp_path: Path) 
     found = store.scheduled()["slurm.1241"]
     store.close()
     assert found == Scheduled(
-        "1234_7", "ada", "chem", "main", "a\\nb", "FAILED", start_us=20_000_000, end_us=40_000_000,
+        "1234_7", "ada", "chem", "main", "a\\nb", "", "FAILED", start_us=20_000_000, end_us=40_000_000,
         exit_status=137, told_us=found.told_us,
     )  # fmt: skip
 

@@ -74,13 +74,19 @@ def test_what_a_scheduler_told_is_shown(url: str) -> None:
     """Its name of the job, how it ended and what only it knows are there, and else nothing."""
     found = json.loads(_shown(url, "job", ENDED_JOB, "--json").stdout)
     assert "account" not in _shown(url, "jobs").stdout
-    told: dict[str, Any] = dict.fromkeys(("known_as", "user", "account", "partition", "state"), "")
+    told: dict[str, Any] = dict.fromkeys(
+        ("known_as", "user", "account", "partition", "owner", "gpu_parts", "state"), ""
+    )
     told |= dict.fromkeys(("node_count", "cpus", "gpus", "memory_bytes", "submit", "start", "end"))
     assert len(job_tables(found | {"scheduler": told})) == len(job_tables(found))
-    told |= {"known_as": "40_2", "account": "chem", "state": "FAILED", "cpus": 2, "memory_bytes": 3 << 29}
+    told |= {"known_as": "40_2", "account": "chem", "state": "FAILED", "cpus": 0.25, "memory_bytes": 3 << 29}
+    told |= {"owner": "Deployment/web", "gpus": 1.0, "gpu_parts": "mig-1g.10gb:2"}
     head, line, *_ = job_tables(found | {"scheduler": told | {"end": "2026-09-21T15:00:00Z"}})
     assert str(head).startswith(f"{ENDED_JOB} (40_2)  sort  on n1: ended, FAILED with 3")
-    assert line == "account chem, 2 CPUs, 1.5 GiB, end 2026-09-21T15:00:00Z"
+    assert line == (
+        "account chem, owner Deployment/web, 0.25 CPUs, 1 GPUs, mig-1g.10gb:2, 1.5 GiB, "
+        "end 2026-09-21T15:00:00Z"
+    )
 
 
 def test_unknown_job(url: str) -> None:

@@ -67,16 +67,18 @@ def state_of(job: dict[str, Any]) -> str:
 def short_state_of(job: dict[str, Any]) -> str:
     """Return what its scheduler calls a job's state, and else whether it runs."""
     told = job["scheduler"]
-    return str(told["state"] if told and told["state"] not in ("", "RUNNING") else job["state"])
+    return str(told["state"] if told and told["state"].upper() not in ("", "RUNNING") else job["state"])
 
 
 def _scheduler_line(job: dict[str, Any]) -> list[str]:
     """Return a line of what only a job's scheduler knows, or none."""
     if not (told := job["scheduler"]):
         return []
-    said = [f"{name} {told[name]}" for name in ("user", "account", "partition") if told[name]]
+    said = [f"{name} {told[name]}" for name in ("user", "account", "partition", "owner") if told[name]]
     counts = (("node_count", "nodes"), ("cpus", "CPUs"), ("gpus", "GPUs"))
-    said += [f"{told[name]} {what}" for name, what in counts if told[name] is not None]
+    said += [f"{told[name]:.10g} {what}" for name, what in counts if told[name] is not None]
+    if told["gpu_parts"]:
+        said.append(told["gpu_parts"])
     if told["memory_bytes"]:
         said.append(f"{told['memory_bytes'] / (1 << 30):.1f} GiB")
     said += [f"{name} {told[name]}" for name in ("submit", "start", "end") if told[name]]

@@ -436,7 +436,7 @@ class Scheduler(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     NODE_COUNT_FIELD_NUMBER: _builtins.int
-    CPUS_FIELD_NUMBER: _builtins.int
+    MILLICPUS_FIELD_NUMBER: _builtins.int
     GPUS_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     SUBMIT_US_FIELD_NUMBER: _builtins.int
@@ -444,6 +444,8 @@ class Scheduler(_message.Message):
     END_US_FIELD_NUMBER: _builtins.int
     EXIT_STATUS_FIELD_NUMBER: _builtins.int
     TOLD_US_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    GPU_PARTS_FIELD_NUMBER: _builtins.int
     known_as: _builtins.str
     """Its own name of the job where that is another one: 1234_7, 1234+1."""
     user: _builtins.str
@@ -452,7 +454,7 @@ class Scheduler(_message.Message):
     name: _builtins.str
     state: _builtins.str
     node_count: _builtins.int
-    cpus: _builtins.int
+    millicpus: _builtins.int
     gpus: _builtins.int
     memory_bytes: _builtins.int
     submit_us: _builtins.int
@@ -461,6 +463,10 @@ class Scheduler(_message.Message):
     exit_status: _builtins.int
     told_us: _builtins.int
     """When it was last heard of."""
+    owner: _builtins.str
+    """What made the job, and goes on making others: Deployment/web."""
+    gpu_parts: _builtins.str
+    """What it was given of GPUs that are divided: mig-1g.10gb:2."""
     def __init__(
         self,
         *,
@@ -471,7 +477,7 @@ class Scheduler(_message.Message):
         name: _builtins.str = ...,
         state: _builtins.str = ...,
         node_count: _builtins.int | None = ...,
-        cpus: _builtins.int | None = ...,
+        millicpus: _builtins.int | None = ...,
         gpus: _builtins.int | None = ...,
         memory_bytes: _builtins.int | None = ...,
         submit_us: _builtins.int | None = ...,
@@ -479,13 +485,13 @@ class Scheduler(_message.Message):
         end_us: _builtins.int | None = ...,
         exit_status: _builtins.int | None = ...,
         told_us: _builtins.int = ...,
+        owner: _builtins.str = ...,
+        gpu_parts: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpus", b"_cpus", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_gpus", b"_gpus", "_memory_bytes", b"_memory_bytes", "_node_count", b"_node_count", "_start_us", b"_start_us", "_submit_us", b"_submit_us", "cpus", b"cpus", "end_us", b"end_us", "exit_status", b"exit_status", "gpus", b"gpus", "memory_bytes", b"memory_bytes", "node_count", b"node_count", "start_us", b"start_us", "submit_us", b"submit_us"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_us", b"_end_us", "_exit_status", b"_exit_status", "_gpus", b"_gpus", "_memory_bytes", b"_memory_bytes", "_millicpus", b"_millicpus", "_node_count", b"_node_count", "_start_us", b"_start_us", "_submit_us", b"_submit_us", "end_us", b"end_us", "exit_status", b"exit_status", "gpus", b"gpus", "memory_bytes", b"memory_bytes", "millicpus", b"millicpus", "node_count", b"node_count", "start_us", b"start_us", "submit_us", b"submit_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpus", b"_cpus", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_gpus", b"_gpus", "_memory_bytes", b"_memory_bytes", "_node_count", b"_node_count", "_start_us", b"_start_us", "_submit_us", b"_submit_us", "account", b"account", "cpus", b"cpus", "end_us", b"end_us", "exit_status", b"exit_status", "gpus", b"gpus", "known_as", b"known_as", "memory_bytes", b"memory_bytes", "name", b"name", "node_count", b"node_count", "partition", b"partition", "start_us", b"start_us", "state", b"state", "submit_us", b"submit_us", "told_us", b"told_us", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_us", b"_end_us", "_exit_status", b"_exit_status", "_gpus", b"_gpus", "_memory_bytes", b"_memory_bytes", "_millicpus", b"_millicpus", "_node_count", b"_node_count", "_start_us", b"_start_us", "_submit_us", b"_submit_us", "account", b"account", "end_us", b"end_us", "exit_status", b"exit_status", "gpu_parts", b"gpu_parts", "gpus", b"gpus", "known_as", b"known_as", "memory_bytes", b"memory_bytes", "millicpus", b"millicpus", "name", b"name", "node_count", b"node_count", "owner", b"owner", "partition", b"partition", "start_us", b"start_us", "state", b"state", "submit_us", b"submit_us", "told_us", b"told_us", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__cpus: _TypeAlias = _typing.Literal["cpus"]  # noqa: Y015
-    _WhichOneofArgType__cpus: _TypeAlias = _typing.Literal["_cpus", b"_cpus"]  # noqa: Y015
     _WhichOneofReturnType__end_us: _TypeAlias = _typing.Literal["end_us"]  # noqa: Y015
     _WhichOneofArgType__end_us: _TypeAlias = _typing.Literal["_end_us", b"_end_us"]  # noqa: Y015
     _WhichOneofReturnType__exit_status: _TypeAlias = _typing.Literal["exit_status"]  # noqa: Y015
@@ -494,14 +500,14 @@ class Scheduler(_message.Message):
     _WhichOneofArgType__gpus: _TypeAlias = _typing.Literal["_gpus", b"_gpus"]  # noqa: Y015
     _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
     _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__millicpus: _TypeAlias = _typing.Literal["millicpus"]  # noqa: Y015
+    _WhichOneofArgType__millicpus: _TypeAlias = _typing.Literal["_millicpus", b"_millicpus"]  # noqa: Y015
     _WhichOneofReturnType__node_count: _TypeAlias = _typing.Literal["node_count"]  # noqa: Y015
     _WhichOneofArgType__node_count: _TypeAlias = _typing.Literal["_node_count", b"_node_count"]  # noqa: Y015
     _WhichOneofReturnType__start_us: _TypeAlias = _typing.Literal["start_us"]  # noqa: Y015
     _WhichOneofArgType__start_us: _TypeAlias = _typing.Literal["_start_us", b"_start_us"]  # noqa: Y015
     _WhichOneofReturnType__submit_us: _TypeAlias = _typing.Literal["submit_us"]  # noqa: Y015
     _WhichOneofArgType__submit_us: _TypeAlias = _typing.Literal["_submit_us", b"_submit_us"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpus) -> _WhichOneofReturnType__cpus | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end_us) -> _WhichOneofReturnType__end_us | None: ...
     @_typing.overload
@@ -510,6 +516,8 @@ class Scheduler(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__gpus) -> _WhichOneofReturnType__gpus | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bytes) -> _WhichOneofReturnType__memory_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__millicpus) -> _WhichOneofReturnType__millicpus | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__node_count) -> _WhichOneofReturnType__node_count | None: ...
     @_typing.overload

@@ -45,7 +45,14 @@ def test_what_is_told_is_shown(live: LiveApi) -> None:
     url = f"http://{live.addresses.http}/api/v1/jobs"
     body = {
         "jobs": [
-            {"job": ENDED_JOB, "known_as": "40_2", "user": "ada", "account": "chem", "start": 20, "cpus": 2},
+            {
+                "job": ENDED_JOB,
+                "known_as": "40_2",
+                "user": "ada",
+                "account": "chem",
+                "start": 20,
+                "cpus": 2.5,
+            },
             {"job": "slurm.99", "user": "ada"},
         ]
     }
@@ -57,7 +64,8 @@ def test_what_is_told_is_shown(live: LiveApi) -> None:
     assert told.startswith("20")
     assert job["scheduler"] == {
         "known_as": "40_2", "user": "ada", "account": "chem", "partition": "", "name": "", "state": "",
-        "node_count": None, "cpus": 2, "gpus": None, "memory_bytes": None, "submit": None,
+        "node_count": None, "cpus": 2.5, "gpus": None, "owner": "", "gpu_parts": "",
+        "memory_bytes": None, "submit": None,
         "start": "1970-01-01T00:00:20Z", "end": None, "exit_status": None,
     }  # fmt: skip
     assert [one["job"] for one in ask(f"{url}?account=chem")[1]["jobs"]] == [ENDED_JOB]
@@ -69,7 +77,11 @@ def test_what_is_told_is_shown(live: LiveApi) -> None:
     with grpc.insecure_channel(live.addresses.grpc) as channel:
         query = QueryServiceStub(channel)
         found = query.GetJob(query_pb2.GetJobRequest(job=ENDED_JOB)).job
-        assert (found.account, found.scheduler.cpus, found.scheduler.HasField("gpus")) == ("chem", 2, False)
+        assert (found.account, found.scheduler.millicpus, found.scheduler.HasField("gpus")) == (
+            "chem",
+            2500,
+            False,
+        )
         assert found.scheduler.start_us == 20_000_000
         assert not query.GetJob(query_pb2.GetJobRequest(job=JOB)).job.HasField("scheduler")
         listed = query.ListJobs(query_pb2.ListJobsRequest(account="chem")).jobs

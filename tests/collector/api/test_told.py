@@ -26,7 +26,8 @@ def test_everything_that_can_be_told() -> None:
         told(
             {
                 "job": "slurm.42", "known_as": "40_2", "user": "ada", "account": "chem", "partition": "gpu",
-                "name": "é", "state": "RUNNING", "node_count": 2, "cpus": 64, "gpus": 0,
+                "name": "é", "owner": "Job/é", "state": "RUNNING", "node_count": 2, "cpus": 0.064, "gpus": 0,
+                "gpu_parts": "mig-1g:2",
                 "memory_bytes": 1 << 40,
                 "submit": "2026-09-21T14:13:20Z", "start": 1_790_000_001.25, "end": None, "exit_status": None,
             },
@@ -37,7 +38,7 @@ def test_everything_that_can_be_told() -> None:
     )  # fmt: skip
     assert found == {
         "slurm.42": Scheduled(
-            "40_2", "bob", "chem", "gpu", "é", "RUNNING", 2, 64, 0, 1 << 40,
+            "40_2", "bob", "chem", "gpu", "é", "Job/é", "RUNNING", 2, 64, 0, "mig-1g:2", 1 << 40,
             1_790_000_000_000_000, 1_789_999_940_000_000, told_us=NOW_US,
         ),
         "pbs.7": Scheduled(end_us=NOW_US, exit_status=271, told_us=NOW_US),
@@ -66,7 +67,7 @@ def test_everything_that_can_be_told() -> None:
         (told({"job": "a", "name": "x" * 256}), "jobs[0].name", "x" * 120 + "…"),
         (told({"job": "a", "cpus": -1}), "jobs[0].cpus", "-1"),
         (told({"job": "a", "cpus": True}), "jobs[0].cpus", "true"),
-        (told({"job": "a", "cpus": 1.5}), "jobs[0].cpus", "1.5"),
+        (told({"job": "a", "cpus": 1.5001}), "jobs[0].cpus", "1.5001"),
         (told({"job": "a", "memory_bytes": 1 << 51}), "jobs[0].memory_bytes", str(1 << 51)),
         (told({"job": "a", "exit_status": 1 << 31}), "jobs[0].exit_status", str(1 << 31)),
         (told({"job": "a", "end": "soon"}), "jobs[0].end", "soon"),

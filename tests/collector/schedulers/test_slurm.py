@@ -36,7 +36,7 @@ def test_what_squeue_says() -> None:
     found = parse_squeue(said(*SQUEUE), MARK, ASKED, NOW_US)
     main: dict[str, Any] = {"partition": "main", "node_count": 1, "gpus": 0, "told_us": NOW_US}
     main["submit_us"] = 1796002567_000_000
-    root = main | {"user": "root", "cpus": 1}
+    root = main | {"user": "root", "millicpus": 1000}
     assert found == {
         "522300": Scheduled(
             name="a\\nb\\c", state="FAILED", memory_bytes=50 << 20, start_us=1796002569_000_000,
@@ -48,7 +48,7 @@ def test_what_squeue_says() -> None:
         ),
         "522303": Scheduled("522302+1", name="sbatch", state="PENDING", memory_bytes=10 << 20, **root),
         "522304": Scheduled(
-            user="nobody", account="chem", name="x", state="RUNNING", cpus=2, memory_bytes=3 << 29,
+            user="nobody", account="chem", name="x", state="RUNNING", millicpus=2000, memory_bytes=3 << 29,
             start_us=1796002569_000_000, **main | {"gpus": 2},
         ),
     }  # fmt: skip
@@ -59,7 +59,7 @@ def test_what_sacct_says() -> None:
     line = "7,7,ada,chem,main,x,CANCELLED by 1000,,1796002567,None,1796002572,0:15"
     (found,) = parse_sacct(said(line), MARK, ["7"], NOW_US).values()
     assert (found.state, found.start_us, found.exit_status) == ("CANCELLED", None, 143)
-    assert (found.cpus, found.gpus, found.memory_bytes) == (None, None, None)
+    assert (found.millicpus, found.gpus, found.memory_bytes) == (None, None, None)
 
 
 def test_others_are_not_taken() -> None:
@@ -92,7 +92,7 @@ def test_accounting_that_counts_no_gpus_says_nothing_of_them() -> None:
     """sacct does not tell a job without GPUs from a cluster that does not count them."""
     line = "7,7,ada,chem,main,x,COMPLETED,cpu=1;node=1,1796002567,1796002569,1796002572,0:0"
     (found,) = parse_sacct(said(line), MARK, ["7"], NOW_US).values()
-    assert (found.cpus, found.gpus) == (1, None)
+    assert (found.millicpus, found.gpus) == (1000, None)
 
 
 @given(st.text(), st.text(max_size=300))
@@ -147,7 +147,7 @@ def test_spoilt_answers_are_jobs_or_refused(answer: str) -> None:
             for number, told in parse(answer, MARK, ASKED, NOW_US).items():
                 assert number in ASKED
                 counts = (
-                    told.cpus,
+                    told.millicpus,
                     told.gpus,
                     told.memory_bytes,
                     told.start_us,

@@ -42,7 +42,7 @@ def test_a_controller_of_22_05() -> None:
     answer = (_SAID / "v0.0.38-controller.json").read_bytes()
     assert parse_controller(answer, ("848002",), NOW_US) == {
         "848002": Scheduled(
-            "848002_7", "nobody", "chem", "main", "sbatch", "COMPLETED", 1, 1, 0, 50 << 20,
+            "848002_7", "nobody", "chem", "main", "sbatch", "", "COMPLETED", 1, 1000, 0, "", 50 << 20,
             1796061043 * S, 1796061045 * S, 1796061045 * S, 0, NOW_US,
         )
     }  # fmt: skip
@@ -73,9 +73,9 @@ def test_accounting() -> None:
         "2958403": ("", "FAILED", None, 137, False),
         "2958405": ("2958404+1", "PENDING", None, None, True),
     }
-    assert (found["2958402"].memory_bytes, found["2958402"].cpus, found["2958402"].account) == (
+    assert (found["2958402"].memory_bytes, found["2958402"].millicpus, found["2958402"].account) == (
         50 << 20,
-        1,
+        1000,
         "chem",
     )
     later = parse_accounting((_SAID / "v0.0.40-accounting.json").read_bytes(), ("26", "27"), NOW_US)

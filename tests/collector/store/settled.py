@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
+from joulebook.collector.facts.sqlite_scheduled import TABLE_3
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.settlement import settled_books
@@ -18,8 +19,9 @@ from joulebook.collector.store.victoriametrics.settlement import Settlement
 from joulebook.collector.store.victoriametrics.store import VictoriaStore
 
 LATER_US = 1 << 52
-# What makes a file of facts one of version 3, which had no bookings.
-FACTS_3 = """
+# What makes a file of facts one of version 3, which had no bookings and no owners of jobs.
+FACTS_3 = f"""
+DROP TABLE scheduled; {TABLE_3}
 DROP INDEX marks_due; DROP TABLE rebooked_hours; DROP TABLE superseded;
 ALTER TABLE marks DROP COLUMN booking; ALTER TABLE marks DROP COLUMN booking_taken;
 ALTER TABLE marks DROP COLUMN rebooked; ALTER TABLE revisions DROP COLUMN change;

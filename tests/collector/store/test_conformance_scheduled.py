@@ -17,9 +17,14 @@ from tests.simulated.delivery import decoded, deliver
 from tests.simulated.node import Load, SimulatedNode
 
 JOB = "slurm.7"
-TOLD = Scheduled("5_7", "ada", "chem", "main", "sort", "RUNNING", 1, 4, 0, None, 10, 20, None, None, 30)
+TOLD = Scheduled(
+    "5_7", "ada", "chem", "main", "sort", "Job/sort", "RUNNING", 1, 4500, 0, "mig-1g.10gb:2", None, 10, 20,
+    None, None, 30,
+)  # fmt: skip
 # What Influx would take for something else, and what has no letter of ours.
-ODD = Scheduled(known_as='1,2=3 "x"', user="o'é\\", name="\\", state="A B", exit_status=-15, told_us=1)
+ODD = Scheduled(
+    known_as='1,2=3 "x"', user="o'é\\", name="\\", owner="'", state="A B", exit_status=-15, told_us=1
+)
 
 
 def run_a_job(jobs: tuple[str, ...] = (JOB,), *, first: str = "root") -> SimulatedNode:

@@ -16,6 +16,11 @@ def _optional_time(unix_us: int | None) -> str | None:
     return None if unix_us is None else rfc3339(unix_us)
 
 
+def _optional_thousandths(thousandths: int | None) -> float | None:
+    return None if thousandths is None else thousandths / 1000
+
+
+Thousandths = Annotated[float | None, BeforeValidator(_optional_thousandths)]
 OptionalTime = Annotated[str | None, BeforeValidator(_optional_time)]
 
 

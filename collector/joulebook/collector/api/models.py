@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from joulebook.collector.api.answer import Answer, OptionalTime, Seconds, Time, of
+from joulebook.collector.api.answer import Answer, OptionalTime, Seconds, Thousandths, Time, of
 
 
 class ByDomain(Answer):
@@ -86,7 +86,8 @@ class NodePage(Answer):
 class Scheduler(Answer):
     """What a job's scheduler told of it; "" and null: it did not. told is when it last did.
 
-    known_as is its own name of the job where that is another one: 1234_7, 1234+1.
+    known_as is its own name of the job where that is another one: 1234_7, 1234+1. owner is what made the job,
+    Deployment/web; gpu_parts has what it was given of divided GPUs, mig-1g.10gb:2.
     """
 
     known_as: str
@@ -94,10 +95,12 @@ class Scheduler(Answer):
     account: str
     partition: str
     name: str
+    owner: str
     state: str
     node_count: int | None
-    cpus: int | None
+    cpus: Thousandths = of("millicpus")
     gpus: int | None
+    gpu_parts: str
     memory_bytes: int | None
     submit: OptionalTime = of("submit_us")
     start: OptionalTime = of("start_us")

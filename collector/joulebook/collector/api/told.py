@@ -40,6 +40,13 @@ def _count(value: Any, _now_us: int) -> int:
     return value
 
 
+def _thousandths(value: Any, _now_us: int) -> int:
+    thousandths = Decimal(repr(value)) * 1000 if type(value) in (int, float) else Decimal(-1)
+    if not (0 <= thousandths <= _MOST and thousandths % 1 == 0):
+        raise ValueError(f"a number from 0 to {_MOST // 1000} with up to three decimals")
+    return int(thousandths)
+
+
 def _status(value: Any, _now_us: int) -> int:
     if type(value) is not int or not -(1 << 31) <= value < 1 << 31:
         raise ValueError("a whole number of 32 bits: 0, or why it failed")
@@ -57,10 +64,17 @@ def _time(value: Any, now_us: int) -> int:
 
 _TEXT = _Kind(_text, {"type": ["string", "null"], "maxLength": _LONGEST})
 _COUNT = _Kind(_count, {"type": ["integer", "null"], "minimum": 0, "maximum": _MOST})
+_THOUSANDTHS = _Kind(
+    _thousandths, {"type": ["number", "null"], "minimum": 0, "maximum": _MOST // 1000, "multipleOf": 0.001}
+)
 _TIME = _Kind(_time, {"anyOf": [{"type": "string", "pattern": TIME_PATTERN}, {"type": ["number", "null"]}]})
 _FIELDS: dict[str, tuple[str, _Kind]] = {
-    **{name: (name, _TEXT) for name in ("known_as", "user", "account", "partition", "name", "state")},
-    **{name: (name, _COUNT) for name in ("node_count", "cpus", "gpus", "memory_bytes")},
+    **{
+        name: (name, _TEXT) for name in ("known_as", "user", "account", "partition", "name", "owner", "state")
+    },
+    "gpu_parts": ("gpu_parts", _TEXT),
+    **{name: (name, _COUNT) for name in ("node_count", "gpus", "memory_bytes")},
+    "cpus": ("millicpus", _THOUSANDTHS),
     **{name: (f"{name}_us", _TIME) for name in ("submit", "start", "end")},
     "exit_status": ("exit_status", _Kind(_status, {"type": ["integer", "null"]})),
 }

@@ -14,7 +14,7 @@ from joulebook.collector.facts.file import FileError, open_file
 from joulebook.collector.facts.mark import Booking, Mark, Name, free_clock
 from joulebook.collector.facts.protocol import During, Place, Told
 from joulebook.collector.facts.sqlite_rebooked import STEP, TABLES, RebookedFacts
-from joulebook.collector.facts.sqlite_scheduled import TABLE, ScheduledFacts
+from joulebook.collector.facts.sqlite_scheduled import OWNERS, TABLE, TABLE_3, ScheduledFacts
 from joulebook.collector.facts.sqlite_told import ToldReads, one_of, tell
 from joulebook.collector.ingest.decode import MAX_INTERVAL_US
 from joulebook.collector.store.garbled import read_from, reading
@@ -23,8 +23,8 @@ from joulebook.collector.store.protocol import StoreError
 # "jbfa", so that no other file of ours is taken for one of these.
 _KIND = 0x6A626661
 # Goes up whenever the tables change, with what makes those of the version before the new ones.
-_VERSION = 4
-_STEPS = {2: TABLE, 3: STEP}
+_VERSION = 5
+_STEPS = {2: TABLE_3, 3: STEP, 4: OWNERS}
 # Slots are ms, and lie up to one an interval behind the wall clock.
 _SLOT_US = 1000
 _LATEST_SLOT_US = 4_000_000

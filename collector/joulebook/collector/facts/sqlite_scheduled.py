@@ -12,16 +12,36 @@ from joulebook.collector.facts.sqlite_told import one_of
 from joulebook.collector.store.scheduled import Scheduled, news
 
 _COLUMNS = (
-    "job, known_as, user_name, account, partition_name, name, state, node_count, cpus, gpus, memory_bytes, "
-    "submit_us, start_us, end_us, exit_status, told_us"
+    "job, known_as, user_name, account, partition_name, name, owner, state, node_count, millicpus, gpus, "
+    "gpu_parts, memory_bytes, submit_us, start_us, end_us, exit_status, told_us"
 )
 TABLE = """
+CREATE TABLE scheduled (
+    job TEXT PRIMARY KEY, known_as TEXT NOT NULL, user_name TEXT NOT NULL, account TEXT NOT NULL,
+    partition_name TEXT NOT NULL, name TEXT NOT NULL, owner TEXT NOT NULL, state TEXT NOT NULL,
+    node_count INTEGER, millicpus INTEGER, gpus INTEGER, gpu_parts TEXT NOT NULL, memory_bytes INTEGER,
+    submit_us INTEGER, start_us INTEGER, end_us INTEGER, exit_status INTEGER,
+    told_us INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX scheduled_by_known_as ON scheduled (known_as);
+"""
+
+# As version 3 had it, and what makes it the table above.
+TABLE_3 = """
 CREATE TABLE scheduled (
     job TEXT PRIMARY KEY, known_as TEXT NOT NULL, user_name TEXT NOT NULL, account TEXT NOT NULL,
     partition_name TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, node_count INTEGER, cpus INTEGER,
     gpus INTEGER, memory_bytes INTEGER, submit_us INTEGER, start_us INTEGER, end_us INTEGER,
     exit_status INTEGER, told_us INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX scheduled_by_known_as ON scheduled (known_as);
+"""
+OWNERS = f"""
+DROP INDEX scheduled_by_known_as;
+ALTER TABLE scheduled RENAME TO scheduled_before;
+{TABLE}
+INSERT INTO scheduled
+SELECT job, known_as, user_name, account, partition_name, name, '', state, node_count, cpus * 1000, gpus, '',
+    memory_bytes, submit_us, start_us, end_us, exit_status, told_us FROM scheduled_before;
+DROP TABLE scheduled_before;
 """
 
 

@@ -16,7 +16,7 @@ from joulebook.collector.schedulers.config import SlurmConfig
 from joulebook.collector.schedulers.states import is_final
 from joulebook.collector.schedulers.stats import SchedulerStats
 from joulebook.collector.schedulers.text import told_text
-from joulebook.collector.schedulers.tres import GPUS, amounts, gpus_asked_for
+from joulebook.collector.schedulers.tres import GPUS, amounts, gpus_asked_for, millicpus
 from joulebook.collector.store.scheduled import Scheduled
 
 # Fields of squeue -O, each with its most characters, and of sacct -o: the same things in the same order.
@@ -145,7 +145,7 @@ def _scheduled(number: str, told: Sequence[str], now_us: int) -> Scheduled:
         name=told_text(name),
         state=told_text(state),
         node_count=given.get("node"),
-        cpus=given.get("cpu"),
+        millicpus=millicpus(given),
         gpus=gpus,
         memory_bytes=given.get("mem"),
         submit_us=_time_us(submit),

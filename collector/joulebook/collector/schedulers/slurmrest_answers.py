@@ -14,7 +14,7 @@ import msgspec
 
 from joulebook.collector.schedulers.states import is_final
 from joulebook.collector.schedulers.text import told_text
-from joulebook.collector.schedulers.tres import GPUS, amounts, gpus_asked_for, gpus_in
+from joulebook.collector.schedulers.tres import GPUS, amounts, gpus_asked_for, gpus_in, millicpus
 from joulebook.collector.store.scheduled import Scheduled
 
 # What it says where there is nothing of it: ESLURM_INVALID_JOB_ID and ESLURM_REST_EMPTY_RESULT.
@@ -196,7 +196,7 @@ def _of_job(job: _Job, now_us: int) -> Scheduled:
         name=told_text(job.name or ""),
         state=state,
         node_count=given.get("node"),
-        cpus=given.get("cpu"),
+        millicpus=millicpus(given),
         gpus=gpus,
         memory_bytes=given.get("mem"),
         submit_us=_time_us(job.submit_time),
@@ -221,7 +221,7 @@ def _of_record(job: _Record, now_us: int) -> Scheduled:
         name=told_text(job.name or ""),
         state=state,
         node_count=given.get("node"),
-        cpus=given.get("cpu"),
+        millicpus=millicpus(given),
         gpus=given.get(GPUS),
         memory_bytes=given.get("mem"),
         submit_us=_time_us(time.submission),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 GPUS = "gres/gpu"
 _WANTED = frozenset(("cpu", "mem", "node", GPUS))
@@ -44,6 +44,11 @@ def amounts(tres: str) -> dict[str, int]:
         else:
             found[kind] = value
     return found if GPUS in found or not typed else found | {GPUS: typed}
+
+
+def millicpus(given: Mapping[str, int]) -> int | None:
+    """Return thousandths of the CPUs of amounts(); None where it has none."""
+    return given["cpu"] * 1000 if "cpu" in given else None
 
 
 def gpus_in(gres: Iterable[str]) -> int | None:

@@ -11,8 +11,10 @@ from typing import Protocol
 class Scheduled:
     """What a scheduler told of a job; "" and None: it did not.
 
-    known_as is the scheduler's own name of the job where that is another one: 1234_7, 1234+1. Times are the
-    scheduler's, told_us is when the collector heard of it last; all in µs of the wall clock.
+    known_as is the scheduler's own name of the job where that is another one: 1234_7, 1234+1; owner is what
+    made the job, and may make others: Deployment/web. gpu_parts has what it was given of GPUs that are
+    divided, in the scheduler's words: mig-1g.10gb:2. Times are the scheduler's, told_us is when the collector
+    heard of it last; all in µs of the wall clock.
     """
 
     known_as: str = ""
@@ -20,10 +22,12 @@ class Scheduled:
     account: str = ""
     partition: str = ""
     name: str = ""
+    owner: str = ""
     state: str = ""
     node_count: int | None = None
-    cpus: int | None = None
+    millicpus: int | None = None
     gpus: int | None = None
+    gpu_parts: str = ""
     memory_bytes: int | None = None
     submit_us: int | None = None
     start_us: int | None = None

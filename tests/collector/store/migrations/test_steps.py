@@ -23,6 +23,7 @@ RELEASED = {
     "0012_fresh_cells.sql": "7289af033bbff4a506cf1c0626bc0c47155343e4d04546ab461d8fd0cf3e8d06",
     "0013_block_files.py": "fd046453af78b23fa2eac2265934e8d445fa0548ddf4b92a291637143dc6602c",
     "0002_reports.py": "35fd68aafedaf6cc06c443cad111317cfd58712c77008473d0c92b7ca7d6f970",
+    "0014_owners.sql": "283c160709e35e39300285d8d52412aaeadd593391c7ac58e0d9da37f2c31a6e",
 }
 
 

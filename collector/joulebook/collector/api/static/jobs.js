@@ -53,8 +53,8 @@ function detail(job) {
   if (told) {
     const counts = [["node_count", "nodes"], ["cpus", "CPUs"], ["gpus", "GPUs"]].filter(([key]) => told[key] !== null);
     const times = ["submit", "start", "end"].filter((key) => told[key]).map((key) => `${key} ${moment(told[key])}`);
-    const said = [told.state, told.partition && `partition ${told.partition}`,
-      ...counts.map(([key, what]) => `${told[key]} ${what}`), ...times].filter(Boolean);
+    const said = [told.state, told.partition && `partition ${told.partition}`, told.owner && `owner ${told.owner}`,
+      ...counts.map(([key, what]) => `${told[key]} ${what}`), told.gpu_parts, ...times].filter(Boolean);
     if (said.length) list.append(el("dt", {}, "scheduler"), el("dd", {}, said.join(", ")));
   }
   return el("tr", { className: "detail" }, el("td", { colSpan: COLUMNS.length }, list));

@@ -12,8 +12,8 @@ import duckdb
 from joulebook.collector.store.scheduled import Scheduled, news
 
 _COLUMNS = (
-    "job, known_as, user_name, account, partition_name, name, state, node_count, cpus, gpus, memory_bytes, "
-    "submit_us, start_us, end_us, exit_status, told_us"
+    "job, known_as, user_name, account, partition_name, name, owner, state, node_count, millicpus, gpus, "
+    "gpu_parts, memory_bytes, submit_us, start_us, end_us, exit_status, told_us"
 )
 _SOME = "WHERE job IN (SELECT unnest(?::VARCHAR[]))"
 
