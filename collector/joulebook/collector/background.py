@@ -7,11 +7,12 @@ from typing import Protocol
 from joulebook.collector.api.routes import wall_clock_us
 from joulebook.collector.config import CollectorConfig
 from joulebook.collector.housekeeping import Housekeeping
-from joulebook.collector.schedulers.asking import SlurmAsking
+from joulebook.collector.schedulers.asking import Asking
+from joulebook.collector.schedulers.kubernetes import KubernetesPods
 from joulebook.collector.schedulers.slurm import SlurmCommands
 from joulebook.collector.schedulers.slurmrest import SlurmRest
-from joulebook.collector.schedulers.source import Source
-from joulebook.collector.schedulers.stats import SchedulerStats
+from joulebook.collector.schedulers.source import KUBERNETES, SLURM, Source
+from joulebook.collector.schedulers.stats import AllStats
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.keeper import Keeper, Retention
 from joulebook.collector.store.influxdb_address import is_influxdb
@@ -29,8 +30,8 @@ class Background(Protocol):
         """Do it again and again."""
 
 
-def background(store: Store, config: CollectorConfig, scheduler: SchedulerStats) -> list[Background]:
-    """Return who keeps house in a store, or settles the books in it, and who asks Slurm."""
+def background(store: Store, config: CollectorConfig, schedulers: AllStats) -> list[Background]:
+    """Return who keeps house in a store, or settles the books in it, and who asks schedulers."""
     found: list[Background] = []
     if isinstance(store, DuckDBStore):
         kept = Retention(
@@ -57,9 +58,15 @@ def background(store: Store, config: CollectorConfig, scheduler: SchedulerStats)
             )
     if config.slurm.period_s:
         source: Source = (
-            SlurmRest(config.slurm, scheduler, wall_clock_us)
+            SlurmRest(config.slurm, schedulers.slurm, wall_clock_us)
             if config.slurm.rest
-            else SlurmCommands(config.slurm, scheduler, wall_clock_us)
+            else SlurmCommands(config.slurm, schedulers.slurm, wall_clock_us)
         )
-        found.append(SlurmAsking(store, source, config.slurm.period_s, scheduler, wall_clock_us))
+        found.append(Asking(store, SLURM, source, config.slurm.period_s, schedulers.slurm, wall_clock_us))
+    if config.kubernetes.period_s:
+        pods = KubernetesPods(config.kubernetes, schedulers.kubernetes, wall_clock_us)
+        asking = Asking(
+            store, KUBERNETES, pods, config.kubernetes.period_s, schedulers.kubernetes, wall_clock_us
+        )
+        found += [pods, asking]
     return found

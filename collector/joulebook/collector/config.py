@@ -8,6 +8,7 @@ from joulebook.collector.api.device_kinds import errors as metrics_errors
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.loopback import is_loopback
 from joulebook.collector.schedulers.config import SlurmConfig
+from joulebook.collector.schedulers.kubernetes_config import KubernetesConfig
 from joulebook.collector.store.influxdb_address import InfluxAddress, is_influxdb, redacted
 from joulebook.collector.store.victoriametrics.address import VictoriaAddress, is_victoriametrics
 
@@ -60,6 +61,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     # Reports that end later than this are refused: the node's clock is wrong.
     max_future_s: float = 300.0
     slurm: SlurmConfig = SlurmConfig()
+    kubernetes: KubernetesConfig = KubernetesConfig()
 
     def errors(self) -> list[str]:
         """Return what is wrong with the values, one line each."""
@@ -80,7 +82,9 @@ class CollectorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
                 wrong.append(f"collector.{name} = {path!r}: no such file")
         if self.jobs_token and not Path(self.jobs_token).is_file():
             wrong.append(f"collector.jobs_token = {self.jobs_token!r}: no such file")
-        wrong += [*self._store_errors(), *self.slurm.errors(insecure=self.insecure)]
+        wrong += self._store_errors()
+        for scheduler in (self.slurm, self.kubernetes):
+            wrong += scheduler.errors(insecure=self.insecure)
         for kept in ("raw", "minutes", "hours", "ledger"):
             name = f"retention_{kept}_days"
             days = getattr(self, name)

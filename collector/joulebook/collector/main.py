@@ -34,7 +34,7 @@ from joulebook.collector.ingest.service import IngestService
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.listen import GrpcServer, HttpServer, StartError
-from joulebook.collector.schedulers.stats import SchedulerStats
+from joulebook.collector.schedulers.stats import AllStats
 from joulebook.collector.store.influxdb_address import is_influxdb
 from joulebook.collector.store.opened import open_store
 from joulebook.collector.store.protocol import NoRoomError, Store, StoreError
@@ -82,7 +82,7 @@ async def serve(
     try:
         stats = IngestStats()
         sent = DeliveryStats()
-        scheduler = SchedulerStats()
+        schedulers = AllStats()
         delivery = Delivery(alerts, sent)
         evaluation = Evaluation(store, kept, alerts, stats, wall_clock_us, changed=delivery.changed)
         queries = QueryService(store, evaluation)
@@ -105,13 +105,13 @@ async def serve(
             backup=lambda to: take(store, to, files, wall_clock_us()),
             jobs_authorization=jobs,
             devices=devices,
-            scheduler=scheduler,
+            schedulers=schedulers,
         )
         http = HttpServer(app, config)
         try:
             grpc = GrpcServer(ingest, queries, config)
             addresses = Addresses(http.address, grpc.address)
-            others = background(store, config, scheduler)
+            others = background(store, config, schedulers)
             await _run(
                 committer, evaluation, delivery, others, stats, http, grpc, addresses, manager, ready, stop
             )

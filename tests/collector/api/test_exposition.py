@@ -7,7 +7,7 @@ from joulebook.collector.alerts.alert import AlertBook
 from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.api.exposition import exposition
 from joulebook.collector.ingest.stats import IngestStats
-from joulebook.collector.schedulers.stats import SchedulerStats
+from joulebook.collector.schedulers.stats import AllStats, SchedulerStats
 from tests.simulated.alerts import MadeUpBook, firing, pending, resolved
 from tests.simulated.cluster import Cluster, cluster
 
@@ -68,7 +68,7 @@ def samples_of(text: str) -> dict[str, str]:
 
 def _exposition(books: Cluster, alerts: AlertBook | None = None) -> str:
     book = alerts or MadeUpBook()
-    return exposition(books.store, IngestStats(), book, DeliveryStats(), SchedulerStats(), books.now_us)
+    return exposition(books.store, IngestStats(), book, DeliveryStats(), AllStats(), books.now_us)
 
 
 def test_format_and_names(url: str) -> None:
@@ -132,7 +132,8 @@ def test_a_scheduler() -> None:
     """Whether it answers is told once it was asked; of whom nobody asks nothing is."""
     books = cluster()
     assert "scheduler" not in _exposition(books)
-    stats = SchedulerStats(working=False, questions=3, failures=2, told_jobs=9)
+    pods = SchedulerStats("kubernetes", working=True, questions=1)
+    stats = AllStats(SchedulerStats(working=False, questions=3, failures=2, told_jobs=9), pods)
     samples = samples_of(
         exposition(books.store, IngestStats(), MadeUpBook(), DeliveryStats(), stats, books.now_us)
     )
@@ -143,6 +144,10 @@ def test_a_scheduler() -> None:
         'joulebook_scheduler_questions_total{scheduler="slurm"}': "3",
         'joulebook_scheduler_failed_questions_total{scheduler="slurm"}': "2",
         'joulebook_scheduler_told_jobs_total{scheduler="slurm"}': "9",
+        'joulebook_scheduler_working{scheduler="kubernetes"}': "1",
+        'joulebook_scheduler_questions_total{scheduler="kubernetes"}': "1",
+        'joulebook_scheduler_failed_questions_total{scheduler="kubernetes"}': "0",
+        'joulebook_scheduler_told_jobs_total{scheduler="kubernetes"}': "0",
     }
 
 
@@ -152,7 +157,7 @@ def test_notifications() -> None:
     url = "http://127.0.0.1:9093"
     delivery = DeliveryStats({url: 7}, {url: 2})
     samples = samples_of(
-        exposition(books.store, IngestStats(), MadeUpBook(), delivery, SchedulerStats(), books.now_us)
+        exposition(books.store, IngestStats(), MadeUpBook(), delivery, AllStats(), books.now_us)
     )
     books.store.close()
     assert samples[f'joulebook_alertmanager_sent_notifications_total{{alertmanager="{url}"}}'] == "7"

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.collector.schedulers.asking import SlurmAsking
+from joulebook.collector.schedulers.asking import Asking
 from joulebook.collector.schedulers.command import CommandError
 from joulebook.collector.schedulers.config import SlurmConfig
 from joulebook.collector.schedulers.slurm import SlurmCommands
+from joulebook.collector.schedulers.source import KUBERNETES, SLURM
 from joulebook.collector.schedulers.stats import SchedulerStats
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.scheduled import Scheduled
@@ -74,11 +75,11 @@ class Site:
         file.unlink(missing_ok=True)
         return numbers
 
-    def asking(self, **config: object) -> SlurmAsking:
+    def asking(self, **config: object) -> Asking:
         """Return who asks."""
         made = SlurmConfig(**{"period_s": 10.0, "timeout_s": 60.0, "sacct": ""} | config)  # type: ignore[arg-type]
         source = SlurmCommands(made, self.stats, lambda: self.now_us)
-        return SlurmAsking(self.store, source, made.period_s, self.stats, lambda: self.now_us)
+        return Asking(self.store, SLURM, source, made.period_s, self.stats, lambda: self.now_us)
 
 
 @pytest.fixture
@@ -138,6 +139,28 @@ def test_what_was_told_before_a_failure_is_kept(site: Site) -> None:
         asyncio.run(asking.ask())
     assert site.store.scheduled().keys() == {"slurm.6", "slurm.7", "slurm.7.2"}
     assert site.stats.told_jobs == 3
+
+
+def test_pods_are_asked_about_until_they_run(site: Site) -> None:
+    """By their UIDs; one that waits to start is asked about again, one that runs is not."""
+    uid, hashed = "0a1b2c3d-1111-2222-3333-444455556666", "9f3c" * 8
+    site.runs("slurm.7", f"k8s.{uid}", f"k8s.{hashed}", "k8s.x")
+    state, asked = "Pending (ContainerCreating)", []
+
+    class Pods:
+        at_once = 9
+
+        async def jobs(self, numbers: Sequence[str]) -> dict[str, Scheduled]:
+            asked.append(sorted(numbers))
+            return {uid: Scheduled(state=state, name="prod/web-0")}
+
+    asking = Asking(site.store, KUBERNETES, Pods(), 10.0, site.stats, lambda: site.now_us)
+    assert asyncio.run(asking.ask()) == 1
+    assert site.store.scheduled()[f"k8s.{uid}"].state == state
+    state = "Running"
+    assert asyncio.run(asking.ask()) == 1
+    assert asyncio.run(asking.ask()) == 0
+    assert asked == [[uid, hashed], [uid]]
 
 
 _BROKEN = {

@@ -20,7 +20,7 @@ from joulebook.collector.api.page import FILES_PATH, install_page
 from joulebook.collector.api.problems import documented, install, problem
 from joulebook.collector.api.routes import Clock, router, wall_clock_us
 from joulebook.collector.ingest.stats import IngestStats
-from joulebook.collector.schedulers.stats import SchedulerStats
+from joulebook.collector.schedulers.stats import AllStats
 from joulebook.collector.store.protocol import Store
 
 _HEADERS = {
@@ -40,7 +40,7 @@ def create_app(
     backup: TakeBackup | None = None,
     jobs_authorization: str = "",
     devices: DeviceFigures | None = None,
-    scheduler: SchedulerStats | None = None,
+    schedulers: AllStats | None = None,
 ) -> FastAPI:
     """Return the application. It has no page of documents: those would be fetched from elsewhere.
 
@@ -72,7 +72,7 @@ def create_app(
     @app.get("/metrics", response_class=PlainTextResponse)
     def metrics() -> Response:
         """Give what the collector counts, for Prometheus."""
-        asked = scheduler or SchedulerStats()
+        asked = schedulers or AllStats()
         text = exposition.exposition(store, stats, alerts, delivery, asked, clock())
         if devices is not None:
             text += devices.text(clock())

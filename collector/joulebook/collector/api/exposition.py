@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -11,7 +11,7 @@ from joulebook.collector.alerts.stats import DeliveryStats
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.queries.times import MAX_UNIX_US
-from joulebook.collector.schedulers.stats import SchedulerStats
+from joulebook.collector.schedulers.stats import AllStats, SchedulerStats
 from joulebook.collector.store.protocol import Range, Store
 from joulebook.v1 import report_pb2
 from joulebook.v1.catalogue import gauge_name, total_name
@@ -38,7 +38,7 @@ def exposition(
     stats: IngestStats,
     alerts: AlertBook,
     delivery: DeliveryStats,
-    scheduler: SchedulerStats,
+    schedulers: AllStats,
     now_us: int,
 ) -> str:
     """Return everything that the collector counts."""
@@ -48,7 +48,7 @@ def exposition(
         *_ingest(stats),
         *_alerts(alerts),
         *_delivery(delivery),
-        *_scheduler(scheduler),
+        *_schedulers(schedulers),
         _build(),
     ]
     return "".join(line + "\n" for family in families for line in _lines(family))
@@ -169,24 +169,32 @@ def _delivery(stats: DeliveryStats) -> Iterable[Family]:
     )
 
 
-def _scheduler(stats: SchedulerStats) -> Iterable[Family]:
+def _schedulers(stats: AllStats) -> Iterable[Family]:
     # Nothing is told of whom nobody asks.
-    if stats.working is None and not stats.failures:
+    asked = [one for one in (stats.slurm, stats.kubernetes) if one.working is not None or one.failures]
+    if not asked:
         return
-    labels = {"scheduler": stats.scheduler}
+
+    def told(count: Callable[[SchedulerStats], int]) -> list[tuple[Mapping[str, str], str]]:
+        return [({"scheduler": one.scheduler}, str(count(one))) for one in asked]
+
     yield Family(
         gauge_name("scheduler", "working", "1"),
         "gauge",
         "Whether a scheduler answered when it was asked about jobs last.",
-        [(labels, str(int(stats.working or False)))],
+        told(lambda one: int(one.working or False)),
     )
     for thing, count, help_ in (
-        ("questions", stats.questions, "Times that a scheduler was asked about jobs."),
-        ("failed_questions", stats.failures, "Times that it did not answer, or with what it never says."),
-        ("told_jobs", stats.told_jobs, "Jobs of which it told."),
+        ("questions", lambda one: one.questions, "Times that a scheduler was asked about jobs."),
+        (
+            "failed_questions",
+            lambda one: one.failures,
+            "Times that it did not answer, or with what it never says.",
+        ),
+        ("told_jobs", lambda one: one.told_jobs, "Jobs of which it told."),
     ):
         name = total_name("scheduler", thing, "1")
-        yield Family(name, "counter", help_, [(labels, str(count))])
+        yield Family(name, "counter", help_, told(count))
 
 
 def _build() -> Family:

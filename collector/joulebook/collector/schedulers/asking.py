@@ -1,16 +1,15 @@
-"""The task that asks Slurm about jobs in the books, beside ingest and never in its way."""
+"""The task that asks a scheduler about jobs in the books, beside ingest and never in its way."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from joulebook.collector.schedulers.source import NoAnswerError, Source
+from joulebook.collector.schedulers.source import Kind, NoAnswerError, Source
 from joulebook.collector.schedulers.stats import SchedulerStats
 from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.presence import running_jobs
@@ -24,22 +23,22 @@ _log = logging.getLogger(__name__)
 _MOST = 2000
 # What nobody knows is asked about ever less often.
 _RAREST_US = 86_400_000_000
-# The second of two slurmd on a host that run the same job is booked as slurm.N.2.
-_JOB = re.compile(r"slurm\.(?P<number>[0-9]+)(?:\.[0-9]+)?\Z")
 
 
-class SlurmAsking:
-    """Asks about jobs of which nothing is known, and about those that ended in the books and not in Slurm."""
+class Asking:
+    """Asks about jobs that nothing is known of, and those that ended only in the books."""
 
     def __init__(
         self,
         store: Store,
+        kind: Kind,
         source: Source,
         period_s: float,
         stats: SchedulerStats,
         wall_clock_us: Callable[[], int],
     ) -> None:
         self._store = store
+        self._kind = kind
         self._source = source
         self._period_s = period_s
         self._stats = stats
@@ -55,7 +54,9 @@ class SlurmAsking:
             except (NoAnswerError, StoreError) as error:
                 self._failed(str(error))
             except Exception:
-                _log.exception("asking Slurm failed; jobs are booked under their ids, it is tried again")
+                _log.exception(
+                    "asking %s failed; jobs are booked under their ids, it is tried again", self._kind.name
+                )
                 self._failed("")
             await asyncio.sleep(self._period_s)
 
@@ -75,16 +76,19 @@ class SlurmAsking:
             self._stats.told_jobs += len(told)
         if numbers:
             if self._stats.working is not True:
-                _log.info("Slurm answers: told of %d of %d jobs", told_jobs, len(wanted))
+                _log.info("%s answers: told of %d of %d jobs", self._kind.name, told_jobs, len(wanted))
             self._stats.working = True
         return told_jobs
 
     def _wanted(self) -> Mapping[str, Sequence[str]]:
-        """Return the jobs that there is something to ask about, by Slurm's number of them."""
+        """Return the jobs that there is something to ask about, by their scheduler's number of them."""
         with self._store.snapshot() as frozen:
             running = running_jobs(frozen)
             newest = {row.job for row in frozen.newest_jobs(JobsAsked(most=_MOST))}
-            jobs = sorted(job for job in running | newest if _JOB.match(job))
+            numbers = {
+                job: found["number"] for job in running | newest if (found := self._kind.job.match(job))
+            }
+            jobs = sorted(numbers)
             known = frozen.scheduled(jobs)
         now_us = self._wall_clock_us()
         self._unknown = {job: when for job, when in self._unknown.items() if job in jobs}
@@ -92,10 +96,9 @@ class SlurmAsking:
         for job in jobs:
             told = known.get(job)
             open_ = told is None or not told.state or (told.end_us is None) != (job in running)
+            open_ = open_ or (told is not None and told.state.partition(" ")[0] in self._kind.passing)
             if open_ and self._unknown.get(job, (0, 0))[1] <= now_us and len(wanted) < _MOST:
-                number = _JOB.match(job)
-                assert number is not None
-                wanted[number["number"]].append(job)
+                wanted[numbers[job]].append(job)
         return wanted
 
     def _remember(self, asked: Sequence[str], told: Collection[str]) -> None:
@@ -111,7 +114,7 @@ class SlurmAsking:
     def _failed(self, why: str) -> None:
         self._stats.failures += 1
         if self._stats.working is not False and why:
-            _log.warning("Slurm: %s; jobs are booked under their ids, it is tried again", why)
+            _log.warning("%s: %s; jobs are booked under their ids, it is tried again", self._kind.name, why)
         self._stats.working = False
 
 

@@ -1,8 +1,8 @@
-"""How asking a scheduler goes, for /metrics."""
+"""How asking schedulers goes, for /metrics."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -14,3 +14,11 @@ class SchedulerStats:
     questions: int = 0
     failures: int = 0
     told_jobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AllStats:
+    """Of every kind of scheduler."""
+
+    slurm: SchedulerStats = field(default_factory=SchedulerStats)
+    kubernetes: SchedulerStats = field(default_factory=lambda: SchedulerStats("kubernetes"))
