@@ -90,10 +90,15 @@ class Site:
 
     def line_of(self, job: str) -> list[str]:
         """Return the words of the one line that `joulebook jobs` has of a job."""
-        command = [*JOULEBOOK, "jobs", "--limit", "1000"]
-        told = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=True)
-        (line,) = (each for each in told.stdout.splitlines() if each.split()[0] == job)
+        told = self.shown("jobs", "--limit", "1000")
+        (line,) = (each for each in told.splitlines() if each.split()[0] == job)
         return line.split()
+
+    def shown(self, *arguments: str) -> str:
+        """Return what joulebook prints."""
+        command = [*JOULEBOOK, *arguments]
+        told = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=True)
+        return told.stdout
 
     def run(self, *command: str) -> subprocess.CompletedProcess[bytes]:
         """Run a command as a job."""

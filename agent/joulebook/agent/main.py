@@ -159,7 +159,13 @@ def _boot(config: AgentConfig) -> bytes:
 
 
 def _roots(config: AgentConfig) -> Roots:
-    return Roots(Path(config.procfs), Path(config.sysfs), Path(config.cgroupfs), Path(config.devfs))
+    return Roots(
+        Path(config.procfs),
+        Path(config.sysfs),
+        Path(config.cgroupfs),
+        Path(config.devfs),
+        Path(config.workloads.pod_logs),
+    )
 
 
 @contextmanager

@@ -18,3 +18,5 @@ def test_the_socket_is_a_path() -> None:
     (wrong,) = WorkloadsSettings(podresources="kubelet.sock").errors()
     assert wrong.startswith("agent.workloads.podresources = 'kubelet.sock': expected the absolute path")
     assert WorkloadsSettings(podresources="").errors() == []
+    (wrong,) = WorkloadsSettings(pod_logs="pods").errors()
+    assert wrong == "agent.workloads.pod_logs = 'pods': expected an absolute path"

@@ -28,6 +28,9 @@ class WorkloadsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     # Where the kubelet tells which pods it has given which GPUs; empty: it is not asked.
     podresources: str = "/var/lib/kubelet/pod-resources/kubelet.sock"
 
+    # Where the kubelet keeps pods' logs, in directories that tell the pods' names.
+    pod_logs: str = "/var/log/pods"
+
     def errors(self) -> list[str]:
         """Return what is wrong with the values, one line each."""
         wrong = []
@@ -43,4 +46,6 @@ class WorkloadsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
                 f"agent.workloads.podresources = {self.podresources!r}: "
                 "expected the absolute path of a socket, or nothing"
             )
+        if not Path(self.pod_logs).is_absolute():
+            wrong.append(f"agent.workloads.pod_logs = {self.pod_logs!r}: expected an absolute path")
         return wrong
