@@ -228,6 +228,7 @@ def test_processes_are_those_with_memory_there(node: AmdNode, meter: AmdGpuMeter
     meter.probe()
     assert [gpu.processes(0) for gpu in meter.gpus] == [{11: 250_000, 12: 1_000_000}, {12: 0}]
     assert [gpu.rocr_devices for gpu in meter.gpus] == [1, 1]
+    assert [{*gpu.device_numbers} for gpu in meter.gpus] == [{(226, 128)}, {(226, 129)}]
 
 
 def test_nothing_is_counted_twice_beside_hwmon(node: AmdNode) -> None:

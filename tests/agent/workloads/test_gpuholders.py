@@ -28,6 +28,7 @@ class NamedGpu:
     domain: str = field(init=False)
     parts: dict[str, int] = field(default_factory=dict)
     rocr_devices: int = 0
+    device_numbers: frozenset[tuple[int, int]] = frozenset()
 
     def __post_init__(self) -> None:
         self.uuid, self.domain = uuid_of(self.index), f"gpu.{self.index}"

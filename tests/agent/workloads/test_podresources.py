@@ -39,6 +39,7 @@ class Card:
     parts: dict[str, int] = field(default_factory=dict)
     model: str = "H200"
     rocr_devices: int = 0
+    device_numbers: frozenset[tuple[int, int]] = frozenset()
 
     def processes(self, now_us: int) -> dict[int, int]:  # noqa: ARG002  (as a driver's)
         return {}

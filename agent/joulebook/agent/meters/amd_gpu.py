@@ -94,6 +94,7 @@ class AmdGpu:
         self.model = text(device / "product_name").decode(errors="replace") or "AMD GPU"
         self.parts: dict[str, int] = {}
         self.rocr_devices = 1
+        self.device_numbers: frozenset[tuple[int, int]] = frozenset()
         self.device = device
         self.size_bytes = _number(text(device / "mem_info_vram_total"))
         self.limit_mw = _number(text(sensor.path.with_name("power1_cap_max"))) // 1000

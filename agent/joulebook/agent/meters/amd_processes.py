@@ -13,6 +13,8 @@ from typing import Protocol
 from joulebook.agent.sysfs import text
 
 WHOLE_PPM = 1_000_000
+# Of /dev/dri/renderD*.
+_DRM_MAJOR = 226
 
 
 def parse_properties(data: bytes) -> dict[str, int]:
@@ -28,12 +30,14 @@ def parse_properties(data: bytes) -> dict[str, int]:
 class KnownGpu(Protocol):
     """A GPU by its PCI address, the last part of device.
 
-    look_for is put there for who is on it, and as how many devices the compute driver shows it.
+    look_for is put there for who is on it, as how many devices the compute driver shows it, and by which
+    device files: major and minor numbers.
     """
 
     index: int
     device: Path
     rocr_devices: int
+    device_numbers: frozenset[tuple[int, int]]
     look_for: Callable[[int], dict[int, int]]
 
 
@@ -49,6 +53,7 @@ class Processes:
         """Match the compute driver's nodes to GPUs by PCI address; partitions of one GPU share it."""
         by_address = {address: gpu for gpu in gpus if (address := _address(gpu.device.name)) is not None}
         self._numbers = {}
+        files: dict[int, set[tuple[int, int]]] = {}
         try:
             nodes = sorted((self._kfd / "topology/nodes").iterdir())
         except OSError:
@@ -62,10 +67,13 @@ class Processes:
                 continue
             units = properties.get("simd_count", 0) // max(1, properties.get("simd_per_cu", 1))
             self._numbers.setdefault(gpu.index, []).append((int(number), units))
+            if minor := properties.get("drm_render_minor", 0):
+                files.setdefault(gpu.index, set()).add((_DRM_MAJOR, minor))
         for gpu in by_address.values():
             if gpu.index in self._numbers:
                 gpu.look_for = self.of
                 gpu.rocr_devices = len(self._numbers[gpu.index])
+                gpu.device_numbers = frozenset(files.get(gpu.index, ()))
 
     def of(self, index: int) -> dict[int, int]:
         """Return the processes with memory on a GPU, and the share of its compute units that each occupies.

@@ -56,6 +56,7 @@ class AmdsmiGpu:
         # What it is divided into, by name, as holders name parts.
         self.parts: dict[str, int] = {}
         self.rocr_devices = len(self.processors)
+        self.device_numbers: frozenset[tuple[int, int]] = frozenset()
         self.look_for: Callable[[int], dict[int, int]] = _untold
         self._processes = Processes(amdsmi, self.processors, self.compute_units)
         self.look: Callable[[int], dict[int, int]] = self.running

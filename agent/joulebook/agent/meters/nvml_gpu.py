@@ -19,6 +19,8 @@ from joulebook.agent.meters.nvml_processes import Place, Processes
 # A value that is not there: all bits of its width, or all but the sign.
 _SENTINELS = frozenset((2**32 - 1, 2**31 - 1, 2**64 - 1, 2**63 - 1))
 _WHOLE_PERCENT = 100
+# Of /dev/nvidia0 and on.
+_MAJOR = 195
 _PPM_A_PERCENT = 10_000
 # Looks for processes between two looks at how the GPU is divided.
 _PARTS_EVERY = 10
@@ -88,13 +90,15 @@ class NvmlGpu:
         self._memory = Numbers(nvml, "nvmlDeviceGetMemoryInfo", c_ulonglong, 3)
         self._throttle_reasons = Numbers(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", c_ulonglong)
         self._degrees = Numbers(nvml, "nvmlDeviceGetTemperature", c_uint)
-        self.minor = self._or_default(self._minor, index)
+        minor = self._or_default(self._minor, -1)
+        self.minor = index if minor < 0 else minor
         self.size_bytes = self._or_default(self._size_bytes, 0)
         self.limit_mw = self._or_default(self._limit_mw, 0)
         # What it is divided into, and by the two names that a part has; looked at anew now and then.
         self.instances: tuple[MigInstance, ...] = ()
         self.parts: dict[str, int] = {}
         self.rocr_devices = 0
+        self.device_numbers = frozenset(((_MAJOR, minor),) if minor >= 0 else ())
         # Of each part that tells it, by GPU instance and compute instance, the share that was active.
         self.active_ppm: dict[Place, int] = {}
         self._looks = 0

@@ -1,4 +1,7 @@
-"""Which job holds which GPU, by the environment that its scheduler gave it. It is never passed on."""
+"""Which job holds which GPU, by the environment that its scheduler gave it. It is never passed on.
+
+Where none tells, by the devices that its cgroup may open.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 
 from joulebook.agent.source import UNREADABLE, WORKING, Finding
 from joulebook.agent.workloads import kubernetes, slurm_shares
+from joulebook.agent.workloads.device_rules import domains_allowed
 from joulebook.agent.workloads.visible import (
     SLURM,
     WHOLE_PPM,
@@ -33,11 +37,15 @@ _FIX = "give the agent CAP_SYS_PTRACE (systemd: AmbientCapabilities=CAP_SYS_PTRA
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A job that may hold GPUs, and where its processes are: a cgroup, or one process."""
+    """A job that may hold GPUs, and where its processes are: a cgroup, or one process.
+
+    ruled is its cgroup in the hierarchy of device rules, where there is one.
+    """
 
     workload: Workload
     group: Path | None = None
     pid: int = 0
+    ruled: Path | None = None
 
 
 class GpuHolders:
@@ -53,6 +61,10 @@ class GpuHolders:
         self._procfs = procfs
         self._pod_devices = pod_devices
         self._gpus = gpus
+        self._are_nvidias = not any(gpu.rocr_devices for gpu in gpus)
+        # What was said of each, by device rules where nobody said anything, and the two together.
+        self._said: dict[str, tuple[str, ...]] = {}
+        self._ruled: dict[str, tuple[str, ...]] = {}
         self._held: dict[str, tuple[str, ...]] = {}
         # Of jobs that hold parts of GPUs.
         self._shares: dict[str, dict[str, int]] = {}
@@ -65,16 +77,17 @@ class GpuHolders:
     def look(self, holders: Iterable[Holder]) -> bool:
         """Look at the jobs that are not known yet; say whether what is held changed."""
         before = self._held
-        known = dict(before)
+        known, ruled = dict(self._said), dict(self._ruled)
         looks: dict[str, int] = {}
         for holder in holders:
             name = holder.workload.id
             if holder.workload.kind != JOB:
                 continue
             looks[name] = self._looks.get(name, 0) + 1
-            if holder.workload.source == kubernetes.SOURCE and (
-                devices := self._pod_devices(holder.workload.name)
-            ):
+            devices = None
+            if holder.workload.source == kubernetes.SOURCE:
+                devices = self._pod_devices(holder.workload.name)
+            if devices:
                 known[name], self._shares[name] = allotted(devices, self._gpus)
                 continue
             # A job's first processes are the scheduler's own and know nothing of GPUs. Its own come soon,
@@ -84,8 +97,15 @@ class GpuHolders:
             held = self._ask(holder)
             if held is not None:
                 known[name] = held
+            elif holder.ruled is not None and (devices is None or not self._are_nvidias):
+                # The kubelet is asked about NVIDIA's: a pod that it gave none may look at them at most.
+                may = domains_allowed(holder.ruled, self._gpus, holder.workload.source)
+                ruled.pop(name, None)
+                ruled |= {} if may is None else {name: may}
         self._looks = looks
-        self._held = {name: held for name, held in known.items() if name in looks}
+        self._said = {name: held for name, held in known.items() if name in looks}
+        self._ruled = {name: held for name, held in ruled.items() if name in looks and name not in known}
+        self._held = self._ruled | self._said
         self._shares = {name: shares for name, shares in self._shares.items() if name in looks}
         self._weights = {name: weight for name, weight in self._weights.items() if name in looks}
         return any(self._held.get(name, ()) != before.get(name, ()) for name in before | self._held)

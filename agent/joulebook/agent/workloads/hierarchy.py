@@ -24,6 +24,8 @@ class Hierarchies:
     cpu: Controller | None = None
     memory: Controller | None = None
     io: Controller | None = None
+    # Of v1 alone: v2 has no files of it.
+    devices: Controller | None = None
 
     @property
     def walked(self) -> tuple[Path, ...]:
@@ -54,6 +56,7 @@ def locate(cgroupfs: Path) -> Hierarchies:
         or (Controller(unified, "", "memory.current") if "memory" in there else None),
         _v1(cgroupfs, ("blkio",), "blkio", "blkio.throttle.io_service_bytes_recursive")
         or (Controller(unified, "", "io.stat") if "io" in there else None),
+        _v1(cgroupfs, ("devices",), "devices", "devices.list"),
     )
 
 

@@ -12,12 +12,17 @@ from joulebook.agent.workloads.workload import JOB
 
 
 def holders_of(
-    members: Mapping[str, Member], runs: Iterable[Run], parts: Iterable[Part], cpu: Controller | None
+    members: Mapping[str, Member],
+    runs: Iterable[Run],
+    parts: Iterable[Part],
+    cpu: Controller | None,
+    devices: Controller | None,
 ) -> Iterator[Holder]:
     """Yield the jobs that are cgroups (members, by path), runs and parts of applications."""
     for path, member in members.items():
         if member.workload.kind == JOB and cpu is not None:
-            yield Holder(member.workload, group=cpu.directory(path))
+            ruled = devices.directory(path) if devices is not None else None
+            yield Holder(member.workload, group=cpu.directory(path), ruled=ruled)
     for run in runs:
         yield Holder(run.member.workload, pid=run.pid)
     for part in parts:

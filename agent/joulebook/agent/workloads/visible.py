@@ -24,7 +24,7 @@ _ROCR = "ROCR_VISIBLE_DEVICES"
 _HIP = ("HIP_VISIBLE_DEVICES", _CUDA)
 WANTED = frozenset((*SLURM, _CUDA_ORDER, _RUNTIME, _ROCR, *_HIP)) | slurm_shares.VARIABLES
 # In a container numbers count from 0 whatever GPUs it was given.
-_CONTAINERS = frozenset(("docker", "podman", "containerd", "crio", kubernetes.SOURCE))
+CONTAINERS = frozenset(("docker", "podman", "containerd", "crio", kubernetes.SOURCE))
 
 WHOLE_PPM = 1_000_000
 _MOST_NUMBERS = 16
@@ -35,6 +35,7 @@ class HeldGpu(Protocol):
 
     parts has what it is divided into (MIG), by every name that programs are given: the share of each in ppm.
     rocr_devices is how many devices AMD's runtime makes of it, one a partition; 0: it is not AMD's.
+    device_numbers has major and minor of the device files by which programs use it; empty: not known.
     """
 
     domain: str
@@ -44,6 +45,7 @@ class HeldGpu(Protocol):
     model: str
     parts: dict[str, int]
     rocr_devices: int
+    device_numbers: frozenset[tuple[int, int]]
 
 
 def parse_environ(raw: bytes) -> dict[str, str]:
@@ -65,7 +67,7 @@ def domains_held(environ: Mapping[str, str], gpus: Sequence[HeldGpu], source: st
             return in_order(by_minor.get(one, "") for one in _numbers(environ[name]))
     if any(gpu.rocr_devices for gpu in gpus):
         return _seen_by_hip(environ, gpus, source)
-    if source in _CONTAINERS:
+    if source in CONTAINERS:
         # What a container was given counts, not what a program in it is to see of that.
         given = [one.strip() for one in environ.get(_RUNTIME, "").split(",")]
         if named := in_order(_by_uuid(one, gpus) for one in given):
@@ -75,7 +77,7 @@ def domains_held(environ: Mapping[str, str], gpus: Sequence[HeldGpu], source: st
     # CUDA puts the fastest first unless told otherwise; GPUs of one model stay in the bus's order.
     in_bus_order = environ.get(_CUDA_ORDER) == "PCI_BUS_ID" or len({gpu.model for gpu in gpus}) == 1
     by_index = {str(gpu.index): gpu.domain for gpu in gpus}
-    known = by_index if in_bus_order and source not in _CONTAINERS else {}
+    known = by_index if in_bus_order and source not in CONTAINERS else {}
     return in_order(_leading(environ[_CUDA], lambda one: known.get(one) or _by_uuid(one, gpus)))
 
 
@@ -115,7 +117,7 @@ def _seen_by_hip(environ: Mapping[str, str], gpus: Sequence[HeldGpu], source: st
         return None
     # A GPU that is divided counts as often as it has partitions.
     numbered = [gpu.domain for gpu in gpus for _ in range(gpu.rocr_devices)]
-    seen = [] if source in _CONTAINERS else numbered
+    seen = [] if source in CONTAINERS else numbered
     if _ROCR in environ:
         seen = _left(environ[_ROCR], seen, gpus)
     return in_order(_left(hip, seen, gpus) if hip else seen)

@@ -50,7 +50,7 @@ class Workloads:
         config = config or WorkloadsConfig()
         hierarchies = locate(roots.cgroupfs)
         self._procfs = roots.procfs
-        self._cpu_hierarchy = hierarchies.cpu
+        self._cpu_hierarchy, self._device_hierarchy = hierarchies.cpu, hierarchies.devices
         self._gpus = Gpus(roots.procfs, gpus, pods=PodResources(config.podresources))
         self._past = Past()
         opener = Figures(roots, hierarchies)
@@ -266,7 +266,8 @@ class Workloads:
     def _holders(self) -> Iterator[Holder]:
         """Yield the workloads that may hold GPUs, with where to ask."""
         parts = self._launchers.parts.values()
-        return holders_of(self._cgroups.members, self._runs.by_id.values(), parts, self._cpu_hierarchy)
+        groups, runs = self._cgroups.members, self._runs.by_id.values()
+        return holders_of(groups, runs, parts, self._cpu_hierarchy, self._device_hierarchy)
 
     def _workload_of(self, pid: int) -> str:
         """Return the workload that a process belongs to; "" for none, or where it is gone."""

@@ -81,6 +81,7 @@ class Card:
     minor: int = field(init=False)
     parts: dict[str, int] = field(default_factory=dict)
     rocr_devices: int = 0
+    device_numbers: frozenset[tuple[int, int]] = frozenset()
 
     def __post_init__(self) -> None:
         self.domain, self.minor = f"gpu.{self.index}", self.index
