@@ -24,7 +24,7 @@ def test_every_metric_is_whole_and_its_name_ends_in_its_unit() -> None:
     """Each entry has a unique name in the field's form, a known unit, a subject and one sentence."""
     assert len(by_name()) == len(catalogue())
     for entry in catalogue().values():
-        assert re.fullmatch(r"[a-z][a-z_]*", entry.name), entry
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", entry.name), entry
         assert entry.name.endswith(_SUFFIX[entry.unit]), entry
         assert entry.subject in ("node", "domain", "device", "workload", "workload_domain"), entry
         assert entry.help.endswith(".")

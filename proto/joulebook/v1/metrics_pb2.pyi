@@ -188,6 +188,11 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     METRIC_DEVICE_GPU_XID_DRIVER: _Metric.ValueType  # 245
     METRIC_DEVICE_GPU_XID_OTHER: _Metric.ValueType  # 246
     METRIC_DEVICE_GPU_XID_LAST: _Metric.ValueType  # 247
+    METRIC_DEVICE_GPU_GRAPHICS_ACTIVE: _Metric.ValueType  # 248
+    METRIC_DEVICE_GPU_FP64_ACTIVE: _Metric.ValueType  # 249
+    METRIC_DEVICE_GPU_FP32_ACTIVE: _Metric.ValueType  # 250
+    METRIC_DEVICE_GPU_FP16_ACTIVE: _Metric.ValueType  # 251
+    METRIC_DEVICE_GPU_INTEGER_ACTIVE: _Metric.ValueType  # 252
 
 class Metric(_Metric, metaclass=_MetricEnumTypeWrapper): ...
 
@@ -304,6 +309,11 @@ METRIC_DEVICE_GPU_XID_LINK: Metric.ValueType  # 244
 METRIC_DEVICE_GPU_XID_DRIVER: Metric.ValueType  # 245
 METRIC_DEVICE_GPU_XID_OTHER: Metric.ValueType  # 246
 METRIC_DEVICE_GPU_XID_LAST: Metric.ValueType  # 247
+METRIC_DEVICE_GPU_GRAPHICS_ACTIVE: Metric.ValueType  # 248
+METRIC_DEVICE_GPU_FP64_ACTIVE: Metric.ValueType  # 249
+METRIC_DEVICE_GPU_FP32_ACTIVE: Metric.ValueType  # 250
+METRIC_DEVICE_GPU_FP16_ACTIVE: Metric.ValueType  # 251
+METRIC_DEVICE_GPU_INTEGER_ACTIVE: Metric.ValueType  # 252
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final

@@ -20,10 +20,15 @@ _PPM_A_PERCENT = 10_000
 _MIB = 1 << 20
 # nvmlGpmMetricId_t: shares in per cent, and rates in MiB a second.
 _SHARES = {
+    1: metrics.METRIC_DEVICE_GPU_GRAPHICS_ACTIVE,
     2: metrics.METRIC_DEVICE_GPU_SM_ACTIVE,
     3: metrics.METRIC_DEVICE_GPU_SM_OCCUPANCY,
+    4: metrics.METRIC_DEVICE_GPU_INTEGER_ACTIVE,
     5: metrics.METRIC_DEVICE_GPU_TENSOR_ACTIVE,
     10: metrics.METRIC_DEVICE_GPU_DRAM_ACTIVE,
+    11: metrics.METRIC_DEVICE_GPU_FP64_ACTIVE,
+    12: metrics.METRIC_DEVICE_GPU_FP32_ACTIVE,
+    13: metrics.METRIC_DEVICE_GPU_FP16_ACTIVE,
 }
 _RATES = {
     21: metrics.METRIC_DEVICE_GPU_PCIE_RECEIVED,
