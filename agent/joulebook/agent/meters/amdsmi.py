@@ -11,15 +11,12 @@ from joulebook.agent.meters.amdsmi_found import Found
 from joulebook.agent.meters.amdsmi_gpu import AmdsmiGpu
 from joulebook.agent.meters.amdsmi_library import MissingError
 from joulebook.agent.meters.amdsmi_metered import MeteredGpu
+from joulebook.agent.meters.beginning import Beginning
 from joulebook.agent.meters.codes import DriverError, StaleError
 from joulebook.agent.meters.gpus import GpusMeter
-from joulebook.agent.source import ABSENT, UNREADABLE, Finding, Probe
+from joulebook.agent.source import ABSENT, UNREADABLE, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
 
-# Where no GPU answers the driver may have been loaded again; one that was lost and then reset may show up
-# only when AMD SMI is begun again, and the others pause for that. Each time that it did not help the next
-# one is twice as far away.
-_AGAIN_US, _LOST_US, _MOST_US = 5_000_000, 60_000_000, 600_000_000
 # So long may beginning again take before what it stands for is unread.
 _PAUSE_US = 2_000_000
 
@@ -47,9 +44,10 @@ class AmdsmiMeter(GpusMeter[Found, AmdsmiGpu]):
     """
 
     name = "amdsmi"
-    # Since when a GPU has not answered; -1: all do.
-    _lost_us = -1
-    _patience_us = _AGAIN_US
+
+    def __init__(self, roots: Roots, **waits: float) -> None:
+        super().__init__(roots, **waits)
+        self._beginning = Beginning()
 
     def probe(self) -> Probe:
         """Find every GPU; a node without the driver is not asked."""
@@ -77,16 +75,8 @@ class AmdsmiMeter(GpusMeter[Found, AmdsmiGpu]):
             return False
         meters = self._found.meters
         errors = [meter.error for meter in meters if isinstance(meter.error, DriverError)]
-        if not errors:
-            self._lost_us, self._patience_us = -1, _AGAIN_US
-            return False
-        if self._lost_us < 0:
-            self._lost_us = now_us
         is_all = len(errors) == len(meters) or any(isinstance(error, StaleError) for error in errors)
-        if now_us - self._lost_us < max(self._patience_us, 0 if is_all else _LOST_US):
-            return False
-        self._lost_us, self._patience_us = now_us, min(2 * self._patience_us, _MOST_US)
-        return True
+        return self._beginning.is_due(now_us, lost=bool(errors), everything=is_all)
 
     def _may_ask(self) -> bool:
         return self._pending is None and self._refused is None
