@@ -162,7 +162,7 @@ def test_live_reports_do_not_wait_for_a_backlog(tmp_path: Path, node: SimulatedN
         uplink = Uplink([("127.0.0.1", server.port)], outbox, replay_per_s=0.1)
         uplink.start()
         _until(lambda: server.stats.reports >= 64)
-        for _ in range(20):
+        for _ in range(5):
             _fill(node, outbox, 1)
             end_us = node.wall_us + node.now_us - 50_000_000
             _until(lambda at=end_us: any(row.last_unix_us >= at for row in store.nodes()))  # type: ignore[misc]

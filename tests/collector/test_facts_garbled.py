@@ -37,7 +37,7 @@ def _made(path: str) -> None:
         facts.settle({mark.name: b"content"}, {mark.name: b"d" * 16}, Told())
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(_COLUMNS), _VALUE)
 def test_a_mark_that_was_changed_is_read_whole_or_told(column: str, value: object) -> None:
     """Whatever stands in a column, each question ends in marks of the right kinds or in a StoreError."""
@@ -66,7 +66,7 @@ def test_a_mark_that_was_changed_is_read_whole_or_told(column: str, value: objec
         facts.close()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=60) | st.sampled_from([b"{}", b"[]", b'{"id": 1}', b"null"]))
 def test_an_alert_that_was_changed_is_told(content: bytes) -> None:
     """What is no alert is an error that names the file."""
@@ -81,7 +81,7 @@ def test_an_alert_that_was_changed_is_told(content: bytes) -> None:
         assert path in told
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(min_size=1, max_size=64), st.integers(0, 1 << 17))
 def test_a_damaged_file_is_told(damage: bytes, place: int) -> None:
     """Bytes overwritten anywhere in a file of facts or alerts end in answers or in the store's own error."""

@@ -11,7 +11,7 @@ from tests.crashes.medium import laid_out
 from tests.crashes.recording import built
 from tests.crashes.scenes import SCENES
 
-_POINTS = 3
+_POINTS = 2
 
 
 # In so many operations a new file is made and gets its first table.

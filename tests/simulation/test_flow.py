@@ -16,7 +16,7 @@ from tests.simulation.network import CAPACITY
 from tests.simulation.plan import plan_of
 from tests.simulation.world import World
 
-_BLOCKED_S, _FREE_S = 20.0, 300.0
+_BLOCKED_S, _FREE_S = 20.0, 240.0
 _QUEUE, _WINDOW = 4, 8
 
 

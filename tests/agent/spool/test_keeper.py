@@ -38,7 +38,7 @@ def _first_us(entry: Entry) -> int:
     return entry.report.sequence
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_the_books_are_whole_whatever_the_bound_did(data: st.DataObject) -> None:
     """Puts, sends, acknowledgements and a bound in any order: the books hold what was measured, once."""

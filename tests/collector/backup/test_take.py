@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -42,6 +43,8 @@ class _Stream:
             self._node.tick()
             self.measured_uj.append(self._node.measured_uj)
             yield Request(reports=[self._node.report().SerializeToString()])
+            # Some hundred a second, so that what is backed up stays small.
+            time.sleep(0.005)
 
     def _run(self) -> None:
         with grpc.insecure_channel(self._address) as channel:

@@ -50,7 +50,7 @@ REPORTS = _reports()
 PLACES = st.integers(0, len(REPORTS) - 1)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(st.lists(PLACES, min_size=1, max_size=5), min_size=1, max_size=14), st.booleans())
 def test_any_order_and_any_batches(batches: list[list[int]], restarts: bool) -> None:
     """Two answers of ended and the same revision say the same energy, and each late Report raised one."""

@@ -61,7 +61,7 @@ def truth() -> tuple[list[Decoded], dict[tuple[str, str], tuple[int, ...]], int]
     return reports, books, node.measured_uj
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_any_order_any_batches_any_repetition(
     truth: tuple[list[Decoded], dict[tuple[str, str], tuple[int, ...]], int], data: st.DataObject

@@ -202,7 +202,7 @@ def test_a_slow_store_holds_agents_back(monkeypatch: pytest.MonkeyPatch) -> None
         commit(what)
 
     monkeypatch.setattr(store, "commit", slow)
-    total, window, taken = 500, 16, 0
+    total, window, taken = 100, 16, 0
 
     async def requests() -> AsyncIterator[Request]:
         nonlocal taken

@@ -13,15 +13,15 @@ from tests.simulated.node import Load, SimulatedNode
 NODES = ("n1", "n2", "n3")
 
 
-def _history(rng: Random, name: str) -> list[Decoded]:
-    """Return Reports of hours: short and long, jobs that come and go, restarts and stepped clocks."""
+def _history(rng: Random, name: str, reports: int) -> list[Decoded]:
+    """Return so many Reports: short and long, jobs that come and go, restarts and stepped clocks."""
     node = SimulatedNode(name=name, boot=name.encode() * 8, memory_total=8 << 30)
     # In the evening, so that a day ends within.
     node.wall_us += 7 * HOUR_US + rng.randrange(0, 3_000_000_000)
     sent = []
     loads = [Load(f"slurm.{rng.randrange(4)}", cpu_us=1_500_000, user="ada")]
     node.begin(loads)
-    for _ in range(40):
+    for _ in range(reports):
         # From a second to what is too long for cells.
         length_us = rng.choice((1_000_000, 10_000_001, 60_000_000, 199_999_999, 700_000_000))
         for _ in range(rng.randrange(1, 4)):
@@ -39,11 +39,11 @@ def _history(rng: Random, name: str) -> list[Decoded]:
     return decoded(node, sent)
 
 
-def batches(rng: Random) -> Iterator[list[Decoded]]:
-    """Give all Reports of all nodes, some much later than they were due, so that gaps open and are filled."""
+def batches(rng: Random, reports: int = 26) -> Iterator[list[Decoded]]:
+    """Give so many Reports of each node, some much later than they were due: gaps open and are filled."""
     due = []
     for name in NODES:
-        for place, report in enumerate(_history(rng, name)):
+        for place, report in enumerate(_history(rng, name, reports)):
             late = rng.randrange(60) if rng.random() < 0.2 else 0
             due.append((place + late, name, place, report))
     due.sort(key=lambda one: one[:3])

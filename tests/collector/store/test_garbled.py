@@ -26,7 +26,7 @@ from joulebook.collector.store.victoriametrics.server import VictoriaServer, num
 from tests.simulated.delivery import EVER
 from tests.simulated.garbage import ANY, spoilt, spoilt_bytes
 
-_EXAMPLES = 75
+_EXAMPLES = 40
 
 
 class _Server(ThreadingHTTPServer):
