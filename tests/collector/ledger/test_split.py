@@ -40,6 +40,23 @@ def test_shares_are_whole_never_negative_and_add_up(case: tuple[Ints, Ints]) -> 
             assert abs(share - exact) <= slack * (1 + 1e-9)
 
 
+@given(_cases(), st.integers(1, 12))
+def test_places_without_weight_change_nothing(case: tuple[Ints, Ints], more: int) -> None:
+    """Who is beside others and has no weight receives nothing, and the others what they had."""
+    amount, weight = case
+    n, a, t = weight.shape
+    wide = np.zeros((n, 2 * a + more, t), dtype=np.int64)
+    wide[:, 1 : 2 * a : 2] = weight
+    fallback = np.full(n, 2 * a, dtype=np.int64)
+    shares = split(amount, wide, fallback)
+    alone = split(amount, weight, np.zeros(n, dtype=np.int64))
+    nobody = ~weight.any(axis=1)
+    alone[:, 0][nobody] = 0
+    assert (shares[:, 1 : 2 * a : 2] == alone).all()
+    assert (shares[:, 2 * a] == np.where(nobody, amount, 0)).all()
+    assert (shares.sum(axis=1) == amount).all()
+
+
 def test_ties_go_to_the_lower_place() -> None:
     """Units left over go to the largest remainders, and to the first of equals."""
     shares = split(np.array([[5]]), np.array([[[1], [1], [1]]]), np.array([0]))

@@ -21,6 +21,29 @@ def split(amount: Ints, weight: Ints, fallback: Ints) -> Ints:
     Weights whose sum passes 2^31 (bytes of memory) lose their lowest bits: each place's share may then be off
     by one part in 2^30 for each place there is. The sum stays exact.
     """
+    # A disk or a GPU is of few, and may rest: only those with weight receive anything, where there is any.
+    used = np.asarray(weight.any(axis=2))
+    count = used.sum(axis=1)
+    is_few, some = 2 * count < weight.shape[1], amount.any(axis=1)
+    if some.all() and not is_few.any():
+        return _split_all(amount, weight, fallback)
+    shares = np.zeros_like(weight)
+    few, many = np.flatnonzero(some & is_few), np.flatnonzero(some & ~is_few)
+    if len(many):
+        shares[many] = _split_all(amount[many], weight[many], fallback[many])
+    if not len(few):
+        return shares
+    # Those with weight first, in their order.
+    place = np.argsort(~used[few], axis=1, kind="stable")[:, : max(int(count[few].max()), 1)]
+    own = weight[few[:, None], place]
+    shares[few[:, None], place] = _split_all(amount[few], own, None)
+    orphan = np.where(own.any(axis=1), 0, amount[few])
+    shares[few, fallback[few]] += orphan
+    return shares
+
+
+def _split_all(amount: Ints, weight: Ints, fallback: Ints | None) -> Ints:
+    """Split among all places; without a fallback nothing is split where all weights are 0."""
     total = weight.sum(axis=1)
     bits = np.ceil(np.log2(np.maximum(total, 1).astype(np.float64) + 1.0)).astype(np.int64)
     shift = np.maximum(bits - _WEIGHT_BITS, 0)
@@ -36,8 +59,7 @@ def split(amount: Ints, weight: Ints, fallback: Ints) -> Ints:
     left = np.where(total > 0, amount - shares.sum(axis=1), 0)
     if left.any():
         shares += _largest(remainder, left)
-    orphan = np.where(total == 0, amount, 0)
-    if orphan.any():
+    if fallback is not None and (orphan := np.where(total == 0, amount, 0)).any():
         shares[np.arange(len(fallback)), fallback, :] += orphan
     return shares
 
