@@ -9,6 +9,7 @@ from tests.bench.rows import machine, write
 PARTS = {
     "agent": "agent_cost",
     "ticks": "ticks",
+    "by_disk": "by_disk",
     "scale": "scale_cost",
     "launchers": "launcher_cost",
     "gauges": "gauges",

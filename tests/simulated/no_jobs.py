@@ -12,7 +12,7 @@ class NoJobs:
     workloads: tuple[Workload, ...] = ()
     series: tuple[Series, ...] = ()
     blocks: tuple[tuple[Series, ...], ...] = ()
-    gpu_series: tuple[Series, ...] = ()
+    pair_series: tuple[Series, ...] = ()
     unsure_us = 0
 
     def refresh(self, now_us: int) -> bool:
@@ -24,6 +24,17 @@ class NoJobs:
         """Have no values."""
         del now_us
         return []
+
+    def values(self) -> list[int]:
+        """Have no values."""
+        return []
+
+    def first_moved(self) -> list[tuple[int, int]]:
+        """Have nobody use a disk."""
+        return []
+
+    def know_domains(self, names: frozenset[str]) -> None:
+        """Have nothing to tell of them."""
 
     def ended(self) -> list[tuple[str, int, int]]:
         """Have no ends."""

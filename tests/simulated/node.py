@@ -29,6 +29,8 @@ class Load:
     cpu_us: int = 0
     memory_bytes: int = 0
     io_bytes: int = 0
+    # Further bytes a tick that are told by disk, by domain.
+    disk_bytes: dict[str, int] = field(default_factory=dict)
     name: str = ""
     user: str = ""
     gpus_held: tuple[str, ...] = ()
@@ -44,7 +46,8 @@ class SimulatedNode:
     """Ticks with given loads; keeps raw counters and the truth of who caused what.
 
     The machine draws idle_uj a tick and active_uj for each second of CPU time, so a workload's true active
-    energy is its own CPU time × that. Reports are cut by report(); layouts follow the loads.
+    energy is its own CPU time × that. A disk draws disk_uj a tick and as much for each MiB as disk_uj_per_mib
+    says of it. Reports are cut by report(); layouts follow the loads.
     """
 
     name: str = "n1"
@@ -57,6 +60,9 @@ class SimulatedNode:
     gpu_uj: int = 1_000_000
     gpu_idle_mw: int = 0
     gpu_limit_mw: int = 0
+    disk_uj: int = 1_000_000
+    disk_idle_mw: int = 0
+    disk_uj_per_mib: Mapping[str, int] = field(default_factory=dict)
     # µs a tick for which no meter gave a reading.
     unread_us: int = 0
     domains: Sequence[tuple[str, report_pb2.SourceKind.ValueType]] = (
@@ -70,8 +76,13 @@ class SimulatedNode:
     wall_us: int = WALL_US
     layouts: dict[int, bytes] = field(default_factory=dict)
     truth_uj: dict[str, int] = field(default_factory=dict)
+    # Of disks, by workload.
+    disk_truth_uj: dict[str, int] = field(default_factory=dict)
     measured_uj: int = 0
     _energy: dict[str, int] = field(default_factory=dict)
+    _disk_uj: dict[str, int] = field(default_factory=dict)
+    # Disks beside the first one of which loads tell.
+    _disks: Sequence[str] = ()
     _counters: dict[tuple[int, str], int] = field(default_factory=dict)
     _rows: list[tuple[list[int], int]] = field(default_factory=list)
     _loads: tuple[Load, ...] = ()
@@ -86,6 +97,8 @@ class SimulatedNode:
     def begin(self, loads: Sequence[Load]) -> None:
         """Take these workloads on; cuts no Report by itself, so call it right after report()."""
         self._loads = tuple(loads)
+        told = {disk for load in loads for disk in load.disk_bytes} - {"disk.nvme0n1"}
+        self._disks = [name.removeprefix("disk.") for name, _ in self.domains if name in told]
         places = {load.id: i + 1 for i, load in enumerate(loads)}
         message = report_pb2.Layout(
             node=self.name,
@@ -106,10 +119,11 @@ class SimulatedNode:
             )
         message.devices.add(name="nvme0n1", kind=report_pb2.DEVICE_KIND_DISK, tier=report_pb2.DISK_TIER_NVME)
         for name in self._devices()[1:]:
-            gpu, network = report_pb2.DEVICE_KIND_GPU, report_pb2.DEVICE_KIND_NETWORK
             is_gpu = name.startswith("gpu.")
+            gpu, network = report_pb2.DEVICE_KIND_GPU, report_pb2.DEVICE_KIND_NETWORK
+            beside = report_pb2.DEVICE_KIND_DISK if name in self._disks else network
             limit_mw = self.gpu_limit_mw if is_gpu else 0
-            message.devices.add(name=name, kind=gpu if is_gpu else network, power_limit_mw=limit_mw)
+            message.devices.add(name=name, kind=gpu if is_gpu else beside, power_limit_mw=limit_mw)
         for load in loads:
             domain_places = {name: i for i, (name, _) in enumerate(self.domains, start=1)}
             message.workloads.add(
@@ -136,6 +150,8 @@ class SimulatedNode:
                 (m.METRIC_DOMAIN_IDLE_POWER, number, 0, 0),
             ]
         keys += [(m.METRIC_DEVICE_READ, 0, 1, 0), (m.METRIC_DEVICE_WRITTEN, 0, 1, 0)]
+        devices = self._devices()
+        keys += [(m.METRIC_DEVICE_READ, 0, devices.index(name) + 1, 0) for name in self._disks]
         keys += [(metric, 0, self._devices().index(name) + 1 if name else 0, 0) for metric, name in self.also]
         for number in range(1, len(loads) + 1):
             keys += [
@@ -146,6 +162,8 @@ class SimulatedNode:
             for domain, (name, _) in enumerate(self.domains, start=1):
                 if name in loads[number - 1].gpu_ppm:
                     keys.append((m.METRIC_WORKLOAD_GPU_UTILISATION, domain, 0, number))
+                if name in loads[number - 1].disk_bytes:
+                    keys.append((m.METRIC_WORKLOAD_DISK_IO, domain, 0, number))
         for metric, domain, device, workload in keys:
             message.series_metric.append(metric)
             message.series_domain.append(domain)
@@ -157,12 +175,16 @@ class SimulatedNode:
         self._rows = [(self._row(), 0)]
 
     def _devices(self) -> list[str]:
-        return ["nvme0n1", *sorted({device for _, device in self.also} - {"", "nvme0n1"})]
+        others = {device for _, device in self.also} - {"", "nvme0n1", *self._disks}
+        return ["nvme0n1", *sorted(others), *self._disks]
 
     def _row(self) -> list[int]:
         row = []
         for metric, domain, device, workload in self._keys:
-            if domain and workload:
+            if metric == m.METRIC_WORKLOAD_DISK_IO:
+                subject = f"{self._loads[workload - 1].id} on {self.domains[domain - 1][0]}"
+                value = self._counters.get((metric, subject), 0)
+            elif domain and workload:
                 value = self._loads[workload - 1].gpu_ppm[self.domains[domain - 1][0]]
             elif domain:
                 name = self.domains[domain - 1][0]
@@ -180,7 +202,8 @@ class SimulatedNode:
             elif metric == m.METRIC_NODE_MEMORY_USED:
                 value = sum(load.memory_bytes for load in self._loads if not load.parent)
             else:
-                subject = self._loads[workload - 1].id if workload else ("disk" if device else "")
+                of_device = self._devices()[device - 1] if device else ""
+                subject = self._loads[workload - 1].id if workload else of_device
                 value = self._counters.get((metric, subject), 0)
             row.append(value)
         return row
@@ -191,6 +214,7 @@ class SimulatedNode:
             "cpu": self.idle_uj // 1000,
             "memory": self.memory_uj // 1000,
             "gpu": self.gpu_idle_mw,
+            "disk": self.disk_idle_mw,
         }.get(kind, 0)
 
     def _count(self, metric: int, subject: str, amount: int) -> None:
@@ -200,15 +224,17 @@ class SimulatedNode:
         """Let one interval pass, of a second unless length_us says otherwise."""
         seconds_ppm = length_us * 1_000_000 // TICK_US
         total_cpu_us = 0
+        self._disk_uj = {}
         for (metric, subject), amount in self.also.items():
             self._count(metric, subject, amount)
         for load in self._loads:
             used_us = load.cpu_us * seconds_ppm // 1_000_000
             self._count(m.METRIC_WORKLOAD_CPU, load.id, used_us)
-            self._count(m.METRIC_WORKLOAD_IO, load.id, load.io_bytes)
+            self._count(m.METRIC_WORKLOAD_IO, load.id, load.io_bytes + sum(load.disk_bytes.values()))
             if not load.parent:
                 total_cpu_us += used_us
-                self._count(m.METRIC_DEVICE_READ, "disk", load.io_bytes)
+                self._count(m.METRIC_DEVICE_READ, "nvme0n1", load.io_bytes)
+            self._use_disks(load)
             own_us = used_us - sum(
                 child.cpu_us * seconds_ppm // 1_000_000 for child in self._loads if child.parent == load.id
             )
@@ -227,7 +253,7 @@ class SimulatedNode:
         }
         leaves_uj = 0
         for name, _ in self.domains:
-            energy_uj = drawn.get(name.partition(".")[0], 1_000_000)
+            energy_uj = drawn.get(name.partition(".")[0], self.disk_uj + self._disk_uj.get(name, 0))
             self._energy[name] += energy_uj
             if not name.startswith("node"):
                 leaves_uj += energy_uj
@@ -236,6 +262,18 @@ class SimulatedNode:
         self.now_us += length_us
         self._unread_us += self.unread_us
         self._rows.append((self._row(), length_us))
+
+    def _use_disks(self, load: Load) -> None:
+        """Move the load's bytes on disks; what contains it moved them too."""
+        for disk, bytes_ in load.disk_bytes.items():
+            rate = self.disk_uj_per_mib.get(disk, 0)
+            self._count(m.METRIC_WORKLOAD_DISK_IO, f"{load.id} on {disk}", bytes_)
+            if not load.parent:
+                self._count(m.METRIC_DEVICE_READ, disk.removeprefix("disk."), bytes_)
+                self._disk_uj[disk] = self._disk_uj.get(disk, 0) + rate * bytes_ // (1 << 20)
+            own = bytes_ - sum(each.disk_bytes.get(disk, 0) for each in self._loads if each.parent == load.id)
+            caused_uj = rate * own // (1 << 20)
+            self.disk_truth_uj[load.id] = self.disk_truth_uj.get(load.id, 0) + caused_uj
 
     def report(self) -> report_pb2.Report:
         """Cut a Report of the ticks since the last one; the next begins where it ends."""

@@ -156,7 +156,7 @@ class Jobs:
         self.workloads: tuple[Workload, ...] = ()
         self.series: tuple[Series, ...] = ()
         self.blocks: list[tuple[Series, ...]] = []
-        self.gpu_series: tuple[Series, ...] = ()
+        self.pair_series: tuple[Series, ...] = ()
         self._arrange()
 
     def _arrange(self) -> None:
@@ -187,7 +187,18 @@ class Jobs:
         del now_us
         for name in self._names:
             self._cpu_us[name] = self._cpu_us.get(name, 0) + self._rng.randrange(4_000_000)
+        return self.values()
+
+    def values(self) -> list[int]:
+        """Return each job's CPU time as it was read last."""
         return [self._cpu_us[name] for name in self._names]
+
+    def first_moved(self) -> list[tuple[int, int]]:
+        """Have nobody use a disk."""
+        return []
+
+    def know_domains(self, names: frozenset[str]) -> None:
+        """Have nothing to tell of them."""
 
     def ended(self) -> list[tuple[str, int, int]]:
         """Return the jobs that ended."""

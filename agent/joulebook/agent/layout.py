@@ -51,11 +51,11 @@ class Layouts:
         workloads: Sequence[Workload],
         series: Sequence[Series],
         blocks: Sequence[tuple[Series, ...]],
-        gpu_series: Sequence[Series],
+        pair_series: Sequence[Series],
     ) -> bytes:
         """Return a serialised Layout. domains come with their counters' offsets in µJ.
 
-        Its series are the node's, a block for each workload, and those of workloads and GPUs.
+        Its series are the node's, a block for each workload, and those of workloads with a GPU or a disk.
         """
         head = report_pb2.Layout()
         head.CopyFrom(self._head)
@@ -101,7 +101,7 @@ class Layouts:
         for tag, (subject, places, middle) in zip(_TAGS, columns, strict=True):
             first, last = (
                 b"".join([_varint(places[subject(each)] if places else subject(each)) for each in some])
-                for some in (series, gpu_series)
+                for some in (series, pair_series)
             )
             message += [tag, _varint(len(first) + len(middle) + len(last)), first, middle, last]
         return b"".join(message)

@@ -182,6 +182,7 @@ def _probed(config: AgentConfig, patience_s: float) -> Iterator[tuple[Sources, W
         ),
         own_pids=config.own_pids,
         gpus=sources.gpus,
+        disks=sources.disks,
     )
     try:
         yield sources, workloads

@@ -34,7 +34,8 @@ def reading(
     subjects: dict[str, dict[str, dict[str, int]]] = {
         kind: defaultdict(dict) for kind in ("domain", "device", "workload")
     }
-    gpu_ppm: dict[str, dict[str, int]] = defaultdict(dict)
+    # By metric, workload and domain.
+    pairs: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
     names = {
         "domain": [d.name for d in layout.domains],
         "device": [d.name for d in layout.devices],
@@ -48,7 +49,7 @@ def reading(
         entry = entries[metric]
         value = values[-1] if entry.is_counter else sum(values)
         if len(entry.subjects) > 1:
-            gpu_ppm[names["workload"][workload - 1]][names["domain"][domain - 1]] = value
+            pairs[entry.name][names["workload"][workload - 1]][names["domain"][domain - 1]] = value
             continue
         place = {"domain": domain, "device": device, "workload": workload}.get(entry.subject, 0)
         of = subjects[entry.subject][names[entry.subject][place - 1]] if place else node
@@ -100,7 +101,8 @@ def reading(
                 **subjects["workload"][w.id],
                 "cpu_packages": [layout.domains[place - 1].name for place in w.cpu_domain],
                 "gpus_held": [layout.domains[place - 1].name for place in w.gpu],
-                "gpu_utilisation_ppm": gpu_ppm[w.id],
+                "gpu_utilisation_ppm": pairs["workload_gpu_utilisation_ppm"][w.id],
+                "disk_io_bytes": pairs["disk_io_bytes"][w.id],
             }
             for w in layout.workloads
         ],

@@ -90,6 +90,7 @@ class Sampler:
     def _arrange(self) -> None:
         """Take up the domains and devices that there are, each domain with its floor, known or learnt."""
         self._domains = [d for r in self._readers for d in r.probe.domains]
+        self._workloads.know_domains(frozenset(d.name for d in self._domains))
         # Several sources may tell of one device: a package's frequency, and its throttling.
         self._devices = list(dict.fromkeys(d for r in self._readers for d in r.probe.devices))
         place = {}
@@ -198,7 +199,7 @@ class Sampler:
             self._workloads.workloads,
             series,
             self._workloads.blocks,
-            self._workloads.gpu_series,
+            self._workloads.pair_series,
         )
         self._layout_hash = layout_hash(self._layout)
         self._rows = [row]
@@ -231,24 +232,37 @@ class Sampler:
             self._offsets = offsets
             self.cut()
             self._begin(self._times_us[-1], self._rows[-1])
+        # What ends with this tick is not told before it.
+        self._take_ended()
         usage = self._workloads.read(now_us)
+        if came := self._workloads.first_moved():
+            # Who used a disk for the first time did so since the last tick: a Report ends there.
+            self._cut()
+            self._begin(self._times_us[-1], self._rows[-1] + [before for before, _ in came])
+            usage += [now for _, now in came]
         self._rows.append(row + usage)
         self._times_us.append(now_us)
         if (begun := self._change_sources(now_us)) is not None:
             # The old series end with this tick, and the new ones begin there.
             self.cut()
-            self._begin(now_us, begun + usage)
+            self._begin(now_us, begun + self._workloads.values())
         elif len(self._rows) > self._ticks_per_report:
             self.cut()
 
     def cut(self) -> None:
         """Send what was gathered as a Report; the next one begins at the last readings."""
+        self._take_ended()
+        self._cut()
+
+    def _take_ended(self) -> None:
         for workload_id, end_unix_us, exit_status in self._workloads.ended():
             self._ended.append(
                 report_pb2.WorkloadEnd(
                     workload_id=workload_id, end_unix_us=end_unix_us, exit_status=exit_status
                 )
             )
+
+    def _cut(self) -> None:
         times_us = self._times_us
         if len(times_us) < 2:
             return

@@ -53,6 +53,8 @@ class Sources:
     arbiter: Arbiter | None = None
     # What can tell who uses it: GPUs may come later.
     gpus: Callable[[], Sequence[Gpu]] = tuple
+    # The domain of each disk by its number, "8:0".
+    disks: dict[bytes, str] = field(default_factory=dict)
     probe_us: dict[str, int] = field(default_factory=dict)
 
     def add(self, source: Source) -> None:
@@ -120,6 +122,7 @@ def probe_sources(
     )
     for usage in usages:
         sources.add(usage)
+    sources.disks = disks.domains()
     patience = Patience(patience_s)
     for asker, period_s, timeout_s in askers(roots, settings):
         sources.add(

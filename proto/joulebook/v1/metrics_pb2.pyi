@@ -114,6 +114,7 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     METRIC_DEVICE_GPU_THROTTLED_THERMAL: _Metric.ValueType  # 96
     METRIC_DEVICE_GPU_THROTTLED_OTHER: _Metric.ValueType  # 97
     METRIC_WORKLOAD_GPU_UTILISATION: _Metric.ValueType  # 100
+    METRIC_WORKLOAD_DISK_IO: _Metric.ValueType  # 101
     METRIC_NODE_HUGEPAGES: _Metric.ValueType  # 110
     """Use of the node in more detail: packages and NUMA nodes, disks' queues, ports, network storage."""
     METRIC_NODE_HUGEPAGES_USED: _Metric.ValueType  # 111
@@ -235,6 +236,7 @@ METRIC_DEVICE_GPU_THROTTLED_POWER: Metric.ValueType  # 95
 METRIC_DEVICE_GPU_THROTTLED_THERMAL: Metric.ValueType  # 96
 METRIC_DEVICE_GPU_THROTTLED_OTHER: Metric.ValueType  # 97
 METRIC_WORKLOAD_GPU_UTILISATION: Metric.ValueType  # 100
+METRIC_WORKLOAD_DISK_IO: Metric.ValueType  # 101
 METRIC_NODE_HUGEPAGES: Metric.ValueType  # 110
 """Use of the node in more detail: packages and NUMA nodes, disks' queues, ports, network storage."""
 METRIC_NODE_HUGEPAGES_USED: Metric.ValueType  # 111

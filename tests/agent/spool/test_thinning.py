@@ -15,7 +15,8 @@ from tests.simulated.delivery import decoded
 from tests.simulated.node import Load, SimulatedNode
 
 COUNTER = report_pb2.SOURCE_KIND_COUNTER
-LEAVES = [("cpu.0", COUNTER), ("cpu.1", COUNTER), ("memory.0", COUNTER), ("gpu.0", COUNTER)]
+NAMES = ("cpu.0", "cpu.1", "memory.0", "gpu.0", "disk.nvme0n1", "disk.sda")
+LEAVES = [(name, COUNTER) for name in NAMES]
 CONTAINERS = ["core.0", "psys", "module.0", "node"]
 
 
@@ -45,6 +46,7 @@ def nodes(draw: st.DrawFn) -> tuple[SimulatedNode, list[Entry]]:
     node.begin(
         [
             Load("slurm.1", cpu_us=draw(st.integers(0, 3_000_000)), memory_bytes=1 << 30, io_bytes=4096),
+            Load("slurm.3", disk_bytes={"disk.sda": draw(st.integers(0, 1 << 30)), "disk.nvme0n1": 4096}),
             Load("slurm.2", cpu_us=1_000_000, gpu_ppm={"gpu.0": 400_000}, gpus_held=("gpu.0",)),
         ]
     )
@@ -118,8 +120,9 @@ def test_attribution_of_steady_loads_is_the_same() -> None:
     node = SimulatedNode(domains=LEAVES, gpu_idle_mw=300)
     node.begin(
         [
-            Load("slurm.1", cpu_us=3_000_000, memory_bytes=1 << 30, io_bytes=4096),
+            Load("slurm.1", cpu_us=3_000_000, memory_bytes=1 << 30, disk_bytes={"disk.sda": 1 << 24}),
             Load("slurm.2", cpu_us=1_000_000, gpu_ppm={"gpu.0": 400_000}, gpus_held=("gpu.0",)),
+            Load("slurm.3", io_bytes=4096, disk_bytes={"disk.nvme0n1": 1 << 24}),
         ]
     )
     for _ in range(10):

@@ -88,6 +88,7 @@ def test_two_paths_to_a_disk_are_one_disk(tmp_path: Path) -> None:
     for name, reads in (("sda", 10), ("sdb", 7)):
         write(roots.sysfs / f"block/{name}/size", 1000)
         write(roots.sysfs / f"block/{name}/stat", f"{reads} 0 16 3 0 0 0 0 0 5 6")
+        write(roots.sysfs / f"block/{name}/dev", f"8:{reads}")
         write(roots.sysfs / f"block/dm-0/slaves/{name}/size", 1000)
     write(roots.sysfs / "block/dm-0/size", 1000)
     write(roots.sysfs / "block/dm-0/dm/uuid", "mpath-3600508b400105e21")
@@ -97,6 +98,7 @@ def test_two_paths_to_a_disk_are_one_disk(tmp_path: Path) -> None:
     assert [device.name for device in probe.devices] == ["sda"]
     assert probe.findings[0].reason == "mpatha lies on sda (ssd)"
     assert list(disks.read(0))[:3] == [32 * 512, 0, 17]
+    assert disks.domains() == {b"8:10": "disk.sda", b"8:7": "disk.sda"}
     disks.close()
 
 

@@ -25,7 +25,7 @@ S = 1_000_000
 def _sampling(roots: Roots) -> Iterator[tuple[Sampler, Sources, list[tuple[report_pb2.Report, bytes]]]]:
     clock = iter(range(1000 * S, 10_000 * S, S))
     sources = probe_sources(roots, patience_s=60)
-    workloads = Workloads(roots)
+    workloads = Workloads(roots, disks=sources.disks)
     reports: list[tuple[report_pb2.Report, bytes]] = []
     sampler = Sampler(
         "n1",

@@ -33,25 +33,28 @@ def test_cpu_stat_of_another_shape_is_refused(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "total_bytes"),
+    ("raw", "devices"),
     [
-        (b"", 0),
-        (b"8:0 rbytes=100 wbytes=20 rios=3 wios=4 dbytes=5 dios=6\n", 120),
-        (b"8:0 rbytes=100 wbytes=20 rios=1 wios=1\n253:0 rbytes=100 wbytes=20 rios=1 wios=1\n", 120),
-        (b"259:0 rbytes=1 wbytes=2 rios=1\n8:16 rbytes=4 wbytes=8\n", 15),
-        (b"7:0 \n8:0 rbytes=5 wbytes=0\n", 5),
+        (b"", {}),
+        (b"8:0 rbytes=100 wbytes=20 rios=3 wios=4 dbytes=5 dios=6\n", {b"8:0": 120}),
+        (
+            b"8:0 rbytes=100 wbytes=20 rios=1 wios=1\n253:0 rbytes=100 wbytes=20 rios=1 wios=1\n",
+            {b"8:0": 120},
+        ),
+        (b"259:0 rbytes=1 wbytes=2 rios=1\n8:16 rbytes=4 wbytes=8\n", {b"259:0": 3, b"8:16": 12}),
+        (b"7:0 \n8:0 rbytes=5 wbytes=0\n", {b"8:0": 5}),
     ],
 )
-def test_io_stat_counts_each_byte_once(raw: bytes, total_bytes: int) -> None:
-    """Reads and writes of all disks add up; devices made of others are left out."""
-    assert figures.parse_io_stat_bytes(raw, LAYERED) == total_bytes
+def test_io_stat_counts_each_byte_once(raw: bytes, devices: dict[bytes, int]) -> None:
+    """Reads and writes of a disk add up; devices made of others are left out."""
+    assert figures.parse_io_stat_bytes(raw, LAYERED) == devices
 
 
 def test_blkio_counts_each_byte_once() -> None:
     """v1's reads and writes add up without the totals and without layered devices."""
     raw = b"8:0 Read 100\n8:0 Write 20\n8:0 Total 120\n253:0 Read 100\n253:0 Write 20\nTotal 240\n"
-    assert figures.parse_blkio_bytes(raw, LAYERED) == 120
-    assert figures.parse_blkio_bytes(b"Total 0\n", LAYERED) == 0
+    assert figures.parse_blkio_bytes(raw, LAYERED) == {b"8:0": 120}
+    assert figures.parse_blkio_bytes(b"Total 0\n", LAYERED) == {}
 
 
 def test_layered_majors_come_from_the_block_section() -> None:

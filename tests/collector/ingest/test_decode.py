@@ -30,9 +30,14 @@ FUTURE_US = 300_000_000
 
 
 def _sent() -> tuple[report_pb2.Layout, report_pb2.Report]:
-    names = ("cpu.0", "memory.0", "gpu.0")
+    names = ("cpu.0", "memory.0", "gpu.0", "disk.nvme0n1")
     node = SimulatedNode(domains=[(name, report_pb2.SOURCE_KIND_COUNTER) for name in names])
-    node.begin([Load("slurm.1", cpu_us=1_000_000, gpu_ppm={"gpu.0": 500_000}), Load("slurm.2")])
+    node.begin(
+        [
+            Load("slurm.1", cpu_us=1_000_000, gpu_ppm={"gpu.0": 500_000}),
+            Load("slurm.2", disk_bytes={"disk.nvme0n1": 7}),
+        ]
+    )
     for _ in range(3):
         node.tick()
     report = node.report()
@@ -104,6 +109,8 @@ def _name_energy_twice(y: report_pb2.Layout) -> None:
         (lambda y: y.series_domain.__setitem__(_gpu_series(y), 0), "expected a workload and a domain"),
         (lambda y: y.series_workload.__setitem__(_gpu_series(y), 0), "expected a workload and a domain"),
         (lambda y: y.series_domain.__setitem__(_gpu_series(y), 1), r"of domain 'cpu\.0': expected a GPU"),
+        (lambda y: y.series_domain.__setitem__(-1, 0), "expected a workload and a domain"),
+        (lambda y: y.series_domain.__setitem__(-1, 3), r"of domain 'gpu\.0': expected a disk"),
         (_name_energy_twice, "named twice for the same subject"),
         (lambda y: y.ClearField("series_metric"), "0 series"),
     ],

@@ -131,7 +131,7 @@ DOMAINS = st.lists(
     st.sampled_from(
         [
             *("node", "psys", "module.0", "cpu.0", "cpu.1", "core.0"),
-            *("memory.0", "gpu.0", "gpu.1", "gpu.2", "disk.sda", "nic.eth0"),
+            *("memory.0", "gpu.0", "gpu.1", "gpu.2", "disk.sda", "disk.nvme0n1", "disk.sdb", "nic.eth0"),
         ]
     ),
     unique=True,
@@ -146,6 +146,9 @@ LOADS = st.lists(
         cpu_us=st.integers(0, 3_000_000),
         memory_bytes=st.integers(0, 1 << 40),
         io_bytes=st.integers(0, 1 << 33),
+        disk_bytes=st.dictionaries(
+            st.sampled_from(["disk.sda", "disk.nvme0n1"]), st.integers(0, 1 << 33), max_size=2
+        ),
         reserved_millicpus=st.integers(0, 64_000),
         gpus_held=st.lists(GPUS, unique=True, max_size=3).map(tuple),
         gpu_ppm=st.dictionaries(GPUS, st.integers(0, 1_000_000), max_size=3),

@@ -78,6 +78,23 @@ def test_points_of_workloads_on_gpus(kind: Kind) -> None:
     assert found("a/b/gpu.0") == {("a/b", "gpu.0"): 100_000}
 
 
+def test_points_of_workloads_on_disks(kind: Kind) -> None:
+    """Of two workloads on two disks each has what it moved on each in an interval."""
+    node = SimulatedNode(
+        domains=[(f"disk.{name}", report_pb2.SOURCE_KIND_COUNTER) for name in ("sda", "nvme0n1")]
+    )
+    moved = {"a/b": {"disk.sda": 5 << 20, "disk.nvme0n1": 6 << 20}, "c": {"disk.sda": 7 << 20}}
+    node.begin([Load(name, disk_bytes=own) for name, own in moved.items()])
+    node.tick()
+    node.tick()
+    store = kind.opened()
+    deliver(store, [decoded(node, [node.report()])])
+    points = store.points(EVER, by_name()["disk_io_bytes"].number, None)
+    assert {(p.key.workload, p.key.domain): p.values.tolist() for p in points} == {
+        (name, disk): [bytes_] * 2 for name, own in moved.items() for disk, bytes_ in own.items()
+    }
+
+
 def test_points_of_a_subject(store: Store, truth: Cluster) -> None:
     """A subject that is named has its own series, and one that a metric does not have none."""
     for metric, subject in (

@@ -10,7 +10,7 @@ from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, WORKING, Domain, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage.cpu import CpuUsage
-from joulebook.agent.usage.disks import Disk, DiskUsage
+from joulebook.agent.usage.disks import Disk, DiskUsage, domain_of
 from joulebook.agent.usage.memory import MemoryUsage
 from joulebook.v1 import report_pb2
 
@@ -126,12 +126,11 @@ class ModelMeter:
         known = {model.disk.device: model.energy_nj for model in self._disk_models}
         self._disk_models = []
         for disk in self._disks.disks:
-            name = f"disk.{disk.device.name}"
             power = DISK_POWER.get(disk.device.tier)
             if power is None:
                 continue
             self._disk_models.append(_DiskModel(disk, power, known.get(disk.device, 0), disk.last[:4]))
-            domains.append(_domain(name, power.idle_mw, power.max_mw, _DISK_ACCURACY_PPM))
+            domains.append(_domain(domain_of(disk), power.idle_mw, power.max_mw, _DISK_ACCURACY_PPM))
         if not domains:
             return Probe(findings=(Finding(self.name, ABSENT, "nothing to model"),))
         return Probe(

@@ -37,6 +37,7 @@ _BOOKED = frozenset(
         metrics.METRIC_WORKLOAD_MEMORY,
         metrics.METRIC_WORKLOAD_IO,
         metrics.METRIC_WORKLOAD_GPU_UTILISATION,
+        metrics.METRIC_WORKLOAD_DISK_IO,
     )
 )
 # Joined Reports stay well below what a collector takes: a day, 3,600 intervals, and 4,294 s an interval.

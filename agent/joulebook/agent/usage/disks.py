@@ -125,11 +125,13 @@ class _Path:
 class Disk:
     """One disk; last holds the values of _METRICS of the last read."""
 
-    __slots__ = ("counters", "device", "paths")
+    __slots__ = ("counters", "device", "numbers", "paths")
 
     def __init__(self, device: Device, paths: list[_Path], trouble: Trouble) -> None:
         self.device = device
         self.paths = paths
+        # Each path's number, as cgroups' files of IO name it: "8:0".
+        self.numbers: list[bytes] = []
         self.counters = Counters(trouble, _MOST)
 
     @property
@@ -152,6 +154,11 @@ class Disk:
         """Give the descriptors back."""
         for path in self.paths:
             os.close(path.fd)
+
+
+def domain_of(disk: Disk) -> str:
+    """Return the name of a disk's energy domain."""
+    return f"disk.{disk.device.name}"
 
 
 def _bytes(path: Path) -> bytes:
@@ -208,6 +215,10 @@ class DiskUsage:
             findings=tuple(findings),
         )
 
+    def domains(self) -> dict[bytes, str]:
+        """Return what each disk is called as an energy domain, by the numbers of its paths."""
+        return {number: domain_of(disk) for disk in self.disks for number in disk.numbers if number}
+
     def read(self, now_us: int) -> Sequence[int]:
         """Return the values of _METRICS of each disk."""
         self._now_us = now_us
@@ -252,6 +263,7 @@ class DiskUsage:
             for path in paths:
                 fd = os.open(self._directory / path / "stat", os.O_RDONLY | os.O_CLOEXEC)
                 disk.paths.append(_Path(fd))
+                disk.numbers.append(_bytes(self._directory / path / "dev").strip())
                 disk.paths[-1].last = parse_stat(os.pread(fd, 512, 0))
             disk.counters.take(tuple(map(sum, zip(*(path.last for path in disk.paths), strict=True))), 0)
         except (OSError, ValueError):

@@ -199,11 +199,16 @@ class Past:
     """
 
     def __init__(self) -> None:
-        self._values: OrderedDict[str, dict[Metric, int]] = OrderedDict()
+        self._values: OrderedDict[str, dict[Metric | str, int]] = OrderedDict()
 
     def keep(self, workload_id: str, columns: Iterable[Column]) -> None:
         """Remember the counters."""
-        self._values[workload_id] = {each.metric: each.value for each in columns if each.metric in COUNTERS}
+        kept: dict[Metric | str, int] = {}
+        for each in columns:
+            if each.metric in COUNTERS:
+                kept[each.metric] = each.value
+            kept |= getattr(each, "by_disk", {})
+        self._values[workload_id] = kept
         self._values.move_to_end(workload_id)
         if len(self._values) > _REMEMBERED_IDS:
             self._values.popitem(last=False)
@@ -211,3 +216,7 @@ class Past:
     def value(self, workload_id: str, metric: Metric) -> int:
         """Return where the counter stood; 0 for an id not seen before."""
         return self._values.get(workload_id, {}).get(metric, 0)
+
+    def by_disk(self, workload_id: str) -> dict[str, int]:
+        """Return where the counters of IO stood by disk."""
+        return {key: n for key, n in self._values.get(workload_id, {}).items() if isinstance(key, str)}

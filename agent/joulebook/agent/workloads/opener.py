@@ -8,6 +8,7 @@ from functools import partial
 from joulebook.agent.source import Metric, Roots
 from joulebook.agent.workloads import figures
 from joulebook.agent.workloads.column import CPU, IO, MEMORY, FileColumn, Member, Past
+from joulebook.agent.workloads.disk_users import Devices, IoColumn, total_of
 from joulebook.agent.workloads.hierarchy import Controller, Hierarchies
 
 _NUMBER_BYTES = 32
@@ -22,7 +23,12 @@ _Opener = tuple[Metric, Controller, Callable[[bytes], int], int, int]
 class Figures:
     """Opens the figures of one cgroup, each where this kernel keeps it."""
 
-    def __init__(self, roots: Roots, hierarchies: Hierarchies) -> None:
+    def __init__(
+        self, roots: Roots, hierarchies: Hierarchies, disks: Mapping[bytes, str] | None = None
+    ) -> None:
+        """disks: the domain of each disk by its number ("8:0"), for which a group's IO is told apart."""
+        # Of a single one it is told by what the group did in all.
+        self._disks = disks if disks and len(set(disks.values())) > 1 else {}
         try:
             layered = figures.parse_layered_majors((roots.procfs / "devices").read_bytes())
         except OSError:
@@ -38,7 +44,8 @@ class Figures:
             self._openers.append((MEMORY, memory, figures.parse_memory_bytes, _NUMBER_BYTES, 1))
         if io:
             parse_io = figures.parse_io_stat_bytes if io.file == "io.stat" else figures.parse_blkio_bytes
-            self._openers.append((IO, io, partial(parse_io, layered=layered), _IO_BYTES, 1))
+            self._parse_io: Callable[[bytes], Devices] = partial(parse_io, layered=layered)
+            self._openers.append((IO, io, partial(total_of, self._parse_io), _IO_BYTES, 1))
         self.error: OSError | None = None
 
     def open(self, paths: str | Mapping[str, str], member: Member, past: Past, *, fresh: bool) -> bool:
@@ -57,7 +64,12 @@ class Figures:
                 continue
             base = past.value(member.workload.id, metric)
             try:
-                column = FileColumn(metric, file, parse, size, per=per, base=base, fresh=fresh)
+                if metric == IO and self._disks:
+                    column: FileColumn = IoColumn(
+                        member, file, self._parse_io, size, self._disks, past, base=base, fresh=fresh
+                    )
+                else:
+                    column = FileColumn(metric, file, parse, size, per=per, base=base, fresh=fresh)
             except ValueError:
                 continue
             except OSError as error:

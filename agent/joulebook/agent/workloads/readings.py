@@ -33,6 +33,8 @@ class Readings:
         self._cpu = Gates(Loose(self._ran), partial(self._open_gate, CPU, self._ran), FEWEST)
         self._io = Gates(Loose(moved), partial(self._open_gate, IO, moved), FEWEST)
         self._io_moved = moved
+        # At the last tick: what moved bytes, and what may have.
+        self.moved: list[object] = []
         self._gauges = GateTree[GaugeGate, Turns](Turns(), self._open_gauge, FEWEST * TURNS)
         self._gauges_of: dict[Child, list[FileColumn]] = {}
         # The columns of members that are cgroups, by their path, and of all others.
@@ -76,6 +78,7 @@ class Readings:
             if column.metric not in (CPU, MEMORY):
                 column.read()
         self._io.loose.read()
+        self.moved = [*self._io_moved, *self._others]
         self._io_moved.clear()
         self._note_who_ran()
         turn = self._ticks % TURNS

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 
@@ -10,6 +10,7 @@ from joulebook.agent.source import Finding, Roots, Series
 from joulebook.agent.workloads.cgroups import Cgroups
 from joulebook.agent.workloads.column import Member, Past
 from joulebook.agent.workloads.containment import Containment, inherit_packages
+from joulebook.agent.workloads.disk_users import DiskUsers
 from joulebook.agent.workloads.gpuholders import Holder
 from joulebook.agent.workloads.gpus import Gpu, Gpus
 from joulebook.agent.workloads.hierarchy import cgroup_paths, locate
@@ -43,17 +44,19 @@ class Workloads:
         *,
         own_pids: Sequence[int] = (),
         gpus: Callable[[], Sequence[Gpu]] = tuple,
+        disks: Mapping[bytes, str] | None = None,
         lookup_user: Callable[[int], str] = user_name,
         open_inotify: Callable[[], Inotify] = Inotify,
         unix_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
+        """disks: the domain of each disk by its number, "8:0"."""
         config = config or WorkloadsConfig()
         hierarchies = locate(roots.cgroupfs)
         self._procfs = roots.procfs
         self._cpu_hierarchy, self._device_hierarchy = hierarchies.cpu, hierarchies.devices
         self._gpus = Gpus(roots.procfs, gpus, pods=PodResources(config.podresources))
         self._past = Past()
-        opener = Figures(roots, hierarchies)
+        opener = Figures(roots, hierarchies, disks)
         self._cgroups = Cgroups(
             roots,
             hierarchies,
@@ -84,10 +87,11 @@ class Workloads:
         self._readings = Readings(opener)
         self._roll = Roll()
         self._containment = Containment(self._cgroups.members, {})
-        self.gpu_series: tuple[Series, ...] = ()
+        self._gpu_series: tuple[Series, ...] = ()
+        self._disk_users = DiskUsers()
         self._baseline: list[int] = []
         self.workloads: tuple[Workload, ...] = ()
-        # Of each workload, and of all, those of its use of GPUs at the end.
+        # Of each workload; of all, with pair_series at the end.
         self.blocks: list[tuple[Series, ...]] = []
         self.series: tuple[Series, ...] = ()
         self._arrange()
@@ -140,10 +144,34 @@ class Workloads:
         self._cgroups.ended = []
         self._readings.read_rest()
         self._runs.read_ended()
+        self._disk_users.note(self._readings.moved)
         if self._ending:  # told with the interval that holds their last use, never before
             self._ended += self._ending
             self._ending = []
-        return self._readings.values() + self._gpu_values()
+        return self.values()
+
+    def values(self) -> list[int]:
+        """Return what the series showed at the last reading."""
+        return self._readings.values() + self._gpu_values() + self._disk_users.values()
+
+    @property
+    def pair_series(self) -> tuple[Series, ...]:
+        """Return the last ones of `series`: of workloads with a GPU or a disk each."""
+        return self._gpu_series + self._disk_users.series
+
+    def first_moved(self) -> list[tuple[int, int]]:
+        """Take up who used a disk for the first time; return the readings at the two last ticks.
+
+        Their series are at the end of all from now on, and begin at the tick before.
+        """
+        if came := self._disk_users.first_moved():
+            self.series += self._disk_users.series[-len(came) :]
+        return came
+
+    def know_domains(self, names: frozenset[str]) -> None:
+        """Tell of pairs with these domains only, from now on."""
+        self._disk_users.know_domains(names)
+        self._put_in_order()
 
     def serve(self, request: Request, tick: Callable[[], None]) -> None:
         """Answer a request of the run socket, with a tick at the very edge.
@@ -237,9 +265,13 @@ class Workloads:
         self.workloads = self._gpus.holding(workloads)
         self.blocks = list(map(_series, members))
         ids = frozenset(map(_id, self.workloads)) if self._gpus.shares_ppm else frozenset[str]()
-        self.gpu_series = self._gpus.series(ids)
-        self.series = (*chain.from_iterable(self.blocks), *self.gpu_series)
-        self._baseline = self._readings.values() + self._gpu_values()
+        self._gpu_series = self._gpus.series(ids)
+        self._disk_users.arrange()
+        self._put_in_order()
+        self._baseline = self.values()
+
+    def _put_in_order(self) -> None:
+        self.series = (*chain.from_iterable(self.blocks), *self.pair_series)
 
     def _place_groups(self, changed: list[str]) -> None:
         """Find the parents of groups that changed, and of those that lie in them."""
@@ -261,7 +293,7 @@ class Workloads:
 
     def _gpu_values(self) -> list[int]:
         shares_ppm = self._gpus.shares_ppm
-        return [shares_ppm.get((series.workload, series.domain), 0) for series in self.gpu_series]
+        return [shares_ppm.get((series.workload, series.domain), 0) for series in self._gpu_series]
 
     def _holders(self) -> Iterator[Holder]:
         """Yield the workloads that may hold GPUs, with where to ask."""

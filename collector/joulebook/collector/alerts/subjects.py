@@ -8,7 +8,8 @@ from collections.abc import Container
 from joulebook.collector.alerts.alert import Key
 from joulebook.collector.alerts.names import CPU_HELD_IDLE, GPU_HELD_IDLE, NODE_UNALLOCATED
 from joulebook.collector.ledger.domains import CPU
-from joulebook.collector.ledger.layout import NodeLayout, shared_ints
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.ledger.shared import shared_ints
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
 from joulebook.v1.naming import job_of, jobs_of

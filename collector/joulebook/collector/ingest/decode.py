@@ -12,7 +12,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from joulebook.collector.ingest.refusal import RefusalError, invalid
-from joulebook.collector.ledger.domains import CPU, GPU, UnknownDomainError, class_of, kind_of
+from joulebook.collector.ledger.domains import CPU, GPU, STORAGE, UnknownDomainError, class_of, kind_of
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.ledger.stack import Readings
 from joulebook.v1 import metrics_pb2, report_pb2
@@ -37,7 +37,12 @@ _MAX_AMOUNT = 1 << 50
 _MAX_OFFSET_UJ = 1 << 62
 _MAX_CLOCK_US = 1 << 52
 _KINDS = ("domain", "device", "workload")
-_EXPECTED = {CPU: "CPU package", GPU: "GPU"}
+_EXPECTED = {CPU: "CPU package", GPU: "GPU", STORAGE: "disk"}
+# What the domain is of series that tell of a workload and a domain.
+_DOMAIN_OF: dict[int, int] = {
+    metrics_pb2.METRIC_WORKLOAD_GPU_UTILISATION: GPU,
+    metrics_pb2.METRIC_WORKLOAD_DISK_IO: STORAGE,
+}
 
 
 def _needs() -> Ints:
@@ -219,8 +224,9 @@ def _check_series(message: report_pb2.Layout) -> None:
         if (unlike := (place > 0) != (_NEEDS[number, metric] > 0)).any():
             entry = _metric(metric[unlike.argmax()])
             raise invalid(f"series of {entry.name}: expected {_expected_subject(entry)}")
-    for row in np.flatnonzero(metric == metrics_pb2.METRIC_WORKLOAD_GPU_UTILISATION).tolist():
-        _check_domain(message, f"series of {_metric(metric[row]).name}: of", int(places[0][row]), GPU)
+    for row in np.flatnonzero(np.isin(metric, list(_DOMAIN_OF))).tolist():
+        class_ = _DOMAIN_OF[int(metric[row])]
+        _check_domain(message, f"series of {_metric(metric[row]).name}: of", int(places[0][row]), class_)
     name = metric
     for place, size in zip(places, sizes, strict=True):
         name = name * (size + 1) + place

@@ -126,7 +126,7 @@ def _book_group(
     stack, reports, accounts = pools.stack, len(sides), pools.accounts
     pieces = stack.pieces
     nobody = np.array([NOBODY[c] for c in pools.class_.tolist()], dtype=np.int64)
-    weight = active_weights(pools.use, pools.packages, pools.gpus, pools.class_, pools.report)
+    weight = active_weights(pools.use, pools.packages, pools.gpus, pools.disks, pools.class_, pools.report)
     split_error = _put_causes(weight, pools, causes)
     active = split(pools.active, weight, nobody)
     idle_account = np.full(len(pools.class_), IDLE, dtype=np.int64)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from sys import intern
-from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +18,7 @@ from joulebook.collector.ledger.domains import (
     STORAGE,
     class_of,
 )
+from joulebook.collector.ledger.shared import kind_of_arrays, share, shared_ints
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
 from joulebook.v1.catalogue import catalogue
@@ -54,35 +53,6 @@ class SeriesKey:
     workload: str = ""
 
 
-# Nodes of a kind have the same rows: what is equal is kept once.
-_shared: WeakValueDictionary[tuple[str, bytes], npt.NDArray[Any]] = WeakValueDictionary()
-
-
-def _share(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return an equal array that is there already, else this one; nobody may write to it."""
-    found = _shared.setdefault((array.dtype.char, array.tobytes()), array)
-    found.flags.writeable = False
-    return found
-
-
-def shared_ints(values: Sequence[int] | Ints) -> Ints:
-    """Return values as an array that others may have too; nobody may write to it."""
-    return _share(np.array(values, dtype=np.int64))
-
-
-class Kind:
-    """What Layouts have in common whose Reports mean the same to the ledger but for names of accounts."""
-
-    __slots__ = ("__weakref__", "_arrays")
-
-    def __init__(self, arrays: Sequence[npt.NDArray[Any]]) -> None:
-        # An array that is kept is the only one with its id.
-        self._arrays = arrays
-
-
-_kinds: WeakValueDictionary[tuple[object, ...], Kind] = WeakValueDictionary()
-
-
 class NodeLayout:
     """A Layout, checked, with the row numbers that the ledger and the store work by.
 
@@ -99,8 +69,8 @@ class NodeLayout:
         self._domain = shared_ints(message.series_domain)
         self._device = shared_ints(message.series_device)
         self._workload = shared_ints(message.series_workload)
-        self.is_counter = _share(_IS_COUNTER[self._metric])
-        self.is_share = _share(_IS_SHARE[self._metric])
+        self.is_counter = share(_IS_COUNTER[self._metric])
+        self.is_share = share(_IS_SHARE[self._metric])
 
         self.domain_names = tuple(intern(d.name) for d in message.domains)
         self.domain_class = shared_ints([class_of(n) for n in self.domain_names])
@@ -109,30 +79,18 @@ class NodeLayout:
         self.domain_accuracy_ppm = shared_ints([d.accuracy_ppm for d in message.domains])
         self.domain_resolution_uj = shared_ints([d.resolution_uj for d in message.domains])
         modelled = [d.kind == report_pb2.SOURCE_KIND_MODEL for d in message.domains]
-        self.domain_modelled = _share(np.array(modelled, dtype=bool))
+        self.domain_modelled = share(np.array(modelled, dtype=bool))
         self.energy_row = self._domain_rows(metrics.METRIC_DOMAIN_ENERGY)
         self.unread_row = self._domain_rows(metrics.METRIC_DOMAIN_UNREAD)
         self.idle_power_row = self._domain_rows(metrics.METRIC_DOMAIN_IDLE_POWER)
         self.sampling_row = self._domain_rows(metrics.METRIC_DOMAIN_SAMPLING)
         # A domain without energy is not in the books, whatever it is called.
-        self.domain_booked = _share((self.domain_class >= 0) & (self.energy_row >= 0))
+        self.domain_booked = share((self.domain_class >= 0) & (self.energy_row >= 0))
 
-        # A pool is energy that is split by the same weights: one a class, each GPU by itself, and each CPU
-        # package where cpusets tell who runs on it.
-        leaf = self.domain_booked & (self.domain_class != PLATFORM)
-        packages = np.flatnonzero(leaf & (self.domain_class == CPU)).tolist()
+        packages = np.flatnonzero(self.domain_booked & (self.domain_class == CPU)).tolist()
         may_run_on = _cpusets(message.workloads, packages)
-        by_itself = leaf & np.isin(self.domain_class, (CPU, GPU) if may_run_on else (GPU,))
-        keys = [
-            (c, i if alone else -1)
-            for i, (c, alone) in enumerate(zip(self.domain_class.tolist(), by_itself.tolist(), strict=True))
-        ]
-        pools = sorted({key for key, booked in zip(keys, leaf.tolist(), strict=True) if booked})
-        pool_of = {key: i for i, key in enumerate(pools)}
-        self.pool_class = shared_ints([c for c, _ in pools])
-        self.pool_gpu = shared_ints([domain if c == GPU else -1 for c, domain in pools])
-        places = [pool_of[k] if b else -1 for k, b in zip(keys, leaf.tolist(), strict=True)]
-        self.domain_pool = shared_ints(places)
+        told = np.unique(self._domain[self._metric == metrics.METRIC_WORKLOAD_DISK_IO]) - 1
+        self._place_pools(told, packages_apart=bool(may_run_on))
         self.has_containers = bool((self.domain_booked & (self.domain_class == PLATFORM)).any())
 
         self.busy_row = self._node_row(metrics.METRIC_NODE_CPU_BUSY)
@@ -140,6 +98,7 @@ class NodeLayout:
         moved = (metrics.METRIC_DEVICE_READ, metrics.METRIC_DEVICE_WRITTEN)
         self.disk_io_rows = shared_ints(np.flatnonzero(np.isin(self._metric, moved)))
         self._place_workloads(message.workloads)
+        self._place_disks(message, len(told) > 0)
         # When what is there of each job began, the last of it, in unix µs; 0: it is not known.
         self.job_starts: dict[str, int] = {}
         for w in message.workloads:
@@ -150,8 +109,8 @@ class NodeLayout:
         self.logical_cpus = message.host.logical_cpus
         self.memory_bytes = message.host.memory_bytes
         arrays = [value for value in self.__dict__.values() if isinstance(value, np.ndarray)]
-        key = (self.domain_names, self.logical_cpus, self.memory_bytes, len(self.accounts), *map(id, arrays))
-        self.kind = _kinds.setdefault(key, Kind(arrays))
+        key = (self.domain_names, self.logical_cpus, self.memory_bytes, len(self.accounts))
+        self.kind = kind_of_arrays(key, arrays)
 
     @property
     def metrics(self) -> Ints:
@@ -191,6 +150,26 @@ class NodeLayout:
         """Return the places of domains and workloads, where processes of the one are on the other."""
         rows = self._metric == metrics.METRIC_WORKLOAD_GPU_UTILISATION
         return set(zip((self._domain[rows] - 1).tolist(), (self._workload[rows] - 1).tolist(), strict=True))
+
+    def _place_pools(self, told: Ints, *, packages_apart: bool) -> None:
+        """Note the pools, and which of them each domain is in.
+
+        A pool is energy that is split by the same weights: one a class, each GPU by itself, each CPU package
+        where cpusets tell who runs on it, and each disk of which it is told who moved bytes there.
+        """
+        leaf = self.domain_booked & (self.domain_class != PLATFORM)
+        by_itself = leaf & np.isin(self.domain_class, (CPU, GPU) if packages_apart else (GPU,))
+        by_itself[told] = leaf[told]
+        keys = [
+            (c, i if alone else -1)
+            for i, (c, alone) in enumerate(zip(self.domain_class.tolist(), by_itself.tolist(), strict=True))
+        ]
+        pools = sorted({key for key, booked in zip(keys, leaf.tolist(), strict=True) if booked})
+        pool_of = {key: i for i, key in enumerate(pools)}
+        self.pool_class = shared_ints([c for c, _ in pools])
+        self.pool_gpu = shared_ints([domain if c == GPU else -1 for c, domain in pools])
+        places = [pool_of[k] if b else -1 for k, b in zip(keys, leaf.tolist(), strict=True)]
+        self.domain_pool = shared_ints(places)
 
     def _place_workloads(self, workloads: Sequence[report_pb2.Workload]) -> None:
         """Note what each workload reads by, and the account that it is booked to."""
@@ -235,6 +214,32 @@ class NodeLayout:
         self.gpu_holder_pool = shared_ints([int(self.domain_pool[d]) for d, _, _ in holders])
         self.gpu_holder_account = shared_ints([int(self.workload_account[w]) for _, w, _ in holders])
         self.gpu_holder_ppm = shared_ints([ppm for _, _, ppm in holders])
+
+    def _place_disks(self, message: report_pb2.Layout, are_told: bool) -> None:
+        """Note the pools that are disks, whose bytes each disk's rows are, and who moved some on which.
+
+        Where it is not told of any disk there are no such pools and pairs. One pool has all disks of which it
+        is not told.
+        """
+        self.disk_pools = shared_ints(np.flatnonzero(self.pool_class == STORAGE) if are_told else [])
+        pool = dict(zip(self.domain_names, self.domain_pool.tolist(), strict=True)) if are_told else {}
+        names = ["", *(f"disk.{device.name}" for device in message.devices)]
+        self.disk_io_pool = shared_ints(
+            [pool.get(names[place], -1) for place in self._device[self.disk_io_rows].tolist()]
+        )
+        rows = np.flatnonzero(self._metric == metrics.METRIC_WORKLOAD_DISK_IO)
+        pairs = list(zip((self._workload[rows] - 1).tolist(), (self._domain[rows] - 1).tolist(), strict=True))
+        self.disk_pair_row = shared_ints(rows)
+        self.disk_pair_workload = shared_ints([workload for workload, _ in pairs])
+        self.disk_pair_pool = shared_ints(self.domain_pool[self._domain[rows] - 1])
+        # The same disk's pair of the nearest workload around that has one.
+        places = {pair: i for i, pair in enumerate(pairs)}
+        around = []
+        for workload, disk in pairs:
+            while (workload := int(self.workload_parent[workload])) >= 0 and (workload, disk) not in places:
+                pass
+            around.append(places.get((workload, disk), -1))
+        self.disk_pair_parent = shared_ints(around)
 
     def _place_packages(
         self, message: report_pb2.Layout, packages: Sequence[int], may_run_on: Sequence[Sequence[int]]

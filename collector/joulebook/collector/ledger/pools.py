@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from joulebook.collector.ledger.disks import DiskUse, disk_use_of
 from joulebook.collector.ledger.domains import settle
 from joulebook.collector.ledger.gpus import GpuUse, gpu_use_of
 from joulebook.collector.ledger.idle import static_part_uj
@@ -44,6 +45,7 @@ class Pools:
     use: Use
     gpus: GpuUse
     packages: PackageUse
+    disks: DiskUse
 
 
 def groups_of(readings: Sequence[Readings]) -> Iterator[list[int]]:
@@ -111,4 +113,5 @@ def pools_of(sides: Sequence[Sequence[Readings]]) -> Pools:
         use=use,
         gpus=gpu_use_of(stack, accounts),
         packages=package_use_of(stack, use),
+        disks=disk_use_of(stack, accounts),
     )

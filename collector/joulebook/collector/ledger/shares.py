@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from joulebook.collector.ledger.disks import DiskUse
 from joulebook.collector.ledger.domains import MEMORY, NETWORK, STORAGE
 from joulebook.collector.ledger.gpus import GpuUse, gpu_active_weights, gpu_static_weights
 from joulebook.collector.ledger.packages import PackageUse
@@ -14,7 +15,9 @@ from joulebook.collector.ledger.use import Use
 Ints = npt.NDArray[np.int64]
 
 
-def active_weights(use: Use, packages: PackageUse, gpus: GpuUse, pool_class: Ints, pool_report: Ints) -> Ints:
+def active_weights(
+    use: Use, packages: PackageUse, gpus: GpuUse, disks: DiskUse, pool_class: Ints, pool_report: Ints
+) -> Ints:
     """Return who caused each pool's active energy, (pools, accounts, ticks).
 
     Networks, and GPUs without a user, have no weights: the fallback decides.
@@ -26,6 +29,7 @@ def active_weights(use: Use, packages: PackageUse, gpus: GpuUse, pool_class: Int
         weight[pools] = used[pool_report[pools]]
     weight[packages.pools] = packages.cpu_us
     weight[gpus.pools] = gpu_active_weights(gpus)
+    weight[disks.pools] = disks.moved
     return weight
 
 
