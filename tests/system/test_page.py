@@ -100,6 +100,27 @@ def test_page_paints_before_it_has_an_answer(browser: Browser, url: str) -> None
     watched.page.close()
 
 
+def test_page_says_what_is_left_out(browser: Browser, url: str) -> None:
+    """Of the ends of a range whose books are kept by whole hours, which no figure has, it says how much."""
+    watched = Watched(browser, url)
+    expect(watched.page.locator("#summary")).to_contain_text("✓ balanced")
+    expect(watched.page.locator("#summary")).not_to_contain_text("whole hours")
+    ends = [
+        {"from": "2026-11-23T10:20:00Z", "to": "2026-11-23T11:00:00Z"},
+        {"from": "2026-11-24T11:00:00Z", "to": "2026-11-24T11:05:30Z"},
+    ]
+
+    def forgetful(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"forgotten": ends})
+
+    watched.page.route("**/api/v1/ledger?*", forgetful)
+    watched.page.get_by_role("button", name="7 d").click()
+    left_out = "in 7 d but 45 min 30 s, kept by whole hours only"
+    expect(watched.page.locator("#summary")).to_contain_text(left_out)
+    watched.close()
+
+
 def test_page_says_when_the_collector_is_gone(browser: Browser, url: str) -> None:
     """When nobody answers any more the page says that what it shows is old, and keeps it."""
     watched = Watched(browser, url)

@@ -4,7 +4,7 @@ import { counted, drawAlerts, inOrder, wantAlert } from "./alerts.js";
 import { ask, every } from "./api.js";
 import { drawPower, forget, resize } from "./chart.js";
 import { choices, el } from "./dom.js";
-import { joules, kilowattHours, watts } from "./format.js";
+import { duration, joules, kilowattHours, watts } from "./format.js";
 import { drawJobs, openJob } from "./jobs.js";
 import { drawNodes, speaks } from "./nodes.js";
 
@@ -111,7 +111,11 @@ async function refresh() {
     }),
     alertsOf(node).then(current(showAlerts)),
     ask("ledger", { node, from }).then(current((ledger) => {
-      note("energy", joules(ledger.measured_uj), `${kilowattHours(ledger.measured_uj)} in ${RANGES.find(([value]) => value === range)[1]}`);
+      const within = RANGES.find(([value]) => value === range)[1];
+      // Of the ends of a range that is not whole hours, old books may be kept by the hour alone: no figure has any of it.
+      const left = ledger.forgotten.reduce((sum, each) => sum + (new Date(each.to) - new Date(each.from)) / 1000, 0);
+      note("energy", joules(ledger.measured_uj),
+        `${kilowattHours(ledger.measured_uj)} in ${within}${left ? ` but ${duration(left)}, kept by whole hours only` : ""}`);
       const off = ledger.residual_uj !== 0;
       note("books", off ? "✕ off" : "✓ balanced", off ? `by ${joules(ledger.residual_uj)}` : "to the µJ", off);
     })),
