@@ -45,9 +45,7 @@ def pod(uid: str = UID, name: str = "train-x7k2p", phase: str = "Running", **sta
             "conditions": [
                 {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-30T10:00:05Z"}
             ],
-            "containerStatuses": [
-                {"name": "main", "state": {"running": {"startedAt": "2026-11-30T10:00:04Z"}}},
-            ],
+            "containerStatuses": [_status({"running": {"startedAt": "2026-11-30T10:00:04Z"}})],
             "qosClass": "Burstable",
         }
         | status,
@@ -64,4 +62,10 @@ def ended(code: int, at: str = "2026-11-30T11:00:00Z", **more: Any) -> dict[str,
     began = "2026-11-30T10:00:04Z"
     reason = "Error" if code else "Completed"
     state = {"exitCode": code, "reason": reason, "startedAt": began, "finishedAt": at} | more
-    return {"name": "main", "state": {"terminated": state}}
+    return _status({"terminated": state})
+
+
+def _status(state: dict[str, Any]) -> dict[str, Any]:
+    # What the API demands besides.
+    demanded = {"image": "x", "imageID": "sha256:x", "restartCount": 0, "ready": "running" in state}
+    return {"name": "main", "state": state, "lastState": {}} | demanded

@@ -130,6 +130,9 @@ def test_a_pod_that_is_a_file_of_its_node() -> None:
     assert known_as(mirror) == UID
     mirror["metadata"]["ownerReferences"] = [{"kind": "Node", "name": "n1", "controller": True}]
     assert known_as(mirror) == uid
+    mirror["spec"]["nodeName"] = "n2"
+    assert known_as(mirror) == UID
+    mirror["spec"]["nodeName"] = "n1"
     mirror["metadata"]["annotations"]["kubernetes.io/config.hash"] = UID
     assert known_as(mirror) == UID
 

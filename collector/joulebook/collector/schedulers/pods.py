@@ -133,7 +133,7 @@ def told_of(pod: Pod, labels: Labels, now_us: int) -> tuple[str, Scheduled]:
     ended = [one.state.terminated for one in _statuses(status) if one.state and one.state.terminated]
     final = status.phase in _FINAL
     reserved = _reserved(spec)
-    return _kubelets_uid(about), Scheduled(
+    return _kubelets_uid(about, spec.node_name), Scheduled(
         name=told_text(f"{about.namespace}/{about.name}"),
         user=told_text(_labelled(about, labels.user)),
         account=told_text(_labelled(about, labels.account) or about.namespace),
@@ -161,10 +161,11 @@ def deleted(told: Scheduled, now_us: int) -> Scheduled:
     return replace(told, state=state, end_us=now_us, told_us=now_us)
 
 
-def _kubelets_uid(about: _Metadata) -> str:
-    # Such a pod is its node's. A pod of anyone else that says so might take another's name.
+def _kubelets_uid(about: _Metadata, node: Text) -> str:
+    # Such a pod is its node's own. Another one that says so might take its name.
     of_file = (about.annotations or {}).get(_FILE_HASH, "")
-    is_nodes = any(owner.kind == "Node" and owner.controller for owner in about.owner_references or ())
+    owners = (owner for owner in about.owner_references or () if owner.controller)
+    is_nodes = any(owner.kind == "Node" and owner.name == node for owner in owners)
     return of_file if is_nodes and _FILE.match(of_file) else about.uid
 
 
