@@ -10,6 +10,7 @@ PARTS = {
     "agent": "agent_cost",
     "ticks": "ticks",
     "by_disk": "by_disk",
+    "sources": "source_cost",
     "scale": "scale_cost",
     "launchers": "launcher_cost",
     "gauges": "gauges",

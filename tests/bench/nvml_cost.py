@@ -14,9 +14,10 @@ from pathlib import Path
 
 from joulebook.agent.meters.nvml import NvmlMeter
 from joulebook.agent.source import Roots
+from tests.bench.reads import p99
 from tests.fixtures.nvml.standin import Standin
 
-_ROUNDS = 60
+_ROUNDS = 200
 _PAUSE_S = 0.05
 _TURNS = 30
 
@@ -68,6 +69,7 @@ def timed(name: str, ask: Callable[[], object]) -> dict[str, int]:
         time.sleep(_PAUSE_S)
     return {
         f"{name}_p50_us": int(statistics.median(taken_us)),
+        f"{name}_p99_us": int(p99(taken_us)),
         f"{name}_max_us": max(taken_us),
         f"{name}_cpu_us": (time.process_time_ns() - began_ns) // 1000 // _ROUNDS,
     }

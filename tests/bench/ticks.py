@@ -11,7 +11,6 @@ import gc
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,9 +26,10 @@ from joulebook.agent.sources import Sources, askers
 from joulebook.agent.usage.beside import Beside
 from joulebook.agent.workloads.workloads import Workloads
 from tests.bench.large_node import GPUS, WORKLOADS, HangingBmc, Work, large_node
+from tests.bench.reads import rows_of, times_us
 from tests.bench.rows import Row, row
 from tests.fixtures.nvml.standin import Standin
-from tests.fixtures.trees import build, roots_of
+from tests.fixtures.trees import roots_of
 
 _TICKS = 20
 _SETTLING = 6
@@ -37,21 +37,6 @@ _READS = 100
 # Ten a second for 30 s.
 _HUNG_READS = 300
 _S = 1_000_000
-
-
-def _times_us(call: Callable[[], object], count: int, rest_s: float) -> list[float]:
-    """Return how long each of some calls took, with a rest between, in which others have the caches."""
-    took = []
-    for _ in range(count):
-        began_ns = time.perf_counter_ns()
-        call()
-        took.append((time.perf_counter_ns() - began_ns) / 1000)
-        time.sleep(rest_s)
-    return took
-
-
-def _p99(values: Sequence[float]) -> float:
-    return sorted(values)[min(len(values) - 1, len(values) * 99 // 100)]
 
 
 def _sampler(roots: Roots, sources: Sources, workloads: Workloads) -> Sampler:
@@ -64,13 +49,6 @@ def _sampler(roots: Roots, sources: Sources, workloads: Workloads) -> Sampler:
         workloads,
         lambda _report, _layout: None,
     )
-
-
-def _rows_of(what: str, took: Sequence[float]) -> list[Row]:
-    return [
-        row(f"read of {what}: p50", "µs", statistics.median(took)),
-        row(f"read of {what}: p99", "µs", _p99(took)),
-    ]
 
 
 def _ticks(sampler: Sampler, work: Work) -> list[Row]:
@@ -98,20 +76,8 @@ def _ticks(sampler: Sampler, work: Work) -> list[Row]:
     ]
 
 
-def _asked_beside() -> list[Row]:
-    """Return what each question beside the tick takes, and a tick's look where there is nothing to ask."""
-    rows = []
-    with tempfile.TemporaryDirectory() as directory:
-        roots = build("storage", Path(directory))
-        for asker, _, _ in askers(roots, SourceSettings()):
-            if asker.is_there():
-                devices = len(asker.ask().told)
-                took = _times_us(asker.ask, _READS, 0.01)
-                rows.append(
-                    row(
-                        f"{asker.name} beside the tick, {devices} devices: p50", "µs", statistics.median(took)
-                    )
-                )
+def _absent() -> Row:
+    """Return what a tick's look takes where there is nothing to ask beside it."""
     with tempfile.TemporaryDirectory() as directory:
         absent = [
             Beside(asker, period_us=_S, timeout_us=_S)
@@ -127,14 +93,8 @@ def _asked_beside() -> list[Row]:
                 one.findings()
                 one.changed()
 
-        rows.append(
-            row(
-                f"{len(absent)} absent sources, a tick: p50",
-                "µs",
-                statistics.median(_times_us(look, _READS, 0)),
-            )
-        )
-    return rows
+        took = times_us(look, _READS, 0)
+    return row(f"{len(absent)} absent sources, a tick: p50", "µs", statistics.median(took))
 
 
 def _hanging_gpu() -> Row:
@@ -152,9 +112,9 @@ def _hanging_gpu() -> Row:
                     gpu.processes(now_us)
             meter.read(now_us)
 
-        _times_us(tick, 10, 0.1)
+        times_us(tick, 10, 0.1)
         standin.put({"1.hang.nvmlDeviceGetTotalEnergyConsumption": 1})
-        took = _times_us(tick, _READS, 0.1)
+        took = times_us(tick, _READS, 0.1)
         standin.put({"1.hang.nvmlDeviceGetTotalEnergyConsumption": 0})
         meter.close()
     return row(f"read of {GPUS} GPUs one of which hangs: longest", "µs", max(took), target=5000)
@@ -169,14 +129,14 @@ def measure() -> list[Row]:
         work.close()
         for source, probe in sources.each:
             if probe.series:
-                took = _times_us(partial(_read, source), _READS, 0.01)
-                rows += _rows_of(f"{source.name}, {len(probe.series)} series", took)
-        rows += _rows_of(f"{WORKLOADS} workloads", _times_us(partial(_read, workloads), _READS, 0.01))
+                took = times_us(partial(_read, source), _READS, 0.01)
+                rows += rows_of(f"{source.name}, {len(probe.series)} series", took)
+        rows += rows_of(f"{WORKLOADS} workloads", times_us(partial(_read, workloads), _READS, 0.01))
         workloads.close()
-    rows += _asked_beside()
+    rows.append(_absent())
     bmc = HangingBmc()
     bmc.read(boot_us())
-    took = _times_us(lambda: (bmc.read(boot_us()), bmc.findings()), _HUNG_READS, 0.1)
+    took = times_us(lambda: (bmc.read(boot_us()), bmc.findings()), _HUNG_READS, 0.1)
     bmc.close()
     rows.append(row("read of a BMC that hangs for 30 s: longest", "µs", max(took), target=5000))
     rows.append(_hanging_gpu())

@@ -11,8 +11,10 @@ _HEAD = """\
 Made from the sources' own `FACTS` by `make stubs`; change them there. What of it a node has, and why not the
 rest, says `joulebook doctor` on the node. Where two sources measure the same domain, one is booked.
 
-The cost of a read is the median of reads in a row on a virtual x86 machine, Python included. Once a second
-caches are cold, and it is five to nine times that.
+The cost of a read is the median of reads in a row on a virtual x86 machine, Python included; where p50 and
+p99 are told, with a rest of 10 ms between reads
+([benchmarks.md](benchmarks.md#what-a-read-of-each-source-takes)). Once a second caches are cold, and it is
+five to nine times what it is in a row.
 """
 
 

@@ -102,6 +102,9 @@ def test_certificates_are_checked(tmp_path: Path) -> None:
         assert len(right.ask().told) == 1
         with pytest.raises(OSError, match="certificate not accepted"):
             wrong.ask()
+        # A file that is mended is read anew.
+        (tmp_path / "other.pem").write_bytes((tmp_path / "ca.pem").read_bytes())
+        assert len(wrong.ask().told) == 1
 
 
 @pytest.mark.parametrize("value", [-1, "many", 1.5, True, None, [1]])

@@ -20,7 +20,8 @@ FACTS = SourceFacts(
     period="1 ms; without a counter as the sensor averages",
     accuracy="±5 %; a counter that goes apart from the power is not believed any more",
     privilege="none",
-    cost="29 µs a GPU (files of a fixture), plus what the firmware takes; waited for at most 5 ms",
+    cost="p50 0.42 ms, p99 5.5 ms for 8 GPUs (files of a fixture), plus what the firmware "
+    "takes; waited for at most 5 ms",
     documentation="Documentation/gpu/amdgpu/thermal.rst; drivers/gpu/drm/amd/include/kgd_pp_interface.h",
 )
 

@@ -32,7 +32,8 @@ FACTS = SourceFacts(
     period="1 ms; without a counter as the sensor averages",
     accuracy="±5 %; a counter that goes apart from the power is not believed any more",
     privilege="groups `render` and `video`; root for who uses the GPUs where the compute driver is not there",
-    cost="8 stand-in GPUs with 24 series each: the tick waits 0.8 ms (5 at most); 1.6 ms of CPU a tick",
+    cost="8 stand-in GPUs with 24 series each: the tick waits 1.1 ms (p99 2.1 ms, 5 at most); "
+    "2.3 ms of CPU a tick",
     documentation="AMD SMI Python API reference; amdsmi.h",
 )
 

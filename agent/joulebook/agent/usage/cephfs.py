@@ -22,7 +22,7 @@ FACTS = SourceFacts(
     period="5 s, beside the tick",
     accuracy="bytes (from Linux 5.13) and requests exact; times to a µs a request, as their mean",
     privilege="root, or `CAP_DAC_READ_SEARCH`, for debugfs",
-    cost="beside the tick; 30 µs a mount (files of a fixture)",
+    cost="beside the tick; p50 0.3 ms, p99 0.9 ms for 2 mounts (files of a fixture)",
     documentation="fs/ceph/debugfs.c, fs/ceph/metric.c",
 )
 

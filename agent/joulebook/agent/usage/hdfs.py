@@ -26,7 +26,8 @@ FACTS = SourceFacts(
     period="10 s, beside the tick",
     accuracy="exact, as the daemon counts",
     privilege="none; a cluster with Kerberos at its web pages is not read",
-    cost="beside the tick; 1.5 ms a daemon, and a few of its own",
+    cost="beside the tick; p50 2.8 ms, p99 4.4 ms a daemon (recorded answers), of the agent's "
+    "own CPU 1.7 ms, by https 2.9 ms",
     documentation="hadoop.apache.org: Metrics (datanode, FSDatasetState, rpc)",
 )
 

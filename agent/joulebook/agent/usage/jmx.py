@@ -4,7 +4,9 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from functools import lru_cache
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -33,10 +35,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def fetch_beans(url: str, timeout_s: float, tls_ca: str = "") -> list[Mapping[str, Any]]:
     """Fetch the beans of a daemon. OSError or ValueError where it does not answer, or not as it should."""
+    # Without TLS one that trusts nobody: it costs nothing to make.
+    is_tls = url.startswith("https:")
+    context = _trusting(tls_ca, _changed_ns(tls_ca)) if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=tls_ca or None)),
-        _NoRedirect(),
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), _NoRedirect()
     )
     try:
         with opener.open(url.rstrip("/") + _QUERY, timeout=timeout_s) as response:
@@ -48,6 +51,22 @@ def fetch_beans(url: str, timeout_s: float, tls_ca: str = "") -> list[Mapping[st
     if len(data) > _MOST_BYTES:
         raise ValueError(f"an answer of more than {_MOST_BYTES} bytes")
     return parse_beans(data)
+
+
+# Reading the system's authorities takes 25 ms of CPU: it is done once, and again where the file has changed.
+@lru_cache(maxsize=1)
+def _trusting(tls_ca: str, _: int) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=tls_ca or None)
+
+
+def _changed_ns(tls_ca: str) -> int:
+    """Return when the file of authorities was changed; 0: the system's are not one file. OSError: no such."""
+    if tls_ca:
+        return Path(tls_ca).stat().st_mtime_ns
+    try:
+        return Path(ssl.get_default_verify_paths().cafile or "").stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _fault(error: OSError, timeout_s: float) -> JmxError:

@@ -25,7 +25,7 @@ FACTS = SourceFacts(
     period="5 s, beside the tick",
     accuracy="exact; before Lustre 2.13 a target keeps no time of its requests",
     privilege="root, or `CAP_DAC_READ_SEARCH`, for debugfs",
-    cost="beside the tick; 60 µs a target (files of a fixture)",
+    cost="beside the tick; p50 0.6 ms, p99 1.8 ms for a mount and 3 targets (files of a fixture)",
     documentation="Lustre Operations Manual, Monitoring a Lustre File System; wiki.lustre.org",
 )
 

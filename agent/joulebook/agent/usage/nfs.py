@@ -22,7 +22,7 @@ FACTS = SourceFacts(
     period="5 s, beside the tick",
     accuracy="exact; a mount that is shared by several mount points is counted once",
     privilege="none for the agent's own mount namespace; `CAP_SYS_PTRACE` for process 1's",
-    cost="beside the tick; 110 µs a mount",
+    cost="beside the tick; p50 0.3 ms, p99 0.8 ms for 2 mounts (files of a fixture)",
     documentation="proc_pid_mountstats(5), nfsiostat(8), fs/nfs/super.c",
 )
 

@@ -1,0 +1,111 @@
+"""What a read of each source takes, median and 99th percentile: make bench PARTS=sources.
+
+Sources of files read a fixture's, so what kernel, firmware and drivers do to make up real ones is not in the
+figures; GPUs' libraries are stand-ins; services answer on loopback. What is asked beside the tick holds no
+tick up: its figures are how long a question takes, and the agent's own CPU time of it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from joulebook.agent.clock import boot_us
+from joulebook.agent.meters.amdgpu import AmdGpuMeter
+from joulebook.agent.meters.gauges import GaugesConfig
+from joulebook.agent.meters.tpu import ask as ask_tpu
+from joulebook.agent.settings import SourceSettings
+from joulebook.agent.sources import askers, probe_sources
+from joulebook.agent.usage.beside import Asker
+from joulebook.agent.usage.ceph import CephConfig, CephDaemons
+from joulebook.agent.usage.hdfs import HdfsConfig, HdfsDaemons
+from tests.bench.reads import rows_of, times_us
+from tests.bench.rows import Row, row
+from tests.fixtures.amd.node import AmdNode
+from tests.fixtures.trees import build
+from tests.servers.ceph import ceph
+from tests.servers.jmx import recorded, serving
+from tests.servers.tpu_runtime import runtime
+
+_READS, _REST_S = 200, 0.01
+_GPUS = 8
+# Each source is taken of the first node that has it.
+_TREES = ("xeon-2s", "cray-ex", "grace", "intel-gpus", "laptop-battery")
+_AT_TICKS = SourceSettings(gauges=GaugesConfig(reads_per_s=0))
+
+
+def _of_trees() -> Iterator[Row]:
+    for kind in _TREES:
+        with tempfile.TemporaryDirectory() as directory:
+            sources = probe_sources(build(kind, Path(directory)), _AT_TICKS)
+            for source, probe in sources.each:
+                # hwmon is another thing on each of them.
+                is_new = kind == _TREES[0] or source.name in ("pm_counters", "battery", "hwmon")
+                if probe.series and is_new:
+
+                    def read(source: object = source) -> None:
+                        source.read(boot_us())  # type: ignore[attr-defined]
+
+                    what = f"{source.name} ({kind}), {len(probe.series)} series"
+                    yield from rows_of(what, times_us(read, _READS, _REST_S))
+            sources.close()
+
+
+def _of_amd_files() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as directory:
+        meter = AmdGpuMeter(AmdNode(Path(directory), _GPUS).roots)
+        series = len(meter.probe().series)
+        took = times_us(lambda: meter.read(boot_us()), _READS, _REST_S)
+        meter.close()
+    yield from rows_of(f"amdgpu, {_GPUS} GPUs, {series} series", took)
+
+
+def _of_libraries() -> Iterator[Row]:
+    for name in ("nvml", "amdsmi"):
+        command = [sys.executable, "-m", f"tests.bench.{name}_cost", str(_GPUS)]
+        cost = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        what = f"{name}, {_GPUS} stand-in GPUs, {cost['series']} series"
+        yield row(f"read of {what}: p50", "µs", cost["read_p50_us"])
+        yield row(f"read of {what}: p99", "µs", cost["read_p99_us"])
+        yield row(f"read of {what}: CPU of all threads", "µs", cost["read_cpu_us"])
+
+
+@contextmanager
+def _asked() -> Iterator[list[tuple[str, Callable[[], object]]]]:
+    """Yield every question that is asked beside the tick, of files or of services on loopback."""
+
+    def question(asker: Asker) -> tuple[str, Callable[[], object]]:
+        return f"{asker.name}, {len(asker.ask().told)} devices", asker.ask
+
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        ceph() as cluster,
+        serving(recorded("datanode")) as url,
+        runtime() as (_, address),
+    ):
+        roots = build("storage", Path(directory))
+        of_files = [asker for asker, _, _ in askers(roots, SourceSettings()) if asker.is_there()]
+        daemons: list[Asker] = [
+            CephDaemons(CephConfig(sockets=str(cluster.directory))),
+            HdfsDaemons(HdfsConfig(urls=[url])),
+        ]
+        yield [question(asker) for asker in (*of_files, *daemons)] + [("tpu", lambda: ask_tpu(address))]
+
+
+def measure() -> list[Row]:
+    """Return the rows of every source."""
+    rows = [*_of_trees(), *_of_amd_files(), *_of_libraries()]
+    with _asked() as questions:
+        for what, ask in questions:
+            began_ns = time.thread_time_ns()
+            took = times_us(ask, _READS, _REST_S)
+            own_us = (time.thread_time_ns() - began_ns) / 1000 / _READS
+            rows += rows_of(f"{what}, beside the tick", took)
+            rows.append(row(f"read of {what}, beside the tick: CPU of the agent", "µs", own_us))
+    return rows
