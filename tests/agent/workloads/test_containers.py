@@ -15,6 +15,7 @@ from joulebook.agent.workloads.column import CPU, MEMORY
 from joulebook.agent.workloads.hierarchy import locate
 from joulebook.agent.workloads.workload import JOB, SYSTEM, Workload
 from joulebook.agent.workloads.workloads import Workloads
+from tests.agent.workloads.test_device_rules import nvidia
 from tests.fixtures.cgroups.container import Runc
 from tests.fixtures.cgroups.podman import Podman
 
@@ -80,6 +81,24 @@ def wait_for_work(pid: int) -> None:
     done = Path(f"/proc/{pid}/root/tmp/done")
     while not done.exists():
         time.sleep(0.005)
+
+
+def test_a_container_holds_the_gpu_that_it_was_given(
+    runc: Runc, cgroup: Callable[[str], Path], need: Callable[[str], None]
+) -> None:
+    """By the device rules that a real runc writes on v1: nothing in the container says whose GPU it is."""
+    if not Path("/sys/fs/cgroup/devices/devices.list").exists():
+        need("cgroup v1 with its devices controller")
+    container_id = os.urandom(32).hex()
+    cgroup("/docker")
+    runc.start("c", f"/docker/{container_id}", "exec busybox sleep 600", devices=[(195, 1), (195, 255)])
+    gpus = nvidia(2)
+    workloads = Workloads(Roots(), gpus=lambda: gpus)
+    workloads.refresh(1)
+    held = {each.id: each.gpus for each in workloads.workloads if each.gpus}
+    workloads.close()
+    runc.remove("c")
+    assert held == {f"docker.{container_id[:12]}": ("gpu.1",)}
 
 
 @pytest.mark.parametrize(("shape", "engine"), SHAPES, ids=[f"{engine} {path}" for path, engine in SHAPES])
