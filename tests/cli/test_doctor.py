@@ -79,6 +79,16 @@ def test_characterise_tells_of_each_sensor(tmp_path: Path, monkeypatch: pytest.M
     assert all(name in table for name in (*sensors, "documented", "followed by", "changed"))
 
 
+def test_a_load_that_ends_is_an_error(tmp_path: Path) -> None:
+    """A command that is no load says so and exits with 1; one without --characterise is wrong usage."""
+    build("epyc", tmp_path)
+    roots = [f"--{root}fs={tmp_path / name}" for root, name in ROOTS]
+    ended = CliRunner().invoke(main, ["doctor", "--characterise", "--load", "exit 3", *roots])
+    assert (ended.exit_code, "ended with status 3" in ended.output) == (1, True)
+    alone = CliRunner().invoke(main, ["doctor", "--load", "true", *roots])
+    assert (alone.exit_code, "expected both" in alone.output) == (2, True)
+
+
 def test_characterise_without_a_sensor(tmp_path: Path) -> None:
     """A machine without one is told that there is nothing to find out, and loads nothing."""
     build("vm", tmp_path)

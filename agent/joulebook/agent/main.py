@@ -125,8 +125,11 @@ def doctor(config: AgentConfig) -> dict[str, Any]:
         return examine(sources, others, read_host(roots), _node(config))
 
 
-def characterise(config: AgentConfig, seconds: float) -> list[dict[str, Any]]:
-    """Return what the power sensors of this machine do under a load that it makes; empty: there are none."""
+def characterise(config: AgentConfig, seconds: float, command: str = "") -> list[dict[str, Any]]:
+    """Return what the power sensors of this machine do under a load that it makes; empty: there are none.
+
+    command: what to load the machine with, instead of processes that spin. LoadEndedError: it ended.
+    """
     # As the sensor shows it, not as it is made of it between ticks.
     as_it_is = msgspec.structs.replace(config, gauges=GaugesConfig(reads_per_s=0))
     with _probed(as_it_is, _LOOK_S) as (sources, _):
@@ -134,7 +137,7 @@ def characterise(config: AgentConfig, seconds: float) -> list[dict[str, Any]]:
         recorder = Recorder(meters, boot_us)
         if not recorder.has_sensors:
             return []
-        with SquareLoad(os.cpu_count() or 1, boot_us) as load:
+        with SquareLoad(os.cpu_count() or 1, boot_us, command) as load:
             recorder.run(load, seconds)
         return recorder.found(load)
 

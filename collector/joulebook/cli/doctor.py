@@ -12,6 +12,7 @@ import click
 from rich.table import Table
 
 from joulebook.agent import main as program
+from joulebook.agent.characterise.load import LoadEndedError
 from joulebook.cli.options import FileOption, configuration, json_option, roots_options, server_option
 from joulebook.cli.server import Server, ServerError
 from joulebook.cli.tables import show, table
@@ -24,23 +25,44 @@ _GIB = 1 << 30
 @server_option
 @roots_options
 @click.option(
-    "--characterise", is_flag=True, help="Load all CPUs for a minute or more and find out what sensors do."
+    "--characterise",
+    is_flag=True,
+    help="Load all CPUs, or --load, for a minute or more and find out what sensors do.",
+)
+@click.option(
+    "--load",
+    metavar="CMD",
+    default="",
+    help="Characterise with this command as the load, such as one that works on the GPUs; it is stopped and "
+    "continued in turns, and has to run all the time.",
 )
 @click.option(
     "--seconds", type=click.FloatRange(1), default=60.0, show_default=True, help="How long to load them for."
 )
 @json_option
 def doctor(
-    config: str | None, server: str, characterise: bool, seconds: float, as_json: bool, **roots: str | None
+    config: str | None,
+    server: str,
+    characterise: bool,
+    load: str,
+    seconds: float,
+    as_json: bool,
+    **roots: str | None,
 ) -> None:
     """Say what of this machine is measured and how well, what is not and why, and what mends it.
 
     Also whether the collector answers; if not, the exit status is 1. With --characterise: the update period,
-    averaging window, lag and cost of each power sensor, as found beside what is documented.
+    averaging window, lag and cost of each power sensor, as found beside what is documented. CPUs alone are
+    loaded for that, unless --load names something that loads more.
     """
     agent = configuration(config, {("agent", n): v for n, v in roots.items()}).agent
+    if load and not characterise:
+        raise click.UsageError("--load is of --characterise: expected both")
     if characterise:
-        _characterise(program.characterise(agent, seconds), as_json)
+        try:
+            _characterise(program.characterise(agent, seconds, load), as_json)
+        except LoadEndedError as error:
+            raise click.ClickException(str(error)) from None
         return
     found = program.doctor(agent)
     reason = ""

@@ -20,6 +20,11 @@ class World:
         self.rises_us: list[int] = []
         self.falls_us: list[int] = []
 
+    @property
+    def is_of_cpus(self) -> bool:
+        """Load CPUs."""
+        return True
+
     def clock(self) -> int:
         """Return now."""
         return self.now_us
@@ -86,6 +91,33 @@ def test_every_sensor_is_found_out() -> None:
         assert one["rise_mw"] == pytest.approx(180_000, rel=0.05)
         assert one["read_us"] > 0
         assert one["note"] == ""
+
+
+class Idle(Simulated):
+    """A meter of a GPU that nothing loads: its power trembles."""
+
+    def read(self, now_us: int) -> Sequence[int]:
+        """Read it."""
+        self.counter.update(50_000 + now_us // self.sensor.period_us % 7 * 100, now_us)
+        return self.counter.energy_uj, self.counter.unread_us
+
+
+@pytest.mark.parametrize(
+    ("of_cpus", "note"), [(True, "with --load CMD"), (False, "does not follow the load")]
+)
+def test_a_gpu_that_was_not_loaded_is_not_said_to_be_deaf(
+    monkeypatch: pytest.MonkeyPatch, of_cpus: bool, note: str
+) -> None:
+    """Of a GPU's sensor the period is told; what would load it is said where CPUs alone were loaded."""
+    world = World()
+    monkeypatch.setattr(World, "is_of_cpus", of_cpus)
+    gpu = Idle(world, Sensor("nvml", 100 * MS, 0), report_pb2.SOURCE_KIND_AVERAGE_POWER)
+    gpu.domain = Domain("gpu.0", "nvml", report_pb2.SOURCE_KIND_AVERAGE_POWER, 1, 100 * MS, 50_000)
+    recorder = Recorder([(gpu, gpu.probe().domains)], world.clock, world.sleep)
+    recorder.run(world, 20.0, Random(3))
+    (row,) = recorder.found(world)
+    assert row["period_us"] == pytest.approx(100 * MS, rel=0.1)
+    assert note in row["note"]
 
 
 def test_only_a_model_has_nothing_to_find_out() -> None:

@@ -28,6 +28,10 @@ class Load(Protocol):
     rises_us: list[int]
     falls_us: list[int]
 
+    @property
+    def is_of_cpus(self) -> bool:
+        """Say whether CPUs are what is loaded, and nothing else."""
+
     def turn(self, *, high: bool) -> None:
         """Go up or down."""
 
@@ -128,8 +132,10 @@ class Recorder:
         if period_us < 2 * course.step_us:
             notes.append("as fast as it was read, or faster")
         follows = response(course, load.rises_us, load.falls_us, period_us, is_counter=is_counter)
-        if follows is None:
-            notes.append("does not follow the CPU's load")
+        if follows is None and load.is_of_cpus and domain.name.startswith("gpu."):
+            notes.append("CPUs alone were loaded: load the GPU with --load CMD to learn more")
+        elif follows is None:
+            notes.append("does not follow the CPU's load" if load.is_of_cpus else "does not follow the load")
         else:
             row |= {"lag_us": follows.lag_us, "rise_mw": follows.rise_mw}
             row["window_us"] = None if is_counter else follows.window_us
