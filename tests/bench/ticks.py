@@ -123,7 +123,7 @@ def _hanging_gpu() -> Row:
 def measure() -> list[Row]:
     """Return the CPU of a tick, what each source's reads take, and the longest while a BMC hangs."""
     with large_node() as (roots, sources):
-        workloads = Workloads(roots, gpus=sources.gpus)
+        workloads = Workloads(roots, gpus=sources.gpus, disks=sources.disks)
         work = Work(roots.cgroupfs)
         rows = _ticks(_sampler(roots, sources, workloads), work)
         work.close()

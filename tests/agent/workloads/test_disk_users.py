@@ -1,8 +1,11 @@
 """Who moved bytes on which disk, from cgroups' files to the books."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from joulebook.agent.meters.arbiter import Arbiter
 from joulebook.agent.meters.model import ModelMeter
@@ -259,3 +262,40 @@ def test_an_end_is_told_with_the_last_use(node: Node) -> None:
     first, second = node.decoded()
     assert not first.ended
     assert [end.workload_id for end in second.ended] == ["cgroup.batch.2"]
+
+
+_MOVES = st.dictionaries(
+    st.tuples(st.sampled_from(["1", "2"]), st.sampled_from(["nvme0n1", "sda", "sdb"])),
+    st.sampled_from([512, MIB // 2, MIB, 7 * MIB]),
+    max_size=4,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(_MOVES, min_size=1, max_size=12))
+def test_every_byte_from_the_first_mib_on_is_told_once(ticks: list[dict[tuple[str, str], int]]) -> None:
+    """Whoever moves what on which disk in which tick: each pair's series has all from its MiB's tick on."""
+    with tempfile.TemporaryDirectory() as directory:
+        node = Node(Path(directory))
+        node.move("1")
+        node.move("2")
+        node.start()
+        moved: dict[tuple[str, str], int] = {}
+        expected: dict[tuple[str, str], int] = {}
+        for moves in ticks:
+            for (job, disk), amount in moves.items():
+                node.move(job, **{disk: amount})
+                pair = f"cgroup.batch.{job}", f"disk.{disk}"
+                moved[pair] = moved.get(pair, 0) + amount
+                if moved[pair] >= MIB:
+                    expected[pair] = expected.get(pair, 0) + amount
+            node.tick()
+        told: dict[tuple[str, str], int] = {}
+        for report in node.told():
+            for pair, increments in report.items():
+                told[pair] = told.get(pair, 0) + sum(increments)
+        node.workloads.close()
+    assert told == expected
+    decoded = node.decoded()
+    assert sum(len(one.readings.interval_us) for one in decoded) == len(ticks)
+    assert [one.start_us for one in decoded[1:]] == [one.end_us for one in decoded[:-1]]
