@@ -84,7 +84,7 @@ def test_what_a_scheduler_told_is_shown(url: str) -> None:
     head, line, *_ = job_tables(found | {"scheduler": told | {"end": "2026-09-21T15:00:00Z"}})
     assert str(head).startswith(f"{ENDED_JOB} (40_2)  sort  on n1: ended, FAILED with 3")
     assert line == (
-        "account chem, owner Deployment/web, 0.25 CPUs, 1 GPUs, mig-1g.10gb:2, 1.5 GiB, "
+        "account chem, owner Deployment/web, 0.25 CPUs, 1 GPU, mig-1g.10gb:2, 1.5 GiB, "
         "end 2026-09-21T15:00:00Z"
     )
 

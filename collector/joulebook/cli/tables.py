@@ -75,8 +75,12 @@ def _scheduler_line(job: dict[str, Any]) -> list[str]:
     if not (told := job["scheduler"]):
         return []
     said = [f"{name} {told[name]}" for name in ("user", "account", "partition", "owner") if told[name]]
-    counts = (("node_count", "nodes"), ("cpus", "CPUs"), ("gpus", "GPUs"))
-    said += [f"{told[name]:.10g} {what}" for name, what in counts if told[name] is not None]
+    counts = (("node_count", "node"), ("cpus", "CPU"), ("gpus", "GPU"))
+    said += [
+        f"{told[name]:.10g} {what}{'' if told[name] == 1 else 's'}"
+        for name, what in counts
+        if told[name] is not None
+    ]
     if told["gpu_parts"]:
         said.append(told["gpu_parts"])
     if told["memory_bytes"]:
