@@ -88,7 +88,7 @@ def test_a_pod_from_its_group_to_its_page(cluster: Cluster) -> None:
     assert site.ask("ledger?from=-1h")["residual_uj"] == 0
     assert site.shown("job", "k8s.prod/train-x7k2p").startswith(
         f"k8s.{UID}  prod/train-x7k2p  on here: ended, Failed (OOMKilled) with 137, provisional\n"
-        "user ada@example.org, account prod, partition gpus, owner Job/train, 1 nodes, 4 CPUs, 2 GPUs, "
+        "user ada@example.org, account prod, partition gpus, owner Job/train, 1 node, 4 CPUs, 2 GPUs, "
         "1.0 GiB, submit 2026-11-30T10:00:00Z, start 2026-11-30T10:00:01Z, end 2026-11-30T11:00:00Z"
     )
     assert "Failed (OOMKilled)" in site.shown("jobs", "--wide")
