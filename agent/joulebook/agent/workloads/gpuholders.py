@@ -10,10 +10,12 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from joulebook.agent.source import UNREADABLE, WORKING, Finding
 from joulebook.agent.workloads import kubernetes, slurm_shares
+from joulebook.agent.workloads.amd_plugin import allotted_by_amd
 from joulebook.agent.workloads.device_rules import domains_allowed
 from joulebook.agent.workloads.visible import (
     SLURM,
@@ -56,12 +58,17 @@ class GpuHolders:
         procfs: Path,
         gpus: Sequence[HeldGpu],
         pod_devices: Callable[[str], tuple[str, ...] | None] = lambda _: None,
+        sysfs: Path = Path("/sys"),
     ) -> None:
         """pod_devices gives the ids of the devices that a pod, by its name, was allotted; None: not known."""
         self._procfs = procfs
         self._pod_devices = pod_devices
         self._gpus = gpus
-        self._are_nvidias = not any(gpu.rocr_devices for gpu in gpus)
+        self._allotted: Callable[[Sequence[str]], tuple[tuple[str, ...], dict[str, int]]]
+        if any(gpu.rocr_devices for gpu in gpus):
+            self._allotted = partial(allotted_by_amd, gpus=gpus, sysfs=sysfs)
+        else:
+            self._allotted = partial(allotted, gpus=gpus)
         # What was said of each, by device rules where nobody said anything, and the two together.
         self._said: dict[str, tuple[str, ...]] = {}
         self._ruled: dict[str, tuple[str, ...]] = {}
@@ -88,7 +95,7 @@ class GpuHolders:
             if holder.workload.source == kubernetes.SOURCE:
                 devices = self._pod_devices(holder.workload.name)
             if devices:
-                known[name], self._shares[name] = allotted(devices, self._gpus)
+                known[name], self._shares[name] = self._allotted(devices)
                 continue
             # A job's first processes are the scheduler's own and know nothing of GPUs. Its own come soon,
             # late or never: so the 1st, 2nd, 4th, 8th … look is taken.
@@ -97,8 +104,8 @@ class GpuHolders:
             held = self._ask(holder)
             if held is not None:
                 known[name] = held
-            elif holder.ruled is not None and (devices is None or not self._are_nvidias):
-                # The kubelet is asked about NVIDIA's: a pod that it gave none may look at them at most.
+            elif holder.ruled is not None and devices is None:
+                # A pod that the kubelet gave none may look at them at most.
                 may = domains_allowed(holder.ruled, self._gpus, holder.workload.source)
                 ruled.pop(name, None)
                 ruled |= {} if may is None else {name: may}

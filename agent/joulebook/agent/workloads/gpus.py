@@ -45,14 +45,15 @@ class Gpus:
         gpus: Callable[[], Sequence[Gpu]],
         clock_ns: Callable[[], int] = time.monotonic_ns,
         pods: PodResources | None = None,
+        sysfs: Path = Path("/sys"),
     ) -> None:
         """gpus gives those that there are now, pods what the kubelet allotted."""
-        self._procfs = procfs
+        self._procfs, self._sysfs = procfs, sysfs
         self._find = gpus
         self._gpus = gpus()
         self._clock_ns = clock_ns
         self._pods = pods or PodResources("")
-        self._holders = GpuHolders(procfs, self._gpus, self._pods.devices)
+        self._holders = self._new_holders()
         self._due_us = 0
         self._turn = 0
         self._workload_of: dict[int, str] = {}
@@ -60,6 +61,9 @@ class Gpus:
         self._seen: dict[tuple[str, str], int] = {}
         self._leaving: dict[tuple[str, str], int] = {}
         self._errors: dict[str, OSError] = {}
+
+    def _new_holders(self) -> GpuHolders:
+        return GpuHolders(self._procfs, self._gpus, self._pods.devices, self._sysfs)
 
     @property
     def shares_ppm(self) -> dict[tuple[str, str], int]:
@@ -89,7 +93,8 @@ class Gpus:
     ) -> bool:
         """Look who is there; say whether the set of users or holders changed. find gives a pid's workload."""
         if (gpus := self._find()) != self._gpus:
-            self._gpus, self._holders = gpus, GpuHolders(self._procfs, gpus, self._pods.devices)
+            self._gpus = gpus
+            self._holders = self._new_holders()
             self.hurry()
         if not (self._gpus or self.shares_ppm):
             return False

@@ -18,7 +18,7 @@ _METHOD = "/v1.PodResourcesLister/List"
 _PERIOD_US = 10_000_000
 _TIMEOUT_S = 3.0
 # Of other makers' devices the ids mean something else.
-_RESOURCES = ("nvidia.com/",)
+_RESOURCES = ("nvidia.com/", "amd.com/")
 
 # (name space)/(pod) → the ids of its devices, as the device plugin calls them.
 Allotted = dict[str, tuple[str, ...]]

@@ -54,7 +54,7 @@ class Workloads:
         hierarchies = locate(roots.cgroupfs)
         self._procfs = roots.procfs
         self._cpu_hierarchy, self._device_hierarchy = hierarchies.cpu, hierarchies.devices
-        self._gpus = Gpus(roots.procfs, gpus, pods=PodResources(config.podresources))
+        self._gpus = Gpus(roots.procfs, gpus, pods=PodResources(config.podresources), sysfs=roots.sysfs)
         self._past = Past()
         opener = Figures(roots, hierarchies, disks)
         self._cgroups = Cgroups(
