@@ -31,7 +31,8 @@ def oracle_books(sent: Sequence[Readings], mix: Mix, run: Run, ticks: Ticks) -> 
     caused_j = {f"cpu.{i}": _by_tick(run.cpu_caused_w[:, :jobs] * on[i], ticks) for i in range(packages)}
     caused_j |= {f"gpu.{i}": _by_tick(run.gpus.caused_w[i], ticks) for i in range(run.gpus.count)}
     caused_j["memory.0"] = _by_tick(run.memory_caused_w[:, :jobs], ticks)
-    return book(sent, causes=[_causes(one, caused_j, ticks, jobs) for one in sent])
+    in_floor_j = _by_tick(np.maximum(run.in_floor_w.T, 0.0), ticks)
+    return book(sent, causes=[_causes(one, caused_j, in_floor_j, ticks, jobs) for one in sent])
 
 
 def _by_tick(caused_w: Floats, ticks: Ticks) -> Floats:
@@ -41,7 +42,9 @@ def _by_tick(caused_w: Floats, ticks: Ticks) -> Floats:
     return energy
 
 
-def _causes(one: Readings, caused_j: dict[str, Floats], ticks: Ticks, jobs: int) -> Causes:
+def _causes(
+    one: Readings, caused_j: dict[str, Floats], in_floor_j: Floats, ticks: Ticks, jobs: int
+) -> Causes:
     layout, count = one.layout, len(one.interval_us)
     names = list(layout.domain_names)
     shown_uj = one.values[layout.energy_row[names.index("cpu.0")], 0]
@@ -55,10 +58,15 @@ def _causes(one: Readings, caused_j: dict[str, Floats], ticks: Ticks, jobs: int)
             if account is not None:
                 own_j = caused_j[pools[pool]][job, begin : begin + count]
                 weight[row, account] = np.rint(own_j * _WEIGHTS_A_JOULE)
+    moved_uj = np.zeros((len(pools), count), dtype=np.int64)
+    for package, own_j in enumerate(in_floor_j):
+        row = sorted(pools).index(int(layout.domain_pool[names.index(f"cpu.{package}")]))
+        moved_uj[row] += np.rint(own_j[begin : begin + count] * 1e6).astype(np.int64)
     shape = weight.shape
     return Causes(
         pools=np.array(sorted(pools), dtype=np.int64),
         weight=weight,
+        moved_uj=moved_uj,
         error=np.zeros(shape[:2]),
         part=np.ones(shape[1:]),
         part_error=np.zeros(shape[1:]),

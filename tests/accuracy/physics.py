@@ -30,11 +30,15 @@ _GRID = 512
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Powers in W: caused ones by (steps, jobs + 1), package_w by (packages, steps), the others by step."""
+    """Powers in W: caused ones by (steps, jobs + 1), those of packages by (packages, steps), others by step.
+
+    in_floor_w is what jobs cause of what the daemon draws alone, which floors have.
+    """
 
     package_w: Floats
     memory_w: Floats
     node_w: Floats | None
+    in_floor_w: Floats
     cpu_caused_w: Floats
     memory_caused_w: Floats
     gpus: GpuRun
@@ -45,7 +49,7 @@ def simulate(scenario: Scenario, mix: Mix, seed: int) -> Run:
     machine, gpus = scenario.machine, run_gpus(scenario, mix, seed)
     rng = np.random.default_rng([seed, 1])
     steps = len(mix.busy_cpus)
-    package_w = np.zeros((machine.packages, steps))
+    package_w, in_floor_w = np.zeros((2, machine.packages, steps))
     caused = np.zeros_like(mix.busy_cpus)
     for package in range(machine.packages):
         on = np.append(mix.package == package, True)
@@ -55,6 +59,7 @@ def simulate(scenario: Scenario, mix: Mix, seed: int) -> Run:
         own = _caused(machine, busy, mix.intensity)
         caused += own
         package_w[package] = machine.package_idle_w + own.sum(axis=1)
+        in_floor_w[package] = _g(machine, busy[:1, -1]) - own[:, -1]
     memory_caused = machine.memory_w_per_gb_s * mix.bandwidth_gb_s
     memory_w = machine.memory_idle_w + memory_caused.sum(axis=1)
     package_w *= _noise(rng, package_w.shape, machine.noise)
@@ -63,7 +68,7 @@ def simulate(scenario: Scenario, mix: Mix, seed: int) -> Run:
     if machine.node_fans_w:
         parts_w = package_w.sum(axis=0) + memory_w + gpus.power_w.sum(axis=0)
         node_w = _slow(machine.node_fans_w + parts_w * (1 + machine.node_loss), machine)
-    return Run(package_w, memory_w, node_w, caused, memory_caused, gpus)
+    return Run(package_w, memory_w, node_w, in_floor_w, caused, memory_caused, gpus)
 
 
 def _caused(machine: Machine, busy: Floats, intensity: Floats) -> Floats:

@@ -7,9 +7,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from joulebook.collector.ingest.decode import decode_layout, decode_report
+from joulebook.collector.ingest.decode import Decoded, decode_layout, decode_report
 from joulebook.collector.ingest.values import check
-from joulebook.collector.ledger.stack import Readings
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 from joulebook.v1.naming import layout_hash
@@ -26,7 +25,7 @@ _TICKS_A_REPORT = 10
 SYSTEM = "unit.daemon.service"
 
 
-def readings(scenario: Scenario, mix: Mix, run: Run, ticks: Ticks, seed: int) -> list[Readings]:
+def reports(scenario: Scenario, mix: Mix, run: Run, ticks: Ticks, seed: int) -> list[Decoded]:
     """Cut Reports where jobs come and go and every ten ticks, lose some, and decode the others."""
     rng = np.random.default_rng([seed, 2])
     ends = (tick for span in (*ticks.seen, *ticks.away) for tick in span)
@@ -61,7 +60,7 @@ def readings(scenario: Scenario, mix: Mix, run: Run, ticks: Ticks, seed: int) ->
             )
             decoded = decode_report(message, layout, _WALL_US + 10**13, 0)
             check(decoded.readings)
-            found.append(decoded.readings)
+            found.append(decoded)
     return found
 
 

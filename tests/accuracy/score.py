@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.book import Books, book
 from joulebook.collector.ledger.domains import CLASSES, CPU, GPU, MEMORY
 from joulebook.collector.ledger.settlement import settled_books
-from joulebook.collector.ledger.stack import Readings
 from joulebook.collector.ledger.uncertainty import plus_minus_uj
 from tests.accuracy.mix import draw
 from tests.accuracy.oracle import oracle_books
 from tests.accuracy.peers import FORMULAS, seen
 from tests.accuracy.physics import simulate
-from tests.accuracy.reports import readings
+from tests.accuracy.reports import reports
 from tests.accuracy.scenario import Scenario
-from tests.accuracy.telemetry import job_id, watch
+from tests.accuracy.telemetry import START_US, job_id, watch
 from tests.accuracy.truth import truths
 
 Floats = npt.NDArray[np.float64]
@@ -45,11 +45,14 @@ def score(scenario: Scenario, seed: int) -> Score:
     mix = draw(scenario, seed)
     run = simulate(scenario, mix, seed)
     ticks = watch(scenario, mix, run, seed)
-    sent = readings(scenario, mix, run, ticks, seed)
+    arrived = reports(scenario, mix, run, ticks, seed)
+    sent = [one.readings for one in arrived]
     truth = truths(scenario, mix, run)
     errors, within, residual_uj = [], [], 0
     # Stores settle an hour at a time.
-    settled = [settled_books(hour) for hour in _hours(sent)]
+    settled = [
+        settled_books([one.readings for one in hour], [one.start for one in hour]) for hour in _hours(arrived)
+    ]
     for kind in ([book(sent)], settled, [oracle_books(sent, mix, run, ticks)]):
         booked = np.array([_booked_j(kind, job_id(job)) for job in range(mix.jobs)])
         errors.append({m: _relative(booked[:, i], truth[m]) for i, m in enumerate(MEANINGS)})
@@ -67,10 +70,9 @@ def score(scenario: Scenario, seed: int) -> Score:
     )
 
 
-def _hours(sent: list[Readings]) -> list[list[Readings]]:
+def _hours(sent: list[Decoded]) -> list[list[Decoded]]:
     """Part Reports by the hour that they end in."""
-    ends_us = np.cumsum([int(one.interval_us.sum()) for one in sent])
-    hours = (ends_us - 1) // 3_600_000_000
+    hours = (np.array([one.end_us for one in sent]) - START_US - 1) // 3_600_000_000
     return [[sent[i] for i in np.flatnonzero(hours == hour).tolist()] for hour in np.unique(hours)]
 
 

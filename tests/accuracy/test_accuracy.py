@@ -12,7 +12,7 @@ from tests.accuracy.__main__ import main
 from tests.accuracy.gpus import holders_w, run_gpus
 from tests.accuracy.mix import draw
 from tests.accuracy.physics import simulate
-from tests.accuracy.reports import readings
+from tests.accuracy.reports import reports
 from tests.accuracy.scenario import Gpus, Jobs, Machine, Scenario, Watch, load
 from tests.accuracy.score import score
 from tests.accuracy.telemetry import watch
@@ -105,7 +105,8 @@ def test_what_no_agent_saw_is_booked_to_nobody() -> None:
     sent_s = []
     for scenario in (seen, away):
         ticks = watch(scenario, mix, run, 1)
-        sent_s.append(sum(int(r.interval_us.sum()) for r in readings(scenario, mix, run, ticks, 1)) / 1e6)
+        sent = reports(scenario, mix, run, ticks, 1)
+        sent_s.append(sum(one.end_us - one.start_us for one in sent) / 1e6)
     assert sent_s[0] == 300
     assert 300 - 3 * 11 <= sent_s[1] < 300
 

@@ -161,7 +161,7 @@ def _settled(ordered: list[Stored]) -> Iterator[tuple[str, str, tuple[int, ...]]
         hours[one.decoded.node, (_end_us(one) - 1) // HOUR_US].append(one)
     for (node, _), own in hours.items():
         own.sort(key=lambda one: (_end_us(one), one.boot[1], one.decoded.start_us))
-        books = settled_books([one.decoded.readings for one in own])
+        books = settled_books([one.decoded.readings for one in own], [one.decoded.start for one in own])
         for rows in rows_of(books, len(own)):
             for account, figures in rows:
                 yield node, account, figures

@@ -161,3 +161,27 @@ def test_what_tells_nothing_is_split_by_use(case: str) -> None:
     assert learnt.caused_w.min() >= 0
     used = busy.sum(axis=0) > 0
     assert (learnt.caused_w.sum(axis=0)[used] > 0).all()
+
+
+def test_what_is_always_busy_takes_the_dear_threads_of_the_floor() -> None:
+    """What a daemon draws alone beyond its part beside others is in the floor, and is the jobs' doing."""
+    busy = _steps(900, (100, 800, 20.0), (300, 900, 10.0))
+    busy[-1] = 1.0
+    intensity = np.ones(busy.shape)
+    caused = fair_w(THREADS, _THREADS, _SLOPES, busy, intensity)
+    alone_w = float(THREADS.power_factors(np.array([1.0]), _THREADS)[0] @ _SLOPES)
+    noise = 0.2 * np.random.default_rng(1).standard_normal(900)
+    learnt = learn(_course(caused.sum(axis=0) - alone_w + noise, busy))
+    in_floor_w = alone_w - caused[-1]
+    np.testing.assert_allclose(learnt.moved_w[:100], 0.0, atol=0.3)
+    np.testing.assert_allclose(learnt.moved_w[310:790], in_floor_w[310:790], rtol=0.25)
+
+
+def test_a_floor_that_is_off_is_told_by_the_idle_machine() -> None:
+    """What an idle machine draws beyond its floor is not what jobs cause."""
+    busy = _steps(900, (200, 800, 20.0), (300, 800, 10.0))
+    intensity = np.ones(busy.shape)
+    caused = fair_w(THREADS, _THREADS, _SLOPES, busy, intensity)
+    noise = np.random.default_rng(2).standard_normal(900)
+    learnt = learn(_course(caused.sum(axis=0) + 0.8 + noise, busy))
+    np.testing.assert_allclose(learnt.moved_w[210:790], -0.8, atol=0.3)

@@ -54,7 +54,7 @@ def settled_alone(reports: Iterable[Decoded]) -> dict[tuple[str, str], tuple[int
     found: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
     for (node, _), own in hours.items():
         own.sort(key=lambda one: (_end_us(one), one.boot, one.start_us))
-        books = settled_books([one.readings for one in own])
+        books = settled_books([one.readings for one in own], [one.start for one in own])
         for i, account in enumerate(books.account):
             figures = [*books.active_uj[i].tolist(), *books.idle_uj[i].tolist()]
             figures += [int(books.modelled_uj[i]), int(books.systematic_uj[i]), int(books.variance_uj2[i])]

@@ -46,7 +46,8 @@ def replay(view: Reads, policy: Policy) -> Iterator[Finding]:
             for node in some:
                 anew = in_order(r for r in whole if r.rebooked and r.node_id == node)
                 if anew:
-                    books = settled_books(_readings(anew), policies.get(hour, policy))
+                    starts = [one.start for one in anew]
+                    books = settled_books(_readings(anew), starts, policies.get(hour, policy))
                     yield from _differences(view, anew, books, rows_us)
     for node_name, boot, start_us, end_us in stored.boots(view):
         yield from _gaps(view, node_name, boot, start_us, end_us)

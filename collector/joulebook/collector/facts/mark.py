@@ -13,6 +13,7 @@ from joulebook.collector.ingest.decode import MAX_INTERVALS, MAX_SERIES, Decoded
 from joulebook.collector.ingest.sequence import Span, span_of
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.gaps import Edge
+from joulebook.collector.ledger.holes import Start
 from joulebook.collector.ledger.layout import NodeLayout
 
 # Of a Report: intervals, or energies of domains.
@@ -52,6 +53,11 @@ class Mark:
     def name(self) -> Name:
         """Return the Report's name."""
         return self.node, self.boot, self.start_us
+
+    @property
+    def start(self) -> Start:
+        """Return when the Report began."""
+        return Start(self.boot, self.start_us)
 
     def span(self, layout: NodeLayout) -> Span:
         """Return its place on the node's boot clock."""

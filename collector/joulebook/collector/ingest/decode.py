@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from joulebook.collector.ingest.refusal import RefusalError, invalid
 from joulebook.collector.ledger.domains import CPU, GPU, STORAGE, UnknownDomainError, class_of, kind_of
+from joulebook.collector.ledger.holes import Start
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.ledger.stack import Readings
 from joulebook.v1 import metrics_pb2, report_pb2
@@ -77,6 +78,11 @@ class Decoded:
     def node(self) -> str:
         """Return the node's name."""
         return self.readings.layout.node
+
+    @property
+    def start(self) -> Start:
+        """Return when it began."""
+        return Start(self.boot, self.start_us)
 
 
 def check_node(node: str) -> None:

@@ -27,12 +27,14 @@ class Causes:
     """Who caused the active energy of some of a Report's pools, in the order of its layout's accounts.
 
     pools are places among the Report's. weight is (pools, accounts, ticks), error the deviation of each
-    account's share as a part of it (pools, accounts). part is for how much of each tick an account was there
-    and so holds what it holds, part_error that part's deviation (accounts, ticks).
+    account's share as a part of it (pools, accounts). moved_uj is what of the idle floor was caused, too, or,
+    below 0, what was not caused but floor (pools, ticks). part is for how much of each tick an account was
+    there and so holds what it holds, part_error that part's deviation (accounts, ticks).
     """
 
     pools: Ints
     weight: Ints
+    moved_uj: Ints
     error: Floats
     part: Floats
     part_error: Floats
@@ -128,11 +130,12 @@ def _book_group(
     nobody = np.array([NOBODY[c] for c in pools.class_.tolist()], dtype=np.int64)
     weight = active_weights(pools.use, pools.packages, pools.gpus, pools.disks, pools.class_, pools.report)
     split_error = _put_causes(weight, pools, causes)
-    active = split(pools.active, weight, nobody)
+    moved = _moved(pools, causes)
+    active = split(pools.active + moved, weight, nobody)
     idle_account = np.full(len(pools.class_), IDLE, dtype=np.int64)
     held = static_weights(pools.use, pools.packages, pools.gpus, policy, pools.class_, pools.report)
     part_error = _put_presence(held, pools, causes)
-    static = split(pools.static, held, idle_account)
+    static = split(pools.static - moved, held, idle_account)
 
     # What every account got of every pool; the last pools are the Reports' platforms.
     cells = np.zeros((2, len(pools.class_) + reports, accounts, pieces), dtype=np.int64)
@@ -193,6 +196,18 @@ def _put_causes(weight: Ints, pools: Pools, causes: Sequence[Causes | None]) -> 
             weight[of, :count, own] = cause.weight
             error[of, :count, piece] = cause.error
     return error
+
+
+def _moved(pools: Pools, causes: Sequence[Causes | None]) -> Ints:
+    """Return what of each pool's idle floor was caused, and counts as active, (pools, ticks)."""
+    moved = np.zeros_like(pools.static)
+    first = np.searchsorted(pools.report, np.arange(len(pools.stack.layouts)))
+    for number, cause in enumerate(causes):
+        if cause is not None:
+            side, piece = divmod(number, pools.stack.pieces)
+            ticks = cause.moved_uj.shape[1]
+            moved[first[side] + cause.pools, piece * ticks : (piece + 1) * ticks] = cause.moved_uj
+    return np.clip(moved, -pools.active, pools.static)
 
 
 def _put_presence(held: Ints, pools: Pools, causes: Sequence[Causes | None]) -> Floats | None:

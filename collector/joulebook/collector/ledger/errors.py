@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.stack import Stack
-from joulebook.collector.ledger.uncertainty import DEVIATIONS, step_variance_uj2, systematic_uj, variance_uj2
+from joulebook.collector.ledger.uncertainty import DEVIATIONS, split_uj, step_variance_uj2, variance_uj2
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
@@ -53,11 +53,25 @@ def errors_of(
     active, static = cells
     share = (active + static) * modelled[:, None]
     known = np.pad(split_error, ((0, pools - len(split_error)), (0, 0), (0, 0)), constant_values=np.nan)
-    systematic = systematic_uj(active, static, accuracy, known)
-    if held_uj is not None:
-        systematic[: len(held_uj)] += DEVIATIONS * held_uj
-    parts = (share, systematic, variance_uj2(active, static, variance))
-    errors = np.zeros((3, len(stack.layouts), accounts, pieces))
-    for error, part in zip(errors, parts, strict=True):
-        np.add.at(error, cell_report, part)
-    return np.rint(errors).astype(np.int64)
+    of_meter = (active + static) * accuracy[:, None]
+    of_split = split_uj(active, known)
+    shape = (len(stack.layouts), accounts, pieces)
+
+    def by_report(values: Floats) -> Floats:
+        total = np.zeros(shape)
+        np.add.at(total, cell_report[: len(values)], values)
+        return total
+
+    learnt = np.zeros((len(stack.layouts), 1, pieces), dtype=bool)
+    np.logical_or.at(learnt, cell_report, ~np.isnan(known).all(axis=1, keepdims=True))
+    systematic = by_report(of_meter + of_split)
+    if learnt.any():
+        # What a container has beyond its parts is its meter's less theirs, with all of that meter's error.
+        of_container = np.array([y.has_containers for y in stack.layouts])
+        whole = by_report(active + static) * accuracy[-len(of_container) :, None]
+        of_meter[-len(of_container) :][of_container] = whole[of_container]
+        held = 0.0 if held_uj is None else by_report(DEVIATIONS * held_uj)
+        joined = np.sqrt(by_report(of_meter**2) + by_report(of_split) ** 2 + held**2)
+        systematic = np.where(learnt, joined, systematic)
+    errors = [by_report(share), systematic, by_report(variance_uj2(active, static, variance))]
+    return np.rint(np.stack(errors)).astype(np.int64)

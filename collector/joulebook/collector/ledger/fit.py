@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.course import Course
-from joulebook.collector.ledger.fair import split_w
+from joulebook.collector.ledger.fair import parts_w
 from joulebook.collector.ledger.stretches import Stretches
 
 Ints = npt.NDArray[np.int64]
@@ -24,17 +24,20 @@ _OF_OTHERS = 0.1
 _MODEL_ERROR = 0.007
 # Agents learn a floor as the mean of blocks of so many seconds.
 _FLOOR_BLOCK_S = 10.0
-_LEAST, _MOST = 0.05, 6.0
+_LEAST, _MOST = 0.002, 6.0
 
 
 class Fit:
     """What is thought so far of a part's intensities and curve."""
 
-    def __init__(self, seen: Stretches, course: Course, owner: Ints, always: float) -> None:
+    def __init__(self, seen: Stretches, course: Course, owner: Ints, always: Floats) -> None:
         self._by_factors = course.by_factors
-        self._held_s = course.held @ course.interval_s
+        self._held = np.add.reduceat(course.held * course.interval_s, seen.begins, axis=1)
         self._seen = seen
+        self._always = always
         count, pieces = len(owner), len(course.curve.ends)
+        # What draws all the time is in the floor: power is what was drawn beyond it.
+        self._in_floor = course.curve.power_factors(always.sum(keepdims=True), course.most)[0]
         total = seen.use.sum(axis=0)
         within = np.minimum(total, course.most)
         self._some = np.maximum(total, 1e-9)
@@ -49,13 +52,15 @@ class Fit:
         stretch = np.arange(seen.count)[:, None]
         moves = seen.moving >= 0
         self._moving_use = np.where(moves, seen.use[seen.moving, stretch], 0.0)
-        self._moving_phase = np.where(moves, seen.phase[seen.moving, stretch], count + pieces)
+        self._moving_phase = np.where(moves, seen.phase[seen.moving, stretch], count + pieces + 1)
         slopes = np.broadcast_to(np.arange(count, count + pieces), (seen.count, pieces))
+        # And the floor's error, which moves with nothing, comes last.
+        self.floor_w = 0.0
         self._unknown = np.hstack([self._moving_phase, slopes])
 
         self.intensity = np.ones(count)
         drawn = seen.power_w * seen.length_s
-        likely = self._pieces @ np.exp(course.curve.log_slopes) * seen.length_s
+        likely = (self._pieces - self._in_floor) @ np.exp(course.curve.log_slopes) * seen.length_s
         self._prior_log_slopes = course.curve.log_slopes + np.log(
             max(drawn.sum(), 1e-9) / max(likely.sum(), 1e-9)
         )
@@ -63,7 +68,6 @@ class Fit:
         self._precision = self._prior(owner, course)
         self._covariance = np.linalg.inv(self._precision)
         self._noise = float(seen.power_moves.sum()) / seen.free
-        self._always = always
 
     @staticmethod
     def _prior(owner: Ints, course: Course) -> Floats:
@@ -71,9 +75,9 @@ class Fit:
         count = len(owner)
         same = owner[:, None] == owner[None, :]
         among = np.where(course.may_vary[owner], course.among_jobs, _OF_OTHERS)
-        covariance = np.zeros((count + len(course.curve.ends),) * 2)
+        covariance = np.eye(count + len(course.curve.ends) + 1)
         covariance[:count, :count] = same * among**2 + np.eye(count) * course.among_phases**2
-        covariance[count:, count:] = course.curve.covariance
+        covariance[count:-1, count:-1] = course.curve.covariance
         return np.linalg.inv(covariance)
 
     def improve(self) -> None:
@@ -82,18 +86,16 @@ class Fit:
         curve = self._pieces @ slopes
         mean = self._of_phase @ self.intensity / self._some
         by_intensity = self._of_phase * (curve / self._some)[:, None] * self._growth()
-        by_slope = mean[:, None] * self._pieces * slopes
-        gradient = np.hstack([by_intensity, by_slope])
-        at = np.concatenate([self._apart(), self.log_slopes - self._prior_log_slopes])
-        # The floor's error is in all stretches alike: the inverse of a diagonal and a constant
-        # (Sherman–Morrison).
-        weight = 1.0 / self._variance()
-        common = 1.0 / (1.0 / self._floor_variance() + weight.sum())
-        weighted = gradient * weight[:, None]
-        summed = weighted.sum(axis=0)
-        residual = self._seen.power_w - mean * curve + gradient @ at
-        precision = self._precision + weighted.T @ gradient - common * np.outer(summed, summed)
-        right = weighted.T @ residual - common * summed * (weight @ residual)
+        by_slope = (mean[:, None] * self._pieces - self._in_floor) * slopes
+        # The floor's error is in all stretches alike.
+        gradient = np.hstack([by_intensity, by_slope, np.ones((len(curve), 1))])
+        at = np.concatenate([self._apart(), self.log_slopes - self._prior_log_slopes, [self.floor_w]])
+        explained_w = mean * curve - float(self._in_floor @ slopes) + self.floor_w
+        residual = self._seen.power_w - explained_w + gradient @ at
+        weighted = gradient / self._variance()[:, None]
+        self._precision[-1, -1] = 1.0 / self._floor_variance()
+        precision = self._precision + weighted.T @ gradient
+        right = weighted.T @ residual
         of_moves, right_of_moves = self._of_moves(slopes, curve, mean, at)
         self._covariance = np.linalg.inv(precision + of_moves)
         found = self._covariance @ (right + right_of_moves)
@@ -103,7 +105,8 @@ class Fit:
             self.intensity = np.exp((self._apart() + apart) / 2)
         else:
             self.intensity = (self.intensity + np.clip(1.0 + found[:count], _LEAST, _MOST)) / 2
-        self.log_slopes = (self.log_slopes + self._prior_log_slopes + np.clip(found[count:], -4.0, 4.0)) / 2
+        self.log_slopes = (self.log_slopes + self._prior_log_slopes + np.clip(found[count:-1], -4.0, 4.0)) / 2
+        self.floor_w = (self.floor_w + float(found[-1])) / 2
         self._gradient = gradient
 
     def _apart(self) -> Floats:
@@ -121,16 +124,8 @@ class Fit:
         return self._noise / seen.length_s + of_model + 0.01
 
     def _floor_variance(self) -> float:
-        """Return the variance of the idle floor, W²: a block's noise, and what is always busy.
-
-        That draws more alone, as the floor has it, than while others are busy too.
-        """
-        slopes = np.exp(self.log_slopes)
-        curve = self._pieces @ slopes * self._seen.length_s
-        mean = float(curve @ (self._of_phase @ self.intensity / self._some)) / max(float(curve.sum()), 1e-9)
-        shared = float(curve @ (self._shared @ slopes)) / max(float(curve.sum()), 1e-9)
-        always_w = self._always * mean * max(float(slopes[0]) - shared, 0.0)
-        return self._noise / _FLOOR_BLOCK_S + always_w**2 + 1e-4
+        """Return the variance of the idle floor, W²: a block's noise, of a machine that is idle."""
+        return min(self._seen.idle_noise, self._noise) / _FLOOR_BLOCK_S + 1e-4
 
     def _of_moves(self, slopes: Floats, curve: Floats, mean: Floats, at: Floats) -> tuple[Floats, Floats]:
         """Return what moves within stretches tell: precision of all unknowns, and its right side.
@@ -165,52 +160,60 @@ class Fit:
         rights = np.bincount(self._unknown.ravel(), right.ravel(), size + 1)
         return precision[:size, :size].astype(np.float64), rights[:size].astype(np.float64)
 
-    def error(self, intensity: Floats, log_slopes: Floats) -> Floats:
-        """Return the deviation of each account's energy as a part of it.
+    def error(self, intensity: Floats, log_slopes: Floats, floor_w: float) -> Floats:
+        """Return the deviation of each account's energy as a part of what it caused.
 
-        What is still unknown of intensities and curve moves the shares. Power that moves though nobody does
-        anything else, and the floor's error, are in the energy that is shared and in what was learnt from it.
+        What is still unknown of intensities, curve and floor moves the shares, and what of the floor is
+        shared as caused and not as held. Power that moves though nobody does anything else is in the energy
+        that is shared and in what was learnt from it.
         """
         seen = self._seen
-        unknown = np.concatenate([intensity, log_slopes])
-        energy_j = self._energies_j(unknown)
-        at = energy_j.sum(axis=1)
+        unknown = np.concatenate([intensity, log_slopes, [floor_w]])
+        parts, moved_w = self._parts(unknown)
+        at = self._booked_j(unknown)
         step = 1e-4
         of_unknown = np.zeros((len(unknown), len(at)))
         for i in range(len(unknown)):
             other = unknown.copy()
             other[i] += step * (other[i] if self._by_factors and i < len(intensity) else 1.0)
-            of_unknown[i] = (self._energies_j(other).sum(axis=1) - at) / step
-        # By each stretch's mean power, J/W (stretches, accounts).
-        of_power = (energy_j / np.maximum(seen.power_w, 1e-9)).T
+            of_unknown[i] = (self._booked_j(other) - at) / step
         noise = self._noise / seen.length_s
-        weight = 1.0 / self._variance()
-        # How found unknowns follow each stretch's power, (unknowns, stretches).
-        gain = self._covariance @ (self._gradient * weight[:, None]).T
-        floor_w = np.sqrt(self._floor_variance())
-        common = 1.0 / (1.0 / floor_w**2 + weight.sum())
-        gain -= common * np.outer(gain.sum(axis=1), weight)
-        # Σ over stretches of noise that all share, and of each one's own.
-        # What the floor is too low by is booked as caused and not as held.
-        floor = floor_w * (of_power.sum(axis=0) - self._held_s)
-        own = np.sqrt(noise)[:, None] * of_power
-        together = gain @ (noise[:, None] * of_power) + np.outer(gain.sum(axis=1) * floor_w, floor)
+        # Each stretch's own noise, J (stretches, accounts), and how found unknowns follow it.
+        own = np.sqrt(noise)[:, None] * (parts * seen.length_s).T
+        gain = self._covariance @ (self._gradient / self._variance()[:, None]).T
+        together = gain @ (np.sqrt(noise)[:, None] * own)
         variance = (
             np.einsum("ia,ij,ja->a", of_unknown, self._covariance, of_unknown, optimize=True)
             + 2 * (of_unknown * together).sum(axis=0)
-            + floor**2
             + (own**2).sum(axis=0)
         )
-        error: Floats = np.sqrt(np.maximum(variance, 0.0)) / np.maximum(at, 1e-9)
-        return np.where(at > 0, error, 0.0)
+        caused_j = parts @ (np.maximum(seen.booked_w + moved_w, 0.0) * seen.length_s)
+        error: Floats = np.sqrt(np.maximum(variance, 0.0)) / np.maximum(caused_j, 1e-9)
+        return np.where(caused_j > 0, error, 0.0)
 
-    def _energies_j(self, unknown: Floats) -> Floats:
-        """Return each account's part of what was drawn in each stretch, J (accounts, stretches)."""
+    def _booked_j(self, unknown: Floats) -> Floats:
+        """Return how much more each account is booked than its part of the floor as the agent has it, J."""
+        parts, moved_w = self._parts(unknown)
+        caused_j = parts * (self._seen.power_w + moved_w) * self._seen.length_s
+        energy_j: Floats = (caused_j - self._held * moved_w).sum(axis=1)
+        return energy_j
+
+    def _parts(self, unknown: Floats) -> tuple[Floats, Floats]:
+        """Return each account's part of what is caused in each stretch (accounts, stretches).
+
+        And what of that is in the floor as the agent has it, W (stretches).
+        """
         seen, count = self._seen, len(self.intensity)
         intensity = np.where(seen.phase >= 0, unknown[:count][seen.phase], 1.0)
-        slopes = np.exp(unknown[count:])
-        caused = split_w(self._pieces @ slopes, self._shared @ slopes, seen.use, intensity)
+        slopes = np.exp(unknown[count:-1])
+        caused, in_floor_w = parts_w(
+            self._pieces @ slopes,
+            self._shared @ slopes,
+            float(self._in_floor @ slopes),
+            seen.use,
+            self._always,
+            intensity,
+        )
         total = caused.sum(axis=0)
-        parts = caused / np.where(total > 0, total, 1.0)
-        energy: Floats = parts * (seen.power_w * seen.length_s)
-        return energy
+        parts: Floats = caused / np.where(total > 0, total, 1.0)
+        return parts, np.maximum(in_floor_w - unknown[-1], -seen.power_w)

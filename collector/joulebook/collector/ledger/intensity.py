@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.course import Course
-from joulebook.collector.ledger.fair import fair_w
+from joulebook.collector.ledger.fair import beyond_idle_w
 from joulebook.collector.ledger.fit import Fit
 from joulebook.collector.ledger.missed import missed_changes
 from joulebook.collector.ledger.phases import change_points
@@ -34,20 +34,24 @@ _LEAST_USE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What each account caused in each tick, W (accounts, ticks), and its error as a part of its sum, 1 σ."""
+    """What each account caused in each tick, W (accounts, ticks), and its error as a part of its sum, 1 σ.
+
+    moved_w is how much of what was caused is in the idle floor, W (ticks).
+    """
 
     caused_w: Floats
     error: Floats
+    moved_w: Floats
 
 
 def learn(course: Course) -> Learnt:
     """Fit and split. What idle machines do all the time is in the floor: it counts only beyond that."""
-    use, always = _beyond_idle(course.use, course.may_vary)
+    use, always = _beside_idle(course)
     noise_floors = _NOISE * np.maximum(course.busy.max(axis=1, initial=0.0), 0.3)
     begins = _begins(course, noise_floors)
     phase, owner = _phases(use, begins)
     if not len(owner) or not (course.active_w > 0).any():
-        return Learnt(course.use.copy(), np.zeros(len(use)))
+        return Learnt(course.use.copy(), np.zeros(len(use)), np.zeros(use.shape[1]))
     fit = _fitted(course, use, phase, owner, always)
     if course.changes_show:
         alone_w = course.curve.alone_w(use, course.most, np.exp(fit.log_slopes))
@@ -60,27 +64,35 @@ def learn(course: Course) -> Learnt:
             fit = _fitted(course, use, phase, owner, always)
     # Rounded, so that another machine's last bits give the same split.
     intensity, log_slopes = np.round(fit.intensity, 3), np.round(fit.log_slopes, 3)
+    floor_w = round(fit.floor_w, 3)
     by_tick = np.where(phase >= 0, intensity[phase], 1.0)
-    caused = fair_w(course.curve, course.most, np.exp(log_slopes), use, by_tick)
+    caused, moved = beyond_idle_w(course.curve, course.most, np.exp(log_slopes), use, always, by_tick)
     nobody = caused.sum(axis=0) <= 0
     caused[:, nobody] = course.use[:, nobody]
-    return Learnt(caused, fit.error(intensity, log_slopes))
+    moved = np.where(nobody, 0.0, moved - floor_w)
+    return Learnt(caused, fit.error(intensity, log_slopes, floor_w), moved)
 
 
-def _fitted(course: Course, use: Floats, phase: Ints, owner: Ints, always: float) -> Fit:
+def _fitted(course: Course, use: Floats, phase: Ints, owner: Ints, always: Floats) -> Fit:
     fit = Fit(Stretches(course.interval_s, course.active_w, use, phase), course, owner, always)
     for _ in range(_ROUNDS):
         fit.improve()
     return fit
 
 
-def _beyond_idle(use: Floats, may_vary: npt.NDArray[np.bool_]) -> tuple[Floats, float]:
-    """Take from what is no job what it does all the time; return how much that is, too."""
-    beyond = use.copy()
-    always = np.quantile(use[~may_vary], 0.05, axis=1, keepdims=True)
-    beyond[~may_vary] = np.maximum(use[~may_vary] - always, 0.0)
-    beyond[beyond < _LEAST_USE] = 0.0
-    return beyond, float(always.sum())
+def _beside_idle(course: Course) -> tuple[Floats, Floats]:
+    """Return use as power shows it, and how much each account uses all the time though it is no job.
+
+    On a straight line what is always there counts nothing: it is taken off.
+    """
+    use, always = course.use.copy(), np.zeros(len(course.use))
+    others = ~course.may_vary
+    always[others] = np.quantile(use[others], 0.05, axis=1)
+    if len(course.curve.ends) == 1:
+        use = np.maximum(use - always[:, None], 0.0)
+        always[:] = 0.0
+    use[use < _LEAST_USE] = 0.0
+    return use, always
 
 
 def _begins(course: Course, noise_floors: Floats) -> list[Ints]:

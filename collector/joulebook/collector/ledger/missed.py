@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.floating[Any]]
 _NEAR = 3
 # A cut leaves so many ticks on either side.
 _LEAST_TICKS = 2
+# Who is less likely than the likeliest by more of a logarithm did not change.
+_MARGIN = 3.0
 
 
 def missed_changes(
@@ -33,8 +35,9 @@ def missed_changes(
     each tick's power, alone_w what each account's use draws of it at intensity 1 (accounts, ticks).
     noise_floors are the least noises of accounts' busy threads.
 
-    Each change of what is left unexplained goes to the job that most likely changed then: of which use steps
-    most there, in its own noise, and which need not become another one than jobs become to explain it.
+    Each change of what is left unexplained goes to the job that most likely changed then, and to all that are
+    about as likely: of which use steps most there, in its own noise, and which need not become another one
+    than jobs become to explain it.
     """
     left_w = course.active_w - explained_w
     points = change_points(left_w, 0.0)
@@ -51,8 +54,8 @@ def missed_changes(
             if (told := _told(course, job, begins[job], (before, at, after), left_w, alone_w, noise_floors))
         ]
         if likely:
-            _, tick, job = max(likely)
-            found.append((job, tick))
+            best = max(likely)[0]
+            found += [(job, tick) for told, tick, job in likely if told > best - _MARGIN]
     return found
 
 

@@ -28,6 +28,7 @@ class Pools:
     """The pools of stacked Reports. Energies are (pools, ticks) or (domains, ticks), in µJ.
 
     report has places of what is on top of each other.
+    beyond is what was drawn beyond the idle floor, negative where less was drawn; active where it is not.
     own is what is each domain's own, raised by how much each container was raised to its parts.
     """
 
@@ -42,6 +43,7 @@ class Pools:
     class_: Ints
     static: Ints
     active: Ints
+    beyond: Ints
     use: Use
     gpus: GpuUse
     packages: PackageUse
@@ -96,7 +98,10 @@ def pools_of(sides: Sequence[Sequence[Readings]]) -> Pools:
 
     pools = stack.counts(lambda y: len(y.pool_class))
     domain_pool = stack.places(lambda y: y.domain_pool, pools)
-    static = add_up(domain_static, domain_pool, int(pools.sum()))
+    static, drawn, floors = (
+        add_up(of, domain_pool, int(pools.sum()))
+        for of in (domain_static, own, floor * stack.interval_us[domain_report] // 1000)
+    )
     use = use_of(stack, accounts)
     return Pools(
         stack=stack,
@@ -109,7 +114,8 @@ def pools_of(sides: Sequence[Sequence[Readings]]) -> Pools:
         report=np.repeat(np.arange(reports), pools),
         class_=stack.join(lambda y: y.pool_class),
         static=static,
-        active=add_up(own, domain_pool, len(static)) - static,
+        active=drawn - static,
+        beyond=drawn - floors,
         use=use,
         gpus=gpu_use_of(stack, accounts),
         packages=package_use_of(stack, use),

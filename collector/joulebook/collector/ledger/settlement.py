@@ -20,6 +20,7 @@ from joulebook.collector.ledger.course import Course
 from joulebook.collector.ledger.curve import STRAIGHT, THREADS
 from joulebook.collector.ledger.domains import CPU, GPU, MEMORY
 from joulebook.collector.ledger.gpus import gpu_active_weights
+from joulebook.collector.ledger.holes import Start, with_holes
 from joulebook.collector.ledger.intensity import learn
 from joulebook.collector.ledger.layout import FIXED_ACCOUNTS
 from joulebook.collector.ledger.policy import Policy
@@ -48,7 +49,7 @@ class _Seen:
 
     report: int
     pool: int
-    active_uj: Ints
+    beyond_uj: Ints
     use: Ints
     cpu_us: Ints
     held: Ints
@@ -63,14 +64,17 @@ class _Part:
     most: float
 
 
-def settled_books(readings: Sequence[Readings], policy: Policy = Policy.RESERVED) -> Books:
+def settled_books(
+    readings: Sequence[Readings], starts: Sequence[Start], policy: Policy = Policy.RESERVED
+) -> Books:
     """Book a node's Reports, in order of time, with what they tell together of each job's intensity.
 
+    starts say of each Report when it began: what was drawn where Reports do not meet is in the ± of jobs.
     Where no job was there is nothing to learn.
     """
     if not any(one.layout.jobs for one in readings):
         return book(readings, policy)
-    return book(readings, policy, causes_of(readings, policy))
+    return with_holes(book(readings, policy, causes_of(readings, policy)), readings, starts)
 
 
 def causes_of(readings: Sequence[Readings], policy: Policy = Policy.RESERVED) -> list[Causes | None]:
@@ -98,6 +102,7 @@ def _empty(r: Readings, pools: list[int]) -> Causes:
     return Causes(
         pools=np.array(pools, dtype=np.int64),
         weight=np.zeros(shape, dtype=np.int64),
+        moved_uj=np.zeros((shape[0], shape[2]), dtype=np.int64),
         error=np.zeros(shape[:2]),
         part=np.ones(shape[1:]),
         part_error=np.zeros(shape[1:]),
@@ -131,7 +136,7 @@ def _seen(
         else:
             part = _Part(MEMORY, names, max(layout.memory_bytes, 1) / _GIB)
             use = pools.use.memory_bytes[report, :count]
-        yield part, _Seen(group[report], place, pools.active[pool], use, cpu_us, held[pool, :count])
+        yield part, _Seen(group[report], place, pools.beyond[pool], use, cpu_us, held[pool, :count])
 
 
 def _is_shared(one: _Seen) -> bool:
@@ -171,7 +176,7 @@ def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: 
     """Learn from all ticks of a part, and write each Report's of them."""
     accounts = sorted({a for one in seen for a in readings[one.report].layout.accounts})
     place = {account: i for i, account in enumerate(accounts)}
-    ends = np.cumsum([0, *(len(one.active_uj) for one in seen)])
+    ends = np.cumsum([0, *(len(one.beyond_uj) for one in seen)])
     interval_us = np.concatenate([readings[one.report].interval_us for one in seen])
     used, cpu_us, held = np.zeros((3, len(accounts), int(ends[-1])))
     rows = [[place[a] for a in readings[one.report].layout.accounts] for one in seen]
@@ -187,9 +192,9 @@ def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: 
             among_jobs=_AMONG_JOBS[part.class_],
             among_phases=_AMONG_PHASES[part.class_],
             by_factors=part.class_ == CPU,
-            changes_show=part.class_ == CPU,
+            changes_show=part.class_ != GPU,
             interval_s=interval_us / 1e6,
-            active_w=np.concatenate([one.active_uj for one in seen]) / interval_us,
+            active_w=np.concatenate([one.beyond_uj for one in seen]) / interval_us,
             use=used,
             busy=used if part.class_ == GPU else busy,
             held=held / np.maximum(held.sum(axis=0), 1),
@@ -197,9 +202,11 @@ def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: 
         )
     )
     weight = np.rint(learnt.caused_w * _WEIGHTS_A_WATT).astype(np.int64)
+    moved_uj = np.rint(learnt.moved_w * interval_us).astype(np.int64)
     for one, row, begin, end in zip(seen, rows, ends[:-1], ends[1:], strict=True):
         cause = causes[one.report]
         assert cause is not None
         own = int(np.searchsorted(cause.pools, one.pool))
         cause.weight[own] = weight[row, begin:end]
+        cause.moved_uj[own] = moved_uj[begin:end]
         cause.error[own] = learnt.error[row]

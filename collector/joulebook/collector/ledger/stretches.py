@@ -12,6 +12,8 @@ Floats = npt.NDArray[np.floating[Any]]
 
 # Of a stretch's accounts as many are told apart by how use moves within it, those whose use moves most.
 _MOST_MOVING = 16
+# As many ticks tell a noise.
+_FEWEST_FREE = 8
 
 
 class Stretches:
@@ -20,7 +22,8 @@ class Stretches:
     phase has each account's in each stretch (accounts, stretches), -1: none; use and power_w are means.
     Within a stretch moves are sums over its ticks, in s, of products of deviations from the means: of the use
     of those that move (moving: their accounts, (stretches, places), -1: none) with each other and with power,
-    and of power with itself.
+    and of power with itself. booked_w is the mean of what is not negative: what was drawn below the floor is
+    nobody's. idle_noise is the variance of a second's power of the idle machine, W² s.
     """
 
     def __init__(self, interval_s: Floats, active_w: Floats, use: Floats, phase: Ints) -> None:
@@ -37,10 +40,25 @@ class Stretches:
             return np.add.reduceat(values * interval_s, self.begins, axis=-1) / self.length_s
 
         self.use, self.power_w = mean(use), mean(active_w)
+        self.booked_w = mean(np.maximum(active_w, 0.0))
         moved_w = active_w - self.power_w[self.of_tick]
         self.power_moves = np.add.reduceat(moved_w**2 * interval_s, self.begins)
+        self.idle_noise = self._quietest()
         moved = use - self.use[:, self.of_tick]
         self._find_moves(moved * np.sqrt(interval_s), moved_w * np.sqrt(interval_s))
+
+    def _quietest(self) -> float:
+        """Return the noise of power, W² s, where least is used: that of the idle machine, if it was idle.
+
+        Else that of the quietest stretch: what is busy is noisier than what is not.
+        """
+        free = np.bincount(self.of_tick) - 1
+        use = self.use.sum(axis=0)
+        idle = use <= use.min() + 1e-9
+        if free[idle].sum() < _FEWEST_FREE:
+            long = free >= min(_FEWEST_FREE, int(free.max()))
+            return float((self.power_moves[long] / np.maximum(free[long], 1)).min())
+        return float(self.power_moves[idle].sum() / free[idle].sum())
 
     def _find_moves(self, moved: Floats, moved_w: Floats) -> None:
         ends = np.append(self.begins[1:], len(moved_w))

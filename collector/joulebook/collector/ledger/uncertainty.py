@@ -20,26 +20,21 @@ Floats = npt.NDArray[np.floating[Any]]
 SPLIT_ERROR = 0.27
 # 95 % of a normal distribution lie within as many deviations.
 DEVIATIONS = 1.96
+# And 95 % of it below as many, where all that may be beyond is on the other side.
+DEVIATIONS_ABOVE = 1.645
 
 
-def systematic_uj(active_uj: Ints, static_uj: Ints, accuracy: Floats, split_error: Floats) -> Floats:
-    """Return each share's systematic error. Shares are (pools, accounts, pieces).
+def split_uj(active_uj: Ints, split_error: Floats) -> Floats:
+    """Return the error of each share's way of splitting. Shares are (pools, accounts, pieces).
 
-    accuracy is a fraction (pools, pieces).
-
-    A meter's error goes with the whole share. A split by CPU time or bytes alone errs by the part that could
-    belong to another account: who is alone on its pool gets all of it, whatever the weights were. Where the
-    deviation of a split was learnt (split_error, a fraction a share; NaN: it was not), twice that counts, in
-    quadrature with the meter's: neither knows of the other.
+    A split by CPU time or bytes alone errs by the part that could belong to another account: who is alone on
+    its pool gets all of it, whatever the weights were. Where the deviation of a split was learnt (a fraction
+    a share; NaN: it was not), twice that counts.
     """
     total = np.maximum(active_uj.sum(axis=1, keepdims=True), 1)
-    others = 1.0 - active_uj / total
-    of_meter = (active_uj + static_uj) * accuracy[:, None]
     learnt = ~np.isnan(split_error)
-    likely: Floats = of_meter + SPLIT_ERROR * active_uj * others
-    if not learnt.any():
-        return likely
-    known = np.hypot(of_meter, DEVIATIONS * np.where(learnt, split_error, 0.0) * active_uj)
+    likely: Floats = SPLIT_ERROR * active_uj * (1.0 - active_uj / total)
+    known = DEVIATIONS * np.where(learnt, split_error, 0.0) * active_uj
     error: Floats = np.where(learnt, known, likely)
     return error
 

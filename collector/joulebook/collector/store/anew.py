@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulebook.collector.ledger.book import Books
-from joulebook.collector.ledger.domains import CLASSES, PLATFORM
+from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.holes import Start
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.settlement import settled_books
 from joulebook.collector.ledger.stack import Readings
@@ -36,18 +37,19 @@ class UnbalancedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """An hour of a node: of each Report, in order, what its readings say, and its rows as they are."""
+    """An hour of a node: of each Report, in order, its readings, when it began, and its rows as they are."""
 
     readings: Sequence[Readings]
+    starts: Sequence[Start]
     rows: Sequence[Rows]
 
     def anew(self, policy: Policy) -> list[Rows | None]:
         """Return each Report's rows as they are to be; None where they are so already.
 
         Who receives nothing any more keeps a row, so what was observed of it stays. Raises UnbalancedError
-        where a Report has another energy than before, of any class and kind.
+        where a Report has another energy than before, of any class.
         """
-        books = settled_books(self.readings, policy)
+        books = settled_books(self.readings, self.starts, policy)
         if books.residual_uj.any():
             raise UnbalancedError(f"{np.count_nonzero(books.residual_uj)} Reports do not balance")
         found: list[Rows | None] = []
@@ -80,11 +82,9 @@ def _rows_of(books: Books, reports: int) -> list[Rows]:
 
 
 def _sums(rows: Collection[tuple[int, ...]]) -> list[int]:
-    """Return what rows have of each class and kind; what containers have beyond their parts is one kind."""
+    """Return what rows have of each class: what of it was caused and what is floor is told apart anew."""
     sums = [sum(column) for column in zip(*rows, strict=True)][: 2 * _COUNT] or [0] * (2 * _COUNT)
-    sums[PLATFORM] += sums[_COUNT + PLATFORM]
-    sums[_COUNT + PLATFORM] = 0
-    return sums
+    return [active + idle for active, idle in zip(sums[:_COUNT], sums[_COUNT:], strict=True)]
 
 
 def final_jobs(view: StoreView, accounts: Collection[str]) -> set[str]:

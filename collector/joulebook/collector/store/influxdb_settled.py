@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from joulebook.collector.facts.mark import Mark
-from joulebook.collector.ledger.domains import CLASSES, PLATFORM
+from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.store.anew import HOUR_US, Rows
 from joulebook.collector.store.influxdb_http import InfluxServer, Series, literal
 from joulebook.collector.store.influxdb_ledger import EACH, ENERGIES, SUMMED, SUMS
@@ -151,15 +151,12 @@ def read_added(
 
 
 def balanced(rows: Iterator[dict[str, int]]) -> bool:
-    """Return whether what accounts receive more is 0 together, for each class and kind."""
+    """Return whether what accounts receive more is 0 together, for each class."""
     sums = [
         sum(column) for column in zip(*([row[name] or 0 for name in ENERGIES] for row in rows), strict=True)
     ]
-    if not sums:
-        return True
-    # What containers have beyond their parts is one kind.
-    sums[PLATFORM] += sums.pop(_COUNT + PLATFORM)
-    return not any(sums)
+    # What of a class was caused and what is floor is told apart anew.
+    return not any(active + idle for active, idle in zip(sums[:_COUNT], sums[_COUNT:], strict=True))
 
 
 # node, clock, time, account

@@ -26,7 +26,7 @@ LayoutOf = Callable[[str, int], NodeLayout]
 def stored_hour(server: InfluxServer, within: Range, marks: Sequence[Mark], layout_of: LayoutOf) -> Hour:
     """Return what is stored of a node's Reports. Raises UnbalancedError where one is not whole."""
     live = _live(server, within, marks)
-    return Hour(_readings(server, within, marks, layout_of), live)
+    return Hour(_readings(server, within, marks, layout_of), [mark.start for mark in marks], live)
 
 
 def _live(server: InfluxServer, within: Range, marks: Sequence[Mark]) -> list[Rows]:

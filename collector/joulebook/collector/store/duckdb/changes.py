@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.store.duckdb.book_parts import Marks
 from joulebook.collector.store.duckdb.ledger_sums import (
     ENERGIES,
@@ -44,7 +45,7 @@ def replace_rows(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> dict[
 
     Returns by how much each account's energy changed, in µJ, of those whose rows are others now. An account
     that receives nothing any more keeps a row, so what was observed of it stays. Raises StoreError where the
-    rows do not have each Report's energy, by class and kind.
+    rows do not have each Report's energy, by class.
     """
     _find_changes(connection, rows)
     _check_totals(connection)
@@ -94,12 +95,15 @@ def _find_changes(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> None
 
 
 def _check_totals(connection: duckdb.DuckDBPyConnection) -> None:
-    off = " OR ".join(f"sum(sign * {name}) <> 0" for name in ENERGIES if not name.startswith("platform"))
-    platform = "sum(sign * (platform_active_uj::HUGEINT + platform_idle_uj)) <> 0"
+    # What of a class was caused and what is floor is told apart anew.
+    off = " OR ".join(
+        f"sum(sign * ({active}::HUGEINT + {idle})) <> 0"
+        for active, idle in zip(ENERGIES[: len(CLASSES)], ENERGIES[len(CLASSES) :], strict=True)
+    )
     ((count, first),) = connection.execute(
         f"""
         SELECT count(*), min(interval_id) FROM (
-            SELECT interval_id FROM changed GROUP BY interval_id HAVING {off} OR {platform})
+            SELECT interval_id FROM changed GROUP BY interval_id HAVING {off})
         """
     ).fetchall()
     if count:

@@ -146,7 +146,7 @@ class Rebooking:
             whole = in_order(one for one in own if one.readings is not None)
             if whole:
                 readings = [one.readings for one in whole if one.readings is not None]
-                booked.append((whole, settled_books(readings, policy)))
+                booked.append((whole, settled_books(readings, [one.start for one in whole], policy)))
         changed: dict[str, int] = {}
         with suppress(_DryError), self._store.writing() as connection:
             if booked:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.holes import Start
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.ledger.stack import Readings
 from joulebook.collector.store.duckdb.blocks import Strip
@@ -46,6 +47,11 @@ class StoredReport:
     raised_uj: int
     readings: Readings | None
     rebooked: bool
+
+    @property
+    def start(self) -> Start:
+        """Return when it began."""
+        return Start(self.boot, self.start_us)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ _PLACES = {f"ledger_{name}": i for i, name in enumerate(SUMS)}
 
 def stored_hour(samples: Samples, marks: Sequence[Mark], layout_of: Callable[[int], NodeLayout]) -> Hour:
     """Return what samples tell of a node's Reports. Raises UnbalancedError where one is not whole."""
-    return Hour(_readings(samples, marks, layout_of), _rows(samples, marks))
+    return Hour(_readings(samples, marks, layout_of), [mark.start for mark in marks], _rows(samples, marks))
 
 
 def _readings(
