@@ -7,6 +7,7 @@ apart; they keep the intensity that is likely, and the error says so.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,13 +65,18 @@ def learn(course: Course) -> Learnt:
             fit = _fitted(course, use, phase, owner, always)
     # Rounded, so that another machine's last bits give the same split.
     intensity, log_slopes = np.round(fit.intensity, 3), np.round(fit.log_slopes, 3)
-    floor_w = round(fit.floor_w, 3)
+    floor_w = round(fit.floor_w, _digits(course.active_w))
     by_tick = np.where(phase >= 0, intensity[phase], 1.0)
     caused, moved = beyond_idle_w(course.curve, course.most, np.exp(log_slopes), use, always, by_tick)
     nobody = caused.sum(axis=0) <= 0
     caused[:, nobody] = course.use[:, nobody]
     moved = np.where(nobody, 0.0, moved - floor_w)
     return Learnt(caused, fit.error(intensity, log_slopes, floor_w), moved)
+
+
+def _digits(active_w: Floats) -> int:
+    """Return how many decimals a power of a part has that draws so much: the fourth digit is the last."""
+    return 3 - math.floor(math.log10(max(float(np.abs(active_w).max()), 1.0)))
 
 
 def _fitted(course: Course, use: Floats, phase: Ints, owner: Ints, always: Floats) -> Fit:
