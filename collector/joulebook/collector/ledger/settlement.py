@@ -201,8 +201,9 @@ def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: 
             may_vary=np.array([a not in FIXED_ACCOUNTS for a in accounts]),
         )
     )
-    weight = np.rint(learnt.caused_w * _WEIGHTS_A_WATT).astype(np.int64)
-    moved_uj = np.rint(learnt.moved_w * interval_us).astype(np.int64)
+    # What lies at a half is rounded alike, whatever its last bits are.
+    weight = np.rint(np.round(learnt.caused_w * _WEIGHTS_A_WATT, 3)).astype(np.int64)
+    moved_uj = np.rint(np.round(learnt.moved_w * interval_us, 3)).astype(np.int64)
     for one, row, begin, end in zip(seen, rows, ends[:-1], ends[1:], strict=True):
         cause = causes[one.report]
         assert cause is not None
