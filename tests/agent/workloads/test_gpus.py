@@ -213,3 +213,16 @@ def test_a_job_tells_the_slices_that_it_holds(node: Node) -> None:
         (("gpu.0",), (2_000_000 // 7,)),
         (("gpu.1",), ()),
     }
+
+
+def test_users_of_a_gpu_that_is_no_domain_any_more(node: Node) -> None:
+    """A domain may go a moment before its users do: no series is of it until it is back."""
+    node.job("a", 11)
+    node.standin.set(0, compute="11", samples="11:60:1")
+    node.tick()
+    every = {"gpu.0", "gpu.1"}
+    for there in (every, {"gpu.1"}, every):
+        node.workloads.know_domains(frozenset(there))
+        told = [each.domain for each in node.workloads.series if each.metric == PPM]
+        assert told == [name for name in ("gpu.0",) if name in there]
+        assert len(node.workloads.values()) == len(node.workloads.series)

@@ -61,6 +61,10 @@ class Gpus:
         self._seen: dict[tuple[str, str], int] = {}
         self._leaving: dict[tuple[str, str], int] = {}
         self._errors: dict[str, OSError] = {}
+        # Of the workloads that there are, those that use a GPU; and the domains that there are.
+        self._users: list[tuple[str, str]] = []
+        self._domains: frozenset[str] | None = None
+        self.series: tuple[Series, ...] = ()
 
     def _new_holders(self) -> GpuHolders:
         return GpuHolders(self._procfs, self._gpus, self._pods.devices, self._sysfs)
@@ -111,13 +115,33 @@ class Gpus:
             self._due_us = now_us + min(took_us * _PAUSE_FACTOR, _LONGEST_PAUSE_US)
         return changed or self.shares_ppm.keys() != before
 
-    def series(self, ids: frozenset[str]) -> tuple[Series, ...]:
-        """Return one series for each user and GPU, of the workloads with these ids."""
-        metric = metrics_pb2.METRIC_WORKLOAD_GPU_UTILISATION
-        return tuple(
-            Series(metric, domain=domain, workload=workload)
-            for workload, domain in sorted(self.shares_ppm)
-            if workload in ids
+    def know_domains(self, names: frozenset[str]) -> None:
+        """Tell only of GPUs that are among these domains, from now on: one may go before its users do."""
+        self._domains = names
+        self._choose()
+
+    def arrange(self, workloads: Iterable[Workload]) -> None:
+        """Have a series for each user and GPU, of these workloads."""
+        if shares_ppm := self.shares_ppm:
+            ids = {each.id for each in workloads}
+            self._users = [pair for pair in sorted(shares_ppm) if pair[0] in ids]
+        else:
+            self._users = []
+        self._choose()
+
+    def values(self) -> list[int]:
+        """Return one value a series."""
+        shares_ppm = self.shares_ppm
+        return [shares_ppm.get((each.workload, each.domain), 0) for each in self.series]
+
+    def _choose(self) -> None:
+        metric, domains = metrics_pb2.METRIC_WORKLOAD_GPU_UTILISATION, self._domains
+        self.series = tuple(
+            [
+                Series(metric, domain=domain, workload=workload)
+                for workload, domain in self._users
+                if domains is None or domain in domains
+            ]
         )
 
     def findings(self) -> tuple[Finding, ...]:

@@ -31,7 +31,7 @@ from joulebook.agent.workloads.workload import JOB, Workload, user_name
 
 UNKNOWN_STATUS = -1
 
-_id, _placed, _series = attrgetter("id"), attrgetter("placed"), attrgetter("series")
+_placed, _series = attrgetter("placed"), attrgetter("series")
 
 
 class Workloads:
@@ -87,7 +87,6 @@ class Workloads:
         self._readings = Readings(opener)
         self._roll = Roll()
         self._containment = Containment(self._cgroups.members, {})
-        self._gpu_series: tuple[Series, ...] = ()
         self._disk_users = DiskUsers()
         self._baseline: list[int] = []
         self.workloads: tuple[Workload, ...] = ()
@@ -152,12 +151,12 @@ class Workloads:
 
     def values(self) -> list[int]:
         """Return what the series showed at the last reading."""
-        return self._readings.values() + self._gpu_values() + self._disk_users.values()
+        return self._readings.values() + self._gpus.values() + self._disk_users.values()
 
     @property
     def pair_series(self) -> tuple[Series, ...]:
         """Return the last ones of `series`: of workloads with a GPU or a disk each."""
-        return self._gpu_series + self._disk_users.series
+        return self._gpus.series + self._disk_users.series
 
     def first_moved(self) -> list[tuple[int, int]]:
         """Take up who used a disk for the first time; return the readings at the two last ticks.
@@ -170,6 +169,7 @@ class Workloads:
 
     def know_domains(self, names: frozenset[str]) -> None:
         """Tell of pairs with these domains only, from now on."""
+        self._gpus.know_domains(names)
         self._disk_users.know_domains(names)
         self._put_in_order()
 
@@ -264,8 +264,7 @@ class Workloads:
         inherit_packages(workloads)
         self.workloads = self._gpus.holding(workloads)
         self.blocks = list(map(_series, members))
-        ids = frozenset(map(_id, self.workloads)) if self._gpus.shares_ppm else frozenset[str]()
-        self._gpu_series = self._gpus.series(ids)
+        self._gpus.arrange(self.workloads)
         self._disk_users.arrange()
         self._put_in_order()
         self._baseline = self.values()
@@ -290,10 +289,6 @@ class Workloads:
                 member.place(run.outer)
             else:
                 member.place(self._containment.around(member))
-
-    def _gpu_values(self) -> list[int]:
-        shares_ppm = self._gpus.shares_ppm
-        return [shares_ppm.get((series.workload, series.domain), 0) for series in self._gpu_series]
 
     def _holders(self) -> Iterator[Holder]:
         """Yield the workloads that may hold GPUs, with where to ask."""
