@@ -154,3 +154,30 @@ def test_a_pointer_is_read_as_it_was_written() -> None:
     """What says which rows count is one text, with all sets that counted before."""
     for pointer in (Pointer(1, 2, 3, "reserved"), Pointer(4, (1 << 60) - 1, 1, "none", (5, 6))):
         assert Pointer.of(pointer.text) == pointer
+
+
+def test_a_pointer_that_was_never_answered_is_watched_too(influx: RunningInflux) -> None:
+    """Who wrote what counts, and did not hear so, still finds out when rows are written over late."""
+    store = _opened(influx.fresh())
+    deliver(store, [two_jobs()])
+    keeper = _settlement(store)
+    write = store._server.write
+
+    def unanswered(body: bytes, policy: str = "") -> None:
+        write(body, policy)
+        if body.startswith(b"settled_hour"):
+            raise StoreError("no answer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store._server, "write", unanswered)
+        with pytest.raises(StoreError, match="no answer"):
+            list(keeper.steps(LATER_US))
+    settled = books_of(store)
+    (series,) = store._server.query(f'SELECT * FROM "settled" WHERE "account" = \'job:{JOBS[0]}\' LIMIT 1')[0]
+    (row,) = series.rows()
+    tags = f"account=job:{JOBS[0]},booking={row['booking']},node=n1"
+    write(f"settled,{tags} cpu_active_uj=1i,set=1i {row['time']}\n".encode())
+    assert books_of(store) != settled
+    assert list(keeper.steps(LATER_US)) == ["booked anew"]
+    assert books_of(store) == settled
+    store.close()

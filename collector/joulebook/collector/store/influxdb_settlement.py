@@ -190,9 +190,10 @@ class InfluxSettlement:
             return False
         for body in requests(iter(told)):
             self._server.write(body, NAMES)
+        # Before it is answered: a pointer may be there of which nobody heard, and its rows are to be watched.
+        self._booked[node, hour] = _Booked(pointer, sum(map(len, more)), time.monotonic())
         self._server.write(pointer_line(node, hour, pointer))
         self._store.late_hours.discard((node, hour))
-        self._booked[node, hour] = _Booked(pointer, sum(map(len, more)), time.monotonic())
         return True
 
     def _free(self, within: Range, above: int, set_: int, *, spoilt: bool) -> int:
