@@ -57,6 +57,8 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     derandomize=bool(os.environ.get("CI")),
+    # The same ones once more tell nothing new.
+    max_examples=50 if os.environ.get("CI") else 100,
 )
 settings.load_profile("suite")
 

@@ -13,12 +13,14 @@ from tests.simulation.mutations import Mutation
 from tests.simulation.plan import plan_of
 from tests.simulation.world import simulate
 
-SEEDS = 24
+# Those on a real DuckDB file take a hundred times as long: of them the quickest that have many faults.
+SEEDS = [seed for seed in range(60) if plan_of(seed).store != "duckdb"]
+ON_DUCKDB = [101, 133, 165]
 
 
 def test_nothing_is_lost_and_nothing_counted_twice() -> None:
     """Under whatever faults, the books hold what the meters delivered, once, as far as anybody can know."""
-    for seed in range(SEEDS):
+    for seed in SEEDS:
         outcome = simulate(seed)
         assert outcome.problems == [], f"make simulate SEED={seed}"
         assert (outcome.balance.lost_uj, outcome.balance.twice_uj) == (0, 0)
@@ -26,10 +28,8 @@ def test_nothing_is_lost_and_nothing_counted_twice() -> None:
 
 def test_a_collector_dies_between_any_two_statements() -> None:
     """Of each transaction and checkpoint on a DuckDB file all is there or nothing, wherever it was cut."""
-    some = [
-        seed for seed in range(SEEDS, 2000) if plan_of(seed).store == "duckdb" and plan_of(seed).faults >= 6
-    ]
-    for seed in some[:4]:
+    for seed in ON_DUCKDB:
+        assert (plan_of(seed).store, plan_of(seed).faults >= 6) == ("duckdb", True)
         assert simulate(seed).problems == [], f"make simulate SEED={seed}"
 
 
@@ -115,4 +115,4 @@ def test_a_checkpoint_without_its_note_is_found() -> None:
 )
 def test_a_fault_of_ours_is_found(mutation: Mutation) -> None:
     """What is broken on purpose is found within the seeds that are run each time."""
-    assert any(simulate(seed, mutation).problems for seed in range(SEEDS))
+    assert any(simulate(seed, mutation).problems for seed in SEEDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from joulebook.collector.store.duckdb.files import HOUR_US
 from joulebook.collector.store.duckdb.keeper import Keeper
 from joulebook.collector.store.duckdb.rewind import rewind
 from joulebook.collector.store.protocol import Range
-from joulebook.v1.catalogue import catalogue
 from tests.simulated.delivery import NOW_US, decoded, deliver
 from tests.simulated.node import WALL_US, Load, SimulatedNode
 
@@ -64,7 +64,7 @@ def _series(store: DuckDBStore, step_us: int) -> dict[tuple[Any, ...], list[int]
     """Return what every series says in steps: what it covers, what was counted, and levels in time."""
     found = {}
     selected = Range(_FIRST_US, _FIRST_US + 12 * HOUR_US)
-    for metric in catalogue():
+    for metric in {key.metric for node in store.nodes() for key in node.layout.series}:
         for one in store.sums(selected, step_us, metric, None) or []:
             values = np.concatenate([one.covered_us, one.total, np.round(one.weighted / 1e6)])
             if values.any():
@@ -72,24 +72,32 @@ def _series(store: DuckDBStore, step_us: int) -> dict[tuple[Any, ...], list[int]
     return found
 
 
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a store that has all Reports, with everything settled; it is for copying."""
+    directory = tmp_path_factory.mktemp("settled")
+    with closing(DuckDBStore(directory / "books")) as store:
+        reports = _reports()
+        for some in range(0, len(reports), 8):
+            deliver(store, [reports[some : some + 8]])
+        _settle(store)
+    return directory
+
+
 # On a whole hour, within a Report that reaches over one, a moment later, amid an hour; of the first boot.
 @pytest.mark.parametrize(
     "at_us", [5 * HOUR_US, 5 * HOUR_US + 40_000_000, 5 * HOUR_US + 1_500_000_000, HOUR_US]
 )
-def test_series_by_minute_and_hour_are_those_of_the_time(tmp_path: Path, at_us: int) -> None:
+def test_series_by_minute_and_hour_are_those_of_the_time(settled: Path, tmp_path: Path, at_us: int) -> None:
     """Whatever was settled before, of any boot, no reading counts twice, and none that is left out counts."""
     reports, at_us = _reports(), _FIRST_US + at_us
-    path = tmp_path / "books"
-    with closing(DuckDBStore(path)) as store:
-        for some in range(0, len(reports), 8):
-            deliver(store, [reports[some : some + 8]])
-        _settle(store)
+    path = shutil.copytree(settled, tmp_path / "kept") / "books"
     early = [one for one in reports if _end_us(one) <= at_us]
     assert rewind(str(path), at_us) == len(reports) - len(early)
     with closing(DuckDBStore(path)) as store, closing(DuckDBStore(tmp_path / "early")) as known:
         deliver(known, [early])
-        for settled in (False, True):
-            if settled:
+        for is_settled in (False, True):
+            if is_settled:
                 _settle(store)
                 _settle(known)
             for step_us in (_MINUTE_US, HOUR_US):
