@@ -131,11 +131,11 @@ def _book_group(
     weight = active_weights(pools.use, pools.packages, pools.gpus, pools.disks, pools.class_, pools.report)
     split_error = _put_causes(weight, pools, causes)
     moved = _moved(pools, causes)
-    active = split(pools.active + moved, weight, nobody)
+    active = split(pools.active if moved is None else pools.active + moved, weight, nobody)
     idle_account = np.full(len(pools.class_), IDLE, dtype=np.int64)
     held = static_weights(pools.use, pools.packages, pools.gpus, policy, pools.class_, pools.report)
     part_error = _put_presence(held, pools, causes)
-    static = split(pools.static - moved, held, idle_account)
+    static = split(pools.static if moved is None else pools.static - moved, held, idle_account)
 
     # What every account got of every pool; the last pools are the Reports' platforms.
     cells = np.zeros((2, len(pools.class_) + reports, accounts, pieces), dtype=np.int64)
@@ -198,8 +198,10 @@ def _put_causes(weight: Ints, pools: Pools, causes: Sequence[Causes | None]) -> 
     return error
 
 
-def _moved(pools: Pools, causes: Sequence[Causes | None]) -> Ints:
-    """Return what of each pool's idle floor was caused, and counts as active, (pools, ticks)."""
+def _moved(pools: Pools, causes: Sequence[Causes | None]) -> Ints | None:
+    """Return what of each pool's idle floor was caused and is active, (pools, ticks); None: nothing."""
+    if not any(causes):
+        return None
     moved = np.zeros_like(pools.static)
     first = np.searchsorted(pools.report, np.arange(len(pools.stack.layouts)))
     for number, cause in enumerate(causes):

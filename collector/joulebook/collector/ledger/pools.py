@@ -28,8 +28,8 @@ class Pools:
     """The pools of stacked Reports. Energies are (pools, ticks) or (domains, ticks), in µJ.
 
     report has places of what is on top of each other.
-    beyond is what was drawn beyond the idle floor, negative where less was drawn; active where it is not.
-    own is what is each domain's own, raised by how much each container was raised to its parts.
+    floor is each domain's idle floor in mW. own is what is each domain's own, raised by how much each
+    container was raised to its parts.
     """
 
     stack: Stack
@@ -43,11 +43,16 @@ class Pools:
     class_: Ints
     static: Ints
     active: Ints
-    beyond: Ints
+    floor: Ints
     use: Use
     gpus: GpuUse
     packages: PackageUse
     disks: DiskUse
+
+    def beyond_uj(self) -> Ints:
+        """Return what was drawn beyond the idle floor, negative where less was."""
+        floor_uj = self.floor * self.stack.interval_us[self.domain_report] // 1000
+        return self.active + self.static - add_up(floor_uj, self.domain_pool, len(self.static))
 
 
 def groups_of(readings: Sequence[Readings]) -> Iterator[list[int]]:
@@ -98,10 +103,7 @@ def pools_of(sides: Sequence[Sequence[Readings]]) -> Pools:
 
     pools = stack.counts(lambda y: len(y.pool_class))
     domain_pool = stack.places(lambda y: y.domain_pool, pools)
-    static, drawn, floors = (
-        add_up(of, domain_pool, int(pools.sum()))
-        for of in (domain_static, own, floor * stack.interval_us[domain_report] // 1000)
-    )
+    static = add_up(domain_static, domain_pool, int(pools.sum()))
     use = use_of(stack, accounts)
     return Pools(
         stack=stack,
@@ -114,8 +116,8 @@ def pools_of(sides: Sequence[Sequence[Readings]]) -> Pools:
         report=np.repeat(np.arange(reports), pools),
         class_=stack.join(lambda y: y.pool_class),
         static=static,
-        active=drawn - static,
-        beyond=drawn - floors,
+        active=add_up(own, domain_pool, len(static)) - static,
+        floor=floor,
         use=use,
         gpus=gpu_use_of(stack, accounts),
         packages=package_use_of(stack, use),

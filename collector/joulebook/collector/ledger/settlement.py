@@ -118,6 +118,7 @@ def _seen(
     package = {pool: place for place, pool in enumerate(pools.packages.pools.tolist())}
     gpu = {pool: place for place, pool in enumerate(pools.gpus.pools.tolist())}
     gpu_use = gpu_active_weights(pools.gpus)
+    beyond_uj = pools.beyond_uj()
     for pool, (report, class_) in enumerate(zip(pools.report.tolist(), pools.class_.tolist(), strict=True)):
         if class_ not in _AMONG_JOBS:
             continue
@@ -136,7 +137,7 @@ def _seen(
         else:
             part = _Part(MEMORY, names, max(layout.memory_bytes, 1) / _GIB)
             use = pools.use.memory_bytes[report, :count]
-        yield part, _Seen(group[report], place, pools.beyond[pool], use, cpu_us, held[pool, :count])
+        yield part, _Seen(group[report], place, beyond_uj[pool], use, cpu_us, held[pool, :count])
 
 
 def _is_shared(one: _Seen) -> bool:
