@@ -9,7 +9,8 @@ from itertools import chain, count, groupby
 import numpy as np
 import numpy.typing as npt
 
-from joulebook.collector.ingest.decode import MAX_INTERVALS, MAX_SERIES, Decoded
+from joulebook.collector.ingest.decode import MAX_INTERVALS, Decoded
+from joulebook.collector.ingest.layout_checks import MAX_SERIES
 from joulebook.collector.ingest.sequence import Span, span_of
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.gaps import Edge

@@ -14,9 +14,9 @@ from google.protobuf.message import DecodeError
 from joulebook.collector.ingest.committer import Committer, Outcome
 from joulebook.collector.ingest.decode import (
     MAX_REPORT_BYTES,
-    check_node,
     decode_report,
 )
+from joulebook.collector.ingest.layout_checks import check_node
 from joulebook.collector.ingest.layouts import Layouts
 from joulebook.collector.ingest.owed import Owed
 from joulebook.collector.ingest.refusal import RefusalError, invalid
