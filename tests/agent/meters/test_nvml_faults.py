@@ -2,6 +2,8 @@
 
 import contextlib
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,26 @@ def test_a_driver_that_is_away_for_a_while(machine: Machine) -> None:
     machine.standin.set(init=None)
     machine.standin.set(1, energy=2_000_700)
     machine.until(lambda: tick()[2] == 2_000_700_000)
+
+
+def test_a_driver_that_stays_away_is_begun_again_more_and_more_seldom(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each beginning that did not help makes the wait for the next twice as long."""
+    bindings, now_s, begun_s = vars(sys.modules["pynvml"]), 0, []
+
+    def begin(begin: Callable[[], None] = bindings["nvmlInit"]) -> None:
+        begun_s.append(now_s)
+        begin()
+
+    machine.energy(0)
+    monkeypatch.setitem(bindings, "nvmlInit", begin)
+    machine.standin.set(generation=1, init="!9")
+    for now_s in range(10, 361):
+        # The second one waits for what the first one left to be done.
+        for _ in range(2):
+            machine.meter.read(now_s * S)
+    assert begun_s == [15, 25, 45, 85, 165, 325]
 
 
 def test_nobody_finds_a_library_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

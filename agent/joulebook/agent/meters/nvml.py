@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from joulebook.agent.host import read_host
+from joulebook.agent.meters.beginning import Beginning
 from joulebook.agent.meters.codes import DriverError, StaleError
 from joulebook.agent.meters.gpus import GpusMeter
 from joulebook.agent.meters.nvml_found import Found
 from joulebook.agent.meters.nvml_gpu import NvmlGpu
-from joulebook.agent.source import ABSENT, UNREADABLE, Finding
+from joulebook.agent.source import ABSENT, UNREADABLE, Finding, Roots
 from joulebook.agent.source_facts import SourceFacts
-
-# When no GPU answers the driver may have been loaded again: NVML is begun again, and no sooner than this.
-_AGAIN_US = 5_000_000
-# A GPU that was lost and then reset shows up only when NVML is begun again. The others miss a reading then.
-_LOST_US = 600_000_000
 
 FACTS = SourceFacts(
     name="nvml",
@@ -39,8 +35,10 @@ class NvmlMeter(GpusMeter[Found, NvmlGpu]):
     """Read every NVIDIA GPU. How they fare is asked for after the energy and comes with the next tick."""
 
     name = "nvml"
-    # When NVML is to be begun again: where no GPU answers, and where one of them does not.
-    _again_us = _due_us = 0
+
+    def __init__(self, roots: Roots, **waits: float) -> None:
+        super().__init__(roots, **waits)
+        self._beginning = Beginning()
 
     def _find(self) -> Found:
         return Found(read_host(self._roots).packages, self._known, self._hangs_s)
@@ -77,12 +75,8 @@ class NvmlMeter(GpusMeter[Found, NvmlGpu]):
 
     def _must_renew(self, found: Found, now_us: int) -> bool:
         """Say whether NVML should be begun again: no GPU answers, or one has been lost for long."""
+        if found.rows.hang:
+            return False
         errors = [meter.error for meter in found.meters if isinstance(meter.error, DriverError)]
-        if not errors or found.rows.hang or not self._due_us:
-            self._due_us = now_us + _LOST_US
-            return False
-        everything = len(errors) == len(found.meters) or any(isinstance(e, StaleError) for e in errors)
-        if now_us < (self._again_us if everything else self._due_us):
-            return False
-        self._again_us, self._due_us = now_us + _AGAIN_US, now_us + _LOST_US
-        return True
+        is_all = len(errors) == len(found.meters) or any(isinstance(error, StaleError) for error in errors)
+        return self._beginning.is_due(now_us, lost=bool(errors), everything=is_all)
