@@ -19,7 +19,7 @@ from pathlib import Path
 from joulebook.agent.clock import boot_us
 from joulebook.agent.meters.amdgpu import AmdGpuMeter
 from joulebook.agent.meters.gauges import GaugesConfig
-from joulebook.agent.meters.tpu import ask as ask_tpu
+from joulebook.agent.meters.tpu_runtime import Runtime
 from joulebook.agent.settings import SourceSettings
 from joulebook.agent.sources import askers, probe_sources
 from joulebook.agent.usage.beside import Asker
@@ -95,7 +95,9 @@ def _asked() -> Iterator[list[tuple[str, Callable[[], object]]]]:
             CephDaemons(CephConfig(sockets=str(cluster.directory))),
             HdfsDaemons(HdfsConfig(urls=[url])),
         ]
-        yield [question(asker) for asker in (*of_files, *daemons)] + [("tpu", lambda: ask_tpu(address))]
+        tpu = Runtime(address)
+        yield [question(asker) for asker in (*of_files, *daemons)] + [("tpu", tpu.ask)]
+        tpu.close()
 
 
 def measure() -> list[Row]:

@@ -30,9 +30,12 @@ class Runtime(_grpc.RuntimeMetricServiceServicer):  # type: ignore[misc]
             "tpu.runtime.tensorcore.dutycycle.percent": {0: 25.0, 1: 0.0},
             "tpu.runtime.hbm.memory.usage.bytes": {0: 3 * GIB, 1: 0},
         }
+        # Who asked: each connection is another.
+        self.peers: set[str] = set()
 
     def GetRuntimeMetric(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Answer as libtpu does: shares as doubles, bytes as integers."""
+        self.peers.add(context.peer())
         if request.metric_name not in self.gauges:
             context.abort(grpc.StatusCode.NOT_FOUND, "no such metric")
         made = tpu_info_pb2.MetricResponse()
@@ -50,12 +53,12 @@ class Runtime(_grpc.RuntimeMetricServiceServicer):  # type: ignore[misc]
 
 
 @contextmanager
-def runtime() -> Iterator[tuple[Runtime, str]]:
+def runtime(address: str = "127.0.0.1:0") -> Iterator[tuple[Runtime, str]]:
     """Run the service until the block is left; yield it and where it listens."""
     servicer = Runtime()
     server = grpc.server(ThreadPoolExecutor(2))
     _grpc.add_RuntimeMetricServiceServicer_to_server(servicer, server)
-    port = server.add_secure_port("127.0.0.1:0", grpc.local_server_credentials())
+    port = server.add_secure_port(address, grpc.local_server_credentials())
     server.start()
     try:
         yield servicer, f"127.0.0.1:{port}"
