@@ -72,7 +72,8 @@ def test_characterise_tells_of_each_sensor(tmp_path: Path, monkeypatch: pytest.M
     for one in sensors.values():
         assert one["read_us"] > 0
         # The files of a tree never change.
-        assert (one["period_us"], one["note"]) == (None, "changed too seldom to tell")
+        assert one["period_us"] is None
+        assert "never changed" in one["note"]
     # The load is made once: the table is of the same rows.
     monkeypatch.setattr("joulebook.agent.main.characterise", lambda *_: page["sensors"])
     table = characterised(tmp_path)

@@ -1,14 +1,21 @@
 """A whole characterisation, in a made-up time on sensors of known behaviour."""
 
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from joulebook.agent.characterise.record import Recorder
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
-from joulebook.agent.source import Domain, Probe
+from joulebook.agent.meters.gauges import GaugesConfig
+from joulebook.agent.settings import SourceSettings
+from joulebook.agent.source import Domain, Probe, Roots
+from joulebook.agent.sources import probe_sources
 from joulebook.v1 import report_pb2
+from tests.fixtures.amd.node import AmdNode
+from tests.fixtures.trees import KINDS, build
 from tests.simulated.sensors import MS, S, Sensor, UnevenWave
 
 
@@ -134,3 +141,26 @@ def test_the_load_lasts_for_the_slowest() -> None:
     slow.domain = Domain("node", "bmc", report_pb2.SOURCE_KIND_AVERAGE_POWER, 1, 10 * S, 30_000)
     recorder = Recorder([(slow, slow.probe().domains)], world.clock, world.sleep)
     assert recorder.half_us == 40 * S
+
+
+def amd_node(directory: Path, kind: str) -> Roots:
+    """Make a node with GPUs of AMD that have a counter, or power alone."""
+    return AmdNode(directory, revision=(1, 6) if kind == "amd counters" else (1, 0)).roots
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "amd counters", "amd powers"])
+def test_what_never_changed_is_said_so(tmp_path: Path, kind: str) -> None:
+    """Files that stay as they are have no period, whatever meter reads them and makes energy of them."""
+    world = World()
+    roots = build(kind, tmp_path) if kind in KINDS else amd_node(tmp_path, kind)
+    with closing(probe_sources(roots, SourceSettings(gauges=GaugesConfig(reads_per_s=0)))) as sources:
+        meters = [(source, probe.domains) for source, probe in sources.each if probe.domains]
+        # Long enough for counters that stand still beside a power to be left for that.
+        recorder = Recorder(meters, world.clock, lambda _: world.sleep(0.25))
+        recorder.run(world, 130.0, Random(3))
+        found = recorder.found(world)
+    for row in found:
+        assert row["period_us"] is None
+        assert "never changed" in row["note"]
+    assert bool(found) == recorder.has_sensors
+    assert "amdgpu" in {row["source"] for row in found} or not kind.startswith("amd")

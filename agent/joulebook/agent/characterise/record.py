@@ -9,9 +9,10 @@ from random import Random
 from statistics import median
 from typing import Any, Protocol
 
-from joulebook.agent.characterise.response import Course, response, update_period_us
+from joulebook.agent.characterise.response import Course, changes_us, response, update_period_us
+from joulebook.agent.meters.gpus import GpusMeter
 from joulebook.agent.meters.offers import is_model
-from joulebook.agent.source import Domain, Source
+from joulebook.agent.source import ChangingSource, Domain, Source
 from joulebook.v1 import report_pb2
 
 # A sensor that changes each millisecond is as good as one that does each 5: no tick comes near it.
@@ -20,6 +21,8 @@ _STEP_US = 5_000
 _HALF_PERIODS = 4
 _LEAST_HALF_US, _MOST_HALF_US = 3_000_000, 40_000_000
 _FEWEST_EDGES = 6
+_FEWEST_READINGS = 3
+_GPUS_WAIT_S = 5.0
 
 
 class Load(Protocol):
@@ -43,6 +46,13 @@ class _Recorded:
     energy_uj: list[int] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Meter:
+    source: Source
+    # None: nothing is read of what is only modelled.
+    recorded: list[_Recorded | None]
+
+
 class Recorder:
     """Reads the measured domains of meters; nothing is read of one that only models."""
 
@@ -54,10 +64,14 @@ class Recorder:
     ) -> None:
         self._clock, self._sleep = clock, sleep
         self._meters = [
-            (meter, [None if is_model(domain) else _Recorded(domain) for domain in domains])
+            _Meter(meter, [None if is_model(domain) else _Recorded(domain) for domain in domains])
             for meter, domains in meters
             if not all(is_model(domain) for domain in domains)
         ]
+        for one in self._meters:
+            if isinstance(one.source, GpusMeter):
+                # No tick waits here. What comes late is booked as of when it came, and would seem to change.
+                one.source.wait_s = _GPUS_WAIT_S
         self._took_us: dict[str, list[float]] = {}
 
     @property
@@ -91,21 +105,28 @@ class Recorder:
         return [self._row(one, load) for one in self._recorded()]
 
     def _recorded(self) -> list[_Recorded]:
-        return [one for _, recorded in self._meters for one in recorded if one is not None]
+        return [one for meter in self._meters for one in meter.recorded if one is not None]
 
     def _read(self) -> None:
-        for meter, recorded in self._meters:
-            now_us = self._clock()
+        for meter in self._meters:
+            name, now_us = meter.source.name, self._clock()
             began_ns = time.perf_counter_ns()
             try:
-                values = meter.read(now_us)
+                values = meter.source.read(now_us)
             except Exception:  # `doctor` says how it fails; here it is only missing
                 continue
-            self._took_us.setdefault(meter.name, []).append((time.perf_counter_ns() - began_ns) / 1000)
-            for place, one in enumerate(recorded):
+            self._took_us.setdefault(name, []).append((time.perf_counter_ns() - began_ns) / 1000)
+            for place, one in enumerate(meter.recorded):
                 if one is not None and 2 * place < len(values):
                     one.times_us.append(now_us)
                     one.energy_uj.append(values[2 * place])
+            if isinstance(meter.source, ChangingSource) and (probe := meter.source.changed()) is not None:
+                # A counter that is not believed any more is another sensor from then on.
+                before = {one.domain: one for one in meter.recorded if one is not None}
+                meter.recorded = [
+                    None if is_model(domain) else before.get(domain) or _Recorded(domain)
+                    for domain in probe.domains
+                ]
 
     def _row(self, one: _Recorded, load: Load) -> dict[str, Any]:
         domain = one.domain
@@ -120,10 +141,15 @@ class Recorder:
             "read_us": round(median(self._took_us.get(domain.source, [0.0])), 1),
             "note": "",
         }
-        if len(one.times_us) < 3:
-            return row | {"note": "could not be read"}
-        course = Course(one.times_us, one.energy_uj)
         is_counter = domain.kind == report_pb2.SOURCE_KIND_COUNTER
+        course = Course(one.times_us, one.energy_uj)
+        course = course if is_counter else course.begun()
+        if len(course.times_us) < _FEWEST_READINGS:
+            return row | {"note": "could not be read"}
+        is_unloaded = load.is_of_cpus and domain.name.startswith("gpu.")
+        rest = ["CPUs alone were loaded: load the GPU with --load CMD to learn more"] if is_unloaded else []
+        if not changes_us(course, is_counter=is_counter):
+            return row | {"note": "; ".join(["its value never changed: nothing can be told", *rest])}
         period_us = update_period_us(course, is_counter=is_counter)
         if period_us is None:
             return row | {"note": "changed too seldom to tell"}
@@ -132,8 +158,8 @@ class Recorder:
         if period_us < 2 * course.step_us:
             notes.append("as fast as it was read, or faster")
         follows = response(course, load.rises_us, load.falls_us, period_us, is_counter=is_counter)
-        if follows is None and load.is_of_cpus and domain.name.startswith("gpu."):
-            notes.append("CPUs alone were loaded: load the GPU with --load CMD to learn more")
+        if follows is None and is_unloaded:
+            notes += rest
         elif follows is None:
             notes.append("does not follow the CPU's load" if load.is_of_cpus else "does not follow the load")
         else:

@@ -43,6 +43,11 @@ class Course:
         rows = zip(pairwise(self.times_us), pairwise(self.energy_uj), strict=True)
         return [(e1 - e0) * 1000 / max(t1 - t0, 1) for (t0, t1), (e0, e1) in rows]
 
+    def begun(self) -> Course:
+        """Return a gauge's from where it shows something on: before, its first answer was still to come."""
+        first = next((i for i, (a, b) in enumerate(pairwise(self.energy_uj), start=1) if a != b), 0)
+        return Course(self.times_us[first:], self.energy_uj[first:])
+
     def moves(self) -> Course:
         """Return only those readings at which a counter had moved."""
         kept = [0, *(i for i, (a, b) in enumerate(pairwise(self.energy_uj), start=1) if a != b)]
@@ -58,16 +63,19 @@ class Response:
     lag_us: int
 
 
+def changes_us(course: Course, *, is_counter: bool) -> list[int]:
+    """Return when a sensor took a new value."""
+    if is_counter:
+        return list(course.moves().times_us[1:])
+    return _changes(course.times_us[1:], course.power_mw())
+
+
 def update_period_us(course: Course, *, is_counter: bool) -> int | None:
     """Return how often a sensor takes a new value; None: it changed too seldom to tell.
 
     As much as the course's own step means: at least as often as it was read.
     """
-    if is_counter:
-        changes = list(course.moves().times_us[1:])
-    else:
-        changes = _changes(course.times_us[1:], course.power_mw())
-    gaps = sorted(b - a for a, b in pairwise(changes))
+    gaps = sorted(b - a for a, b in pairwise(changes_us(course, is_counter=is_counter)))
     if len(gaps) < _FEWEST_GAPS:
         return None
     short_us = gaps[len(gaps) // 4]
