@@ -24,6 +24,8 @@ from joulebook.agent.settings import SourceSettings
 from joulebook.agent.sources import askers, probe_sources
 from joulebook.agent.usage.beside import Asker
 from joulebook.agent.usage.ceph import CephConfig, CephDaemons
+from joulebook.agent.usage.disk_rest import DiskRest
+from joulebook.agent.usage.disks import DiskUsage
 from joulebook.agent.usage.hdfs import HdfsConfig, HdfsDaemons
 from tests.bench.reads import rows_of, times_us
 from tests.bench.rows import Row, row
@@ -90,7 +92,11 @@ def _asked() -> Iterator[list[tuple[str, Callable[[], object]]]]:
         runtime() as (_, address),
     ):
         roots = build("storage", Path(directory))
-        of_files = [asker for asker, _, _ in askers(roots, SourceSettings()) if asker.is_there()]
+        of_files = [
+            asker
+            for asker, _, _ in askers(roots, SourceSettings(), DiskUsage(roots), DiskRest(0))
+            if asker.is_there()
+        ]
         daemons: list[Asker] = [
             CephDaemons(CephConfig(sockets=str(cluster.directory))),
             HdfsDaemons(HdfsConfig(urls=[url])),

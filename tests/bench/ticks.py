@@ -24,6 +24,8 @@ from joulebook.agent.settings import SourceSettings
 from joulebook.agent.source import Roots, Source
 from joulebook.agent.sources import Sources, askers
 from joulebook.agent.usage.beside import Beside
+from joulebook.agent.usage.disk_rest import DiskRest
+from joulebook.agent.usage.disks import DiskUsage
 from joulebook.agent.workloads.workloads import Workloads
 from tests.bench.large_node import GPUS, WORKLOADS, HangingBmc, Work, large_node
 from tests.bench.reads import rows_of, times_us
@@ -79,9 +81,10 @@ def _ticks(sampler: Sampler, work: Work) -> list[Row]:
 def _absent() -> Row:
     """Return what a tick's look takes where there is nothing to ask beside it."""
     with tempfile.TemporaryDirectory() as directory:
+        roots = Roots(Path(directory), Path(directory))
         absent = [
             Beside(asker, period_us=_S, timeout_us=_S)
-            for asker, _, _ in askers(Roots(Path(directory), Path(directory)), SourceSettings())
+            for asker, _, _ in askers(roots, SourceSettings(), DiskUsage(roots), DiskRest(0))
         ]
         for one in absent:
             one.probe()

@@ -12,6 +12,7 @@ from joulebook.agent.meters.tpu_config import TpuConfig
 from joulebook.agent.usage.ceph import CephConfig
 from joulebook.agent.usage.hdfs import HdfsConfig
 from joulebook.agent.usage.nvme import NvmeConfig
+from joulebook.agent.usage.smart import SmartConfig
 from joulebook.agent.workloads.settings import WorkloadsSettings
 
 
@@ -25,5 +26,6 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     nvme: NvmeConfig = msgspec.field(default_factory=NvmeConfig)
     pdu: PduConfig = msgspec.field(default_factory=PduConfig)
     redfish: RedfishConfig = msgspec.field(default_factory=RedfishConfig)
+    smart: SmartConfig = msgspec.field(default_factory=SmartConfig)
     tpu: TpuConfig = msgspec.field(default_factory=TpuConfig)
     workloads: WorkloadsSettings = msgspec.field(default_factory=WorkloadsSettings)

@@ -33,6 +33,7 @@ from joulebook.agent.usage import (
     nvme,
     packages,
     pressure,
+    smart,
     throttling,
 )
 
@@ -61,6 +62,7 @@ USAGE: tuple[SourceFacts, ...] = (
     pressure.FACTS,
     disks.FACTS,
     nvme.FACTS,
+    smart.FACTS,
     network.FACTS,
     infiniband.FACTS,
     nfs.FACTS,

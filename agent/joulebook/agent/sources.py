@@ -23,6 +23,7 @@ from joulebook.agent.usage.beside import Asker, Beside
 from joulebook.agent.usage.ceph import CephDaemons
 from joulebook.agent.usage.cephfs import CephfsMounts
 from joulebook.agent.usage.cpu import CpuUsage
+from joulebook.agent.usage.disk_rest import DiskRest
 from joulebook.agent.usage.disks import DiskUsage
 from joulebook.agent.usage.frequency import FrequencyUsage
 from joulebook.agent.usage.hdfs import HdfsDaemons
@@ -36,6 +37,7 @@ from joulebook.agent.usage.numa import NumaUsage
 from joulebook.agent.usage.nvme import NvmeDisks
 from joulebook.agent.usage.packages import PackageUsage
 from joulebook.agent.usage.pressure import PressureUsage
+from joulebook.agent.usage.smart import SmartDisks
 from joulebook.agent.usage.throttling import ThrottlingUsage
 from joulebook.agent.workloads.gpus import Gpu
 
@@ -84,8 +86,11 @@ class Sources:
         return probe
 
 
-def askers(roots: Roots, settings: SourceSettings) -> tuple[tuple[Asker, float, float], ...]:
+def askers(
+    roots: Roots, settings: SourceSettings, disks: DiskUsage, rest: DiskRest
+) -> tuple[tuple[Asker, float, float], ...]:
     """Return what is asked beside the tick, how often, and how long until it counts as hung, in seconds."""
+    smart = SmartDisks(roots, settings.smart, lambda: disks.disks, rest)
     return (
         (InfinibandPorts(roots), 1, 5),
         (NfsMounts(roots), 5, 5),
@@ -93,6 +98,7 @@ def askers(roots: Roots, settings: SourceSettings) -> tuple[tuple[Asker, float, 
         (CephfsMounts(roots), 5, 5),
         (CephDaemons(settings.ceph), 10, 10 + settings.ceph.timeout_s),
         (NvmeDisks(roots, settings.nvme), 10, 10),
+        (smart, settings.smart.period_s, 90),
         (HdfsDaemons(settings.hdfs), 10, 10 + settings.hdfs.timeout_s),
     )
 
@@ -124,7 +130,9 @@ def probe_sources(
         sources.add(usage)
     sources.disks = disks.domains()
     patience = Patience(patience_s)
-    for asker, period_s, timeout_s in askers(roots, settings):
+    # Two answers may be missed.
+    rest = DiskRest(int(3 * settings.smart.period_s * 1e6))
+    for asker, period_s, timeout_s in askers(roots, settings, disks, rest):
         sources.add(
             Beside(
                 asker,
@@ -149,7 +157,7 @@ def probe_sources(
             HwmonMeter(roots, reads_per_s=settings.gauges.reads_per_s),
             ways.pdu,
             BatteryMeter(roots),
-            ModelMeter(roots, cpu, memory, disks),
+            ModelMeter(roots, cpu, memory, disks, rest),
         )
     )
     # Last, so that it finds all that is asked.

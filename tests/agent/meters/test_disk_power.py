@@ -16,6 +16,8 @@ def test_every_tier_that_spends_here_has_its_source() -> None:
     for power in DISK_POWER.values():
         assert " W idle" in power.source
         assert 0 < power.idle_mw < power.max_mw
+        assert (power.standby_mw is not None) == ("Standby: " in power.source)
+        assert 0 < (power.standby_mw or 1) < power.idle_mw
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 from joulebook.agent.meters.model import ModelMeter, package_cpus
 from joulebook.agent.source import ABSENT, Probe, Roots
 from joulebook.agent.usage.cpu import CpuUsage
+from joulebook.agent.usage.disk_rest import DiskRest
 from joulebook.agent.usage.disks import DiskUsage
 from joulebook.agent.usage.memory import MemoryUsage
 from joulebook.v1 import report_pb2
@@ -18,7 +19,8 @@ class Node:
 
     def __init__(self, roots: Roots) -> None:
         self.cpu, self.memory, self.disks = CpuUsage(roots), MemoryUsage(roots), DiskUsage(roots)
-        self.model = ModelMeter(roots, self.cpu, self.memory, self.disks)
+        self.rest = DiskRest(180 * S)
+        self.model = ModelMeter(roots, self.cpu, self.memory, self.disks, self.rest)
 
     def probe(self) -> Probe:
         for source in (self.cpu, self.memory, self.disks):
@@ -117,3 +119,28 @@ def test_nothing_to_model_is_quiet(tmp_path: Path) -> None:
 def test_packages_without_topology_are_one(tmp_path: Path) -> None:
     """Where sysfs tells no packages, all CPUs are of package 0."""
     assert package_cpus(Roots(sysfs=tmp_path), 6) == {0: 6}
+
+
+def test_a_hard_disk_in_standby_draws_less(tmp_path: Path) -> None:
+    """While it is known to rest a hard disk has its standby watts, and from the first read on idle ones."""
+    roots = build("xeon-2s", tmp_path)
+    node = Node(roots)
+    place = 2 * [domain.name for domain in node.probe().domains].index("disk.sda")
+    (disk,) = [disk for disk in node.disks.disks if disk.device.name == "sda"]
+    node.read(0)
+    assert node.read(10 * S)[place] == 53_000_000
+    node.rest.told("sda", is_resting=True, moved=disk.last[:4], now_us=10 * S)
+    assert node.read(20 * S)[place] == 53_000_000 + 12_700_000
+    write(
+        roots.sysfs / "block/sda/stat",
+        "500001 1000 40000000 4000000 100000 20000 8000000 800000 0 3500000 4800000",
+    )
+    woken = node.read(30 * S)[place]
+    assert 0 < woken - 53_000_000 - 12_700_000 - 53_000_000 < 100_000
+    # An SSD has no such state that anything tells of.
+    ssd = [domain.name for domain in node.model.probe().domains].index("disk.sdb")
+    (other,) = [disk for disk in node.disks.disks if disk.device.name == "sdb"]
+    before = node.read(40 * S)[2 * ssd]
+    node.rest.told("sdb", is_resting=True, moved=other.last[:4], now_us=40 * S)
+    assert node.read(50 * S)[2 * ssd] - before == 11_000_000
+    node.close()

@@ -10,6 +10,7 @@ from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, WORKING, Domain, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
 from joulebook.agent.usage.cpu import CpuUsage
+from joulebook.agent.usage.disk_rest import DiskRest
 from joulebook.agent.usage.disks import Disk, DiskUsage, domain_of
 from joulebook.agent.usage.memory import MemoryUsage
 from joulebook.v1 import report_pb2
@@ -38,12 +39,16 @@ class _DiskModel:
     # Bytes read and written, reads, writes.
     done: tuple[int, ...]
 
-    def advance(self, elapsed_us: int) -> int:
+    def advance(self, elapsed_us: int, rest: DiskRest | None, now_us: int) -> int:
         done = self.disk.last[:4]
         read_bytes, written_bytes, reads, writes = map(sub, done, self.done)
         self.done = done
+        floor_mw, standby_mw = self.power.idle_mw, self.power.standby_mw
+        if standby_mw is not None and rest is not None:
+            name = self.disk.device.name
+            floor_mw = standby_mw if rest.rests(name, moved=done, now_us=now_us) else floor_mw
         # mW · µs are nJ.
-        self.energy_nj += self.power.idle_mw * elapsed_us
+        self.energy_nj += floor_mw * elapsed_us
         self.energy_nj += self.power.active_nj(read_bytes, written_bytes, reads, writes, elapsed_us)
         return self.energy_nj // 1000
 
@@ -67,7 +72,8 @@ def package_cpus(roots: Roots, logical_cpus: int) -> dict[int, int]:
 FACTS = SourceFacts(
     name="model",
     what=(
-        "what has no meter: CPU packages from CPU time, memory from its size, disks from operations and bytes"
+        "what has no meter: CPU packages from CPU time, memory from its size, disks from operations and "
+        "bytes, less while a hard disk is in standby where `smart` tells so"
     ),
     where="the agent itself, from `cpu`, `memory` and `disks`",
     unit="nJ",
@@ -82,6 +88,7 @@ FACTS = SourceFacts(
 class ModelMeter:
     """Model CPU, memory and disks from the last values of their usage sources, which are read before it.
 
+    rest knows hard disks in standby, where somebody asks them; all others count as idle at least.
     What is booked of it where there are meters, the arbiter says.
     """
 
@@ -93,11 +100,13 @@ class ModelMeter:
         cpu: CpuUsage,
         memory: MemoryUsage,
         disks: DiskUsage,
+        rest: DiskRest | None = None,
     ) -> None:
         self._roots = roots
         self._cpu = cpu
         self._memory = memory
         self._disks = disks
+        self._rest = rest
         self._packages: list[int] = []
         self._cpu_share = 1
         self._cpu_nj = 0
@@ -159,7 +168,7 @@ class ModelMeter:
             self._memory_nj += self._memory_mw * elapsed_us
             values += (self._memory_nj // 1000, 0)
         for model in self._disk_models:
-            values += (model.advance(elapsed_us), 0)
+            values += (model.advance(elapsed_us, self._rest, now_us), 0)
         return values
 
     def findings(self) -> tuple[Finding, ...]:
