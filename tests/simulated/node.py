@@ -76,6 +76,8 @@ class SimulatedNode:
     wall_us: int = WALL_US
     layouts: dict[int, bytes] = field(default_factory=dict)
     truth_uj: dict[str, int] = field(default_factory=dict)
+    # Of disks beside the first one, which is NVMe, where loads tell of them.
+    disk_tiers: Mapping[str, report_pb2.DiskTier.ValueType] = field(default_factory=dict)
     # Of disks, by workload.
     disk_truth_uj: dict[str, int] = field(default_factory=dict)
     measured_uj: int = 0
@@ -122,8 +124,12 @@ class SimulatedNode:
             is_gpu = name.startswith("gpu.")
             gpu, network = report_pb2.DEVICE_KIND_GPU, report_pb2.DEVICE_KIND_NETWORK
             beside = report_pb2.DEVICE_KIND_DISK if name in self._disks else network
-            limit_mw = self.gpu_limit_mw if is_gpu else 0
-            message.devices.add(name=name, kind=gpu if is_gpu else beside, power_limit_mw=limit_mw)
+            message.devices.add(
+                name=name,
+                kind=gpu if is_gpu else beside,
+                tier=self.disk_tiers.get(f"disk.{name}", report_pb2.DISK_TIER_UNSPECIFIED),
+                power_limit_mw=self.gpu_limit_mw if is_gpu else 0,
+            )
         for load in loads:
             domain_places = {name: i for i, (name, _) in enumerate(self.domains, start=1)}
             message.workloads.add(

@@ -191,7 +191,7 @@ def test_reports_are_booked_alike_alone_and_together(
         for _ in range(ticks):
             node.tick()
         readings += [d.readings for d in decoded(node, [node.report()])]
-    _holds_each(book(readings), readings, Policy.RESERVED)
+    holds_each(book(readings), readings, Policy.RESERVED)
 
 
 @settings(max_examples=25, deadline=None)
@@ -210,10 +210,10 @@ def test_reports_of_a_kind_are_booked_alike_alone_and_side_by_side(
         for tick in range(ticks):
             node.tick(1_000_000 + 7 * tick + number)
         readings += [d.readings for d in decoded(node, [node.report()])]
-    _holds_each(book(readings, policy), readings, policy)
+    holds_each(book(readings, policy), readings, policy)
 
 
-def _holds_each(together: Books, readings: Sequence[Readings], policy: Policy) -> None:
+def holds_each(together: Books, readings: Sequence[Readings], policy: Policy) -> None:
     """Check that books hold what each Report gives by itself."""
     assert np.array_equal(together.report, np.sort(together.report))
     for number, one in enumerate(readings):

@@ -1,7 +1,9 @@
 """Each disk's energy goes to who moved bytes on it, as far as workloads tell."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,8 +11,10 @@ from hypothesis import strategies as st
 from joulebook.collector.ledger.book import book
 from joulebook.collector.ledger.domains import STORAGE
 from joulebook.collector.ledger.policy import Policy
+from joulebook.collector.ledger.split import split
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
+from tests.collector.ledger.test_book import holds_each
 from tests.simulated.delivery import decoded
 from tests.simulated.node import Load, SimulatedNode
 
@@ -132,3 +136,44 @@ def test_books_balance_whatever_disks_were_seen_to_move(
     booked = _booked(node, [*loads, *(Load(name, io_bytes=3 * MIB) for name in others)], less=less)
     assert sum(booked.values()) == sum(node.disk_truth_uj.values())
     assert min(booked.values(), default=0) >= 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(LOADS, min_size=1, max_size=3), st.integers(1, 4), st.sampled_from(Policy))
+def test_reports_with_disks_are_booked_alike_alone_and_together(
+    each: list[list[Load]], ticks: int, policy: Policy
+) -> None:
+    """Nodes of many disks give the same books side by side, on top of each other and each by itself."""
+    readings = []
+    for number in range(20 * len(each)):
+        node = _node(nvme0n1=2, sda=7, sdb=3)
+        node.name, node.disk_uj, node.disk_idle_mw = f"n{number}", 5_000_000 + number, 3_000
+        node.disk_tiers = {SLOW: report_pb2.DISK_TIER_HDD}
+        also = [Load(f"untold.{i}", cpu_us=99_000, io_bytes=MIB + number) for i in range(number % 3)]
+        node.begin([*each[number % len(each)], *also])
+        for _ in range(ticks):
+            node.tick()
+        readings += [d.readings for d in decoded(node, [node.report()])]
+    holds_each(book(readings, policy), readings, policy)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LOADS, st.integers(1, 4), st.integers(0, 9_000_000))
+def test_disks_are_split_as_if_each_were_split_among_all(loads: list[Load], ticks: int, more: int) -> None:
+    """What the few who used a disk receive is what splitting it among everybody gives, to the µJ."""
+    node = _node(nvme0n1=2, sda=7, sdb=1)
+    node.disk_uj = more
+    expected: dict[str, int] = defaultdict(int)
+    before = dict(node._energy)
+    booked = _booked(node, loads, ticks)
+    for disk in (FAST, SLOW, THIRD):
+        # All ticks of a disk are alike: its energy is divided evenly.
+        drawn, odd = divmod(node._energy[disk] - before[disk], ticks)
+        assert not odd
+        moved = [load.disk_bytes.get(disk, 0) for load in sorted(loads, key=lambda load: load.id)]
+        weight = np.array([0, *moved], dtype=np.int64)[None, :, None]
+        shares = split(np.array([[drawn]], dtype=np.int64), weight, np.zeros(1, dtype=np.int64))
+        names = ["system", *sorted(f"job:{load.id}" for load in loads)]
+        for name, uj in zip(names, shares.ravel().tolist(), strict=True):
+            expected[name] += uj * ticks
+    assert booked == {name: uj for name, uj in expected.items() if uj}

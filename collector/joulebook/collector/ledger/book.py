@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from joulebook.collector.ledger.disks import DiskUse
 from joulebook.collector.ledger.domains import CLASSES, PLATFORM, root_energy_uj
 from joulebook.collector.ledger.errors import errors_of
-from joulebook.collector.ledger.layout import IDLE, NOBODY
+from joulebook.collector.ledger.layout import IDLE
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.pools import Pools, pools_of, sides_of
-from joulebook.collector.ledger.shares import active_weights, static_weights
+from joulebook.collector.ledger.shares import NOBODY, active_weights, static_weights
 from joulebook.collector.ledger.split import split
 from joulebook.collector.ledger.stack import Readings, Stack, add_up
 
@@ -128,10 +129,11 @@ def _book_group(
     stack, reports, accounts = pools.stack, len(sides), pools.accounts
     pieces = stack.pieces
     nobody = np.array([NOBODY[c] for c in pools.class_.tolist()], dtype=np.int64)
-    weight = active_weights(pools.use, pools.packages, pools.gpus, pools.disks, pools.class_, pools.report)
+    weight = active_weights(pools.use, pools.packages, pools.gpus, pools.class_, pools.report)
     split_error = _put_causes(weight, pools, causes)
     moved = _moved(pools, causes)
-    active = split(pools.active if moved is None else pools.active + moved, weight, nobody)
+    amount = pools.active if moved is None else pools.active + moved
+    active = split(_but_for_disks(amount, pools.disks), weight, nobody)
     idle_account = np.full(len(pools.class_), IDLE, dtype=np.int64)
     held = static_weights(pools.use, pools.packages, pools.gpus, policy, pools.class_, pools.report)
     part_error = _put_presence(held, pools, causes)
@@ -139,10 +141,14 @@ def _book_group(
 
     # What every account got of every pool; the last pools are the Reports' platforms.
     cells = np.zeros((2, len(pools.class_) + reports, accounts, pieces), dtype=np.int64)
+    of_disks = _split_disks(pools.disks)
+    by_disk = _by_account(pools.disks, stack.by_piece(of_disks), accounts)
     cells[0, : len(pools.class_)] = stack.by_piece(active)
+    cells[0, : len(pools.class_)] += add_up(by_disk, pools.disks.pool, len(pools.class_))
     cells[1, : len(pools.class_)] = stack.by_piece(static)
     if any(y.has_containers for y in stack.layouts):
         beyond = np.where((stack.join(lambda y: y.domain_class) == PLATFORM)[:, None], pools.own, 0)
+        active += add_up(_by_account(pools.disks, of_disks, accounts), pools.disks.pool, len(pools.class_))
         platform = _platform(add_up(beyond, pools.domain_report, reports), active, static, pools.report)
         cells[:, len(pools.class_) :] = stack.by_piece(platform)
     cell_report = np.concatenate([pools.report, np.arange(reports)])
@@ -152,11 +158,8 @@ def _book_group(
     # One entry a Report: (2, reports, pieces, accounts, classes).
     table = table.reshape(2, reports, len(CLASSES), accounts, pieces).transpose(0, 1, 4, 3, 2)
 
-    domain_cell = np.where(pools.domain_pool >= 0, pools.domain_pool, len(pools.class_) + pools.domain_report)
-    own = stack.by_piece(pools.own)
     held_error = None if part_error is None else stack.by_piece(np.rint(static * part_error).astype(np.int64))
-    errors = errors_of(stack, cells, cell_report, own, domain_cell, split_error, held_error)
-    errors = errors.transpose(0, 1, 3, 2)
+    errors = errors_of(pools, cells, by_disk, split_error, held_error).transpose(0, 1, 3, 2)
     measured = _measured_uj(stack)
     unread = stack.increments(stack.rows(lambda y: y.unread_row))
     unread = np.where(pools.booked[:, None], unread, 0)
@@ -181,8 +184,33 @@ def _book_group(
     )
 
 
-def _put_causes(weight: Ints, pools: Pools, causes: Sequence[Causes | None]) -> Floats:
-    """Put what was learnt over the weights; return each share's split error, NaN: not learnt."""
+def _but_for_disks(amount: Ints, disks: DiskUse) -> Ints:
+    """Return what of each pool is split as a whole, and not disk by disk."""
+    if not len(disks.pool):
+        return amount
+    amount = amount.copy()
+    amount[disks.pool] = 0
+    return amount
+
+
+def _split_disks(disks: DiskUse) -> Ints:
+    """Split each disk's active energy by who moved bytes there, (disks, places, ticks), else to system."""
+    if not len(disks.pool):
+        return disks.moved
+    return split(disks.active, disks.moved, np.zeros(len(disks.pool), dtype=np.int64))
+
+
+def _by_account(disks: DiskUse, shares: Ints, accounts: int) -> Ints:
+    """Return shares of the few accounts of each disk as (disks, accounts, ticks)."""
+    table = np.zeros((len(disks.pool), accounts, shares.shape[2]), dtype=np.int64)
+    table[np.arange(len(table))[:, None], disks.account] = shares
+    return table
+
+
+def _put_causes(weight: Ints, pools: Pools, causes: Sequence[Causes | None]) -> Floats | None:
+    """Put what was learnt over the weights; return each share's split error, NaN: not learnt, None: none."""
+    if not any(causes):
+        return None
     pieces = pools.stack.pieces
     error = np.full((len(pools.class_), pools.accounts, pieces), np.nan)
     first = np.searchsorted(pools.report, np.arange(len(pools.stack.layouts)))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from joulebook.v1 import report_pb2
 from joulebook.v1.containment import DETAILS, INSIDE_PSYS
 
 Ints = npt.NDArray[np.int64]
@@ -15,6 +16,15 @@ CLASSES = ("cpu", "memory", "gpu", "storage", "network", "platform")
 CPU, MEMORY, GPU, STORAGE, NETWORK, PLATFORM = range(6)
 
 _CLASS_OF = {"cpu": CPU, "memory": MEMORY, "gpu": GPU, "disk": STORAGE, "nic": NETWORK}
+# Of storage it is told what each tier of disks had; what is of no known tier is in the class alone.
+TIERS = ("nvme", "ssd", "hdd")
+NO_TIER = -1
+_TIER_OF = {
+    report_pb2.DISK_TIER_NVME: 0,
+    report_pb2.DISK_TIER_SSD: 1,
+    report_pb2.DISK_TIER_HDD: 2,
+}
+
 _CONTAINERS = ("node", "psys", "module")
 
 
@@ -40,6 +50,12 @@ def class_of(name: str) -> int:
     if kind in DETAILS:
         return -1
     return _CLASS_OF.get(kind, PLATFORM)
+
+
+def tiers_of(layout: report_pb2.Layout) -> list[int]:
+    """Return the place in TIERS of each domain of a Layout; NO_TIER where it is no disk of a known tier."""
+    tier = {f"disk.{device.name}": _TIER_OF.get(device.tier, NO_TIER) for device in layout.devices}
+    return [tier.get(domain.name, NO_TIER) for domain in layout.domains]
 
 
 def settle(energy_uj: Ints, parent: Ints, depth: Ints, booked: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from joulebook.collector.ledger.domains import (
     CPU,
     GPU,
-    MEMORY,
-    NETWORK,
+    NO_TIER,
     PLATFORM,
     STORAGE,
     class_of,
+    tiers_of,
 )
 from joulebook.collector.ledger.shared import kind_of_arrays, share, shared_ints
 from joulebook.v1 import metrics_pb2 as metrics
@@ -90,7 +90,7 @@ class NodeLayout:
         packages = np.flatnonzero(self.domain_booked & (self.domain_class == CPU)).tolist()
         may_run_on = _cpusets(message.workloads, packages)
         told = np.unique(self._domain[self._metric == metrics.METRIC_WORKLOAD_DISK_IO]) - 1
-        self._place_pools(told, packages_apart=bool(may_run_on))
+        self._place_pools(tiers_of(message), packages_apart=bool(may_run_on))
         self.has_containers = bool((self.domain_booked & (self.domain_class == PLATFORM)).any())
 
         self.busy_row = self._node_row(metrics.METRIC_NODE_CPU_BUSY)
@@ -98,7 +98,7 @@ class NodeLayout:
         moved = (metrics.METRIC_DEVICE_READ, metrics.METRIC_DEVICE_WRITTEN)
         self.disk_io_rows = shared_ints(np.flatnonzero(np.isin(self._metric, moved)))
         self._place_workloads(message.workloads)
-        self._place_disks(message, len(told) > 0)
+        self._place_disks(message, told)
         # When what is there of each job began, the last of it, in unix µs; 0: it is not known.
         self.job_starts: dict[str, int] = {}
         for w in message.workloads:
@@ -151,23 +151,23 @@ class NodeLayout:
         rows = self._metric == metrics.METRIC_WORKLOAD_GPU_UTILISATION
         return set(zip((self._domain[rows] - 1).tolist(), (self._workload[rows] - 1).tolist(), strict=True))
 
-    def _place_pools(self, told: Ints, *, packages_apart: bool) -> None:
+    def _place_pools(self, tier: Sequence[int], *, packages_apart: bool) -> None:
         """Note the pools, and which of them each domain is in.
 
         A pool is energy that is split by the same weights: one a class, each GPU by itself, each CPU package
-        where cpusets tell who runs on it, and each disk of which it is told who moved bytes there.
+        where cpusets tell who runs on it, and each tier of disks, whose idle floors are split alike.
         """
         leaf = self.domain_booked & (self.domain_class != PLATFORM)
-        by_itself = leaf & np.isin(self.domain_class, (CPU, GPU) if packages_apart else (GPU,))
-        by_itself[told] = leaf[told]
+        by_itself = np.isin(self.domain_class, (CPU, GPU) if packages_apart else (GPU,)).tolist()
         keys = [
-            (c, i if alone else -1)
-            for i, (c, alone) in enumerate(zip(self.domain_class.tolist(), by_itself.tolist(), strict=True))
+            (c, tier[i] if c == STORAGE else i if by_itself[i] else -1)
+            for i, c in enumerate(self.domain_class.tolist())
         ]
         pools = sorted({key for key, booked in zip(keys, leaf.tolist(), strict=True) if booked})
         pool_of = {key: i for i, key in enumerate(pools)}
         self.pool_class = shared_ints([c for c, _ in pools])
         self.pool_gpu = shared_ints([domain if c == GPU else -1 for c, domain in pools])
+        self.pool_tier = shared_ints([tier if c == STORAGE else NO_TIER for c, tier in pools])
         places = [pool_of[k] if b else -1 for k, b in zip(keys, leaf.tolist(), strict=True)]
         self.domain_pool = shared_ints(places)
 
@@ -215,23 +215,33 @@ class NodeLayout:
         self.gpu_holder_account = shared_ints([int(self.workload_account[w]) for _, w, _ in holders])
         self.gpu_holder_ppm = shared_ints([ppm for _, _, ppm in holders])
 
-    def _place_disks(self, message: report_pb2.Layout, are_told: bool) -> None:
-        """Note the pools that are disks, whose bytes each disk's rows are, and who moved some on which.
+    def _place_disks(self, message: report_pb2.Layout, told: Ints) -> None:
+        """Note the disks, whose bytes each disk's rows are, and who moved some on which.
 
-        Where it is not told of any disk there are no such pools and pairs. One pool has all disks of which it
-        is not told.
+        A disk is here one of which it is told who moved bytes there, or all of a tier of which it is not.
+        What was moved is known of each of the former and of all the latter together: disk_load has the place
+        of the one that each disk goes by. Where it is not told of any there are no disks and pairs.
         """
-        self.disk_pools = shared_ints(np.flatnonzero(self.pool_class == STORAGE) if are_told else [])
-        pool = dict(zip(self.domain_names, self.domain_pool.tolist(), strict=True)) if are_told else {}
+        booked = (self.domain_booked & (self.domain_class == STORAGE) & (len(told) > 0)).tolist()
+        alone = np.isin(np.arange(len(booked)), told).tolist()
+        keys = [(pool, i if alone[i] else -1) for i, pool in enumerate(self.domain_pool.tolist())]
+        disks = sorted({key for key, is_disk in zip(keys, booked, strict=True) if is_disk})
+        loads = sorted({load for _, load in disks})
+        self.disk_pool = shared_ints([pool for pool, _ in disks])
+        self.disk_load = shared_ints([loads.index(load) for _, load in disks])
+        disk_of = {key: i for i, key in enumerate(disks)}
+        self.domain_disk = shared_ints([disk_of.get(key, -1) for key in keys])
+        load_of = [int(self.disk_load[disk]) if disk >= 0 else -1 for disk in self.domain_disk.tolist()]
+        place = dict(zip(self.domain_names, load_of, strict=True))
         names = ["", *(f"disk.{device.name}" for device in message.devices)]
-        self.disk_io_pool = shared_ints(
-            [pool.get(names[place], -1) for place in self._device[self.disk_io_rows].tolist()]
+        self.disk_io_load = shared_ints(
+            [place.get(names[device], -1) for device in self._device[self.disk_io_rows].tolist()]
         )
         rows = np.flatnonzero(self._metric == metrics.METRIC_WORKLOAD_DISK_IO)
         pairs = list(zip((self._workload[rows] - 1).tolist(), (self._domain[rows] - 1).tolist(), strict=True))
         self.disk_pair_row = shared_ints(rows)
         self.disk_pair_workload = shared_ints([workload for workload, _ in pairs])
-        self.disk_pair_pool = shared_ints(self.domain_pool[self._domain[rows] - 1])
+        self.disk_pair_load = shared_ints([load_of[disk] for _, disk in pairs])
         # The same disk's pair of the nearest workload around that has one.
         places = {pair: i for i, pair in enumerate(pairs)}
         around = []
@@ -287,7 +297,3 @@ def _cpusets(workloads: Sequence[report_pb2.Workload], packages: Sequence[int]) 
     everywhere = list(place.values())
     may = [[place[d - 1] for d in w.cpu_domain if d - 1 in place] or everywhere for w in workloads]
     return may if any(len(on) < len(packages) for on in may) else []
-
-
-# Where a class's active energy goes when nobody's use of it is known.
-NOBODY = {CPU: IDLE, MEMORY: IDLE, GPU: UNATTRIBUTED, STORAGE: SYSTEM, NETWORK: SYSTEM, PLATFORM: IDLE}

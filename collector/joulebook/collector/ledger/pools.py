@@ -27,7 +27,7 @@ _FEWEST_BESIDE, _TICKS_BESIDE = 16, 2_000
 class Pools:
     """The pools of stacked Reports. Energies are (pools, ticks) or (domains, ticks), in µJ.
 
-    report has places of what is on top of each other.
+    report has places of what is on top of each other, tier the places in TIERS of pools that are a tier's.
     floor is each domain's idle floor in mW. own is what is each domain's own, raised by how much each
     container was raised to its parts.
     """
@@ -41,6 +41,7 @@ class Pools:
     raised: Ints
     report: Ints
     class_: Ints
+    tier: Ints
     static: Ints
     active: Ints
     floor: Ints
@@ -115,11 +116,12 @@ def pools_of(sides: Sequence[Sequence[Readings]]) -> Pools:
         raised=raised,
         report=np.repeat(np.arange(reports), pools),
         class_=stack.join(lambda y: y.pool_class),
+        tier=stack.join(lambda y: y.pool_tier),
         static=static,
         active=add_up(own, domain_pool, len(static)) - static,
         floor=floor,
         use=use,
         gpus=gpu_use_of(stack, accounts),
         packages=package_use_of(stack, use),
-        disks=disk_use_of(stack, accounts),
+        disks=disk_use_of(stack, use, own - domain_static, domain_static),
     )

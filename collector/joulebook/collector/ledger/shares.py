@@ -5,22 +5,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from joulebook.collector.ledger.disks import DiskUse
-from joulebook.collector.ledger.domains import MEMORY, NETWORK, STORAGE
+from joulebook.collector.ledger.domains import CPU, GPU, MEMORY, NETWORK, PLATFORM, STORAGE
 from joulebook.collector.ledger.gpus import GpuUse, gpu_active_weights, gpu_static_weights
+from joulebook.collector.ledger.layout import IDLE, SYSTEM, UNATTRIBUTED
 from joulebook.collector.ledger.packages import PackageUse
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.use import Use
 
 Ints = npt.NDArray[np.int64]
 
+# Where a class's active energy goes when nobody's use of it is known.
+NOBODY = {CPU: IDLE, MEMORY: IDLE, GPU: UNATTRIBUTED, STORAGE: SYSTEM, NETWORK: SYSTEM, PLATFORM: IDLE}
 
-def active_weights(
-    use: Use, packages: PackageUse, gpus: GpuUse, disks: DiskUse, pool_class: Ints, pool_report: Ints
-) -> Ints:
+
+def active_weights(use: Use, packages: PackageUse, gpus: GpuUse, pool_class: Ints, pool_report: Ints) -> Ints:
     """Return who caused each pool's active energy, (pools, accounts, ticks).
 
-    Networks, and GPUs without a user, have no weights: the fallback decides.
+    Networks, and GPUs without a user, have no weights: the fallback decides. Disks of which it is told one
+    by one who used them are split for themselves.
     """
     _, accounts, ticks = use.cpu_us.shape
     weight = np.zeros((len(pool_class), accounts, ticks), dtype=np.int64)
@@ -29,7 +31,6 @@ def active_weights(
         weight[pools] = used[pool_report[pools]]
     weight[packages.pools] = packages.cpu_us
     weight[gpus.pools] = gpu_active_weights(gpus)
-    weight[disks.pools] = disks.moved
     return weight
 
 

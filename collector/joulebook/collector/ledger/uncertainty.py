@@ -24,25 +24,26 @@ DEVIATIONS = 1.96
 DEVIATIONS_ABOVE = 1.645
 
 
-def split_uj(active_uj: Ints, split_error: Floats) -> Floats:
+def split_uj(active_uj: Floats, split_error: Floats | None) -> Floats:
     """Return the error of each share's way of splitting. Shares are (pools, accounts, pieces).
 
     A split by CPU time or bytes alone errs by the part that could belong to another account: who is alone on
     its pool gets all of it, whatever the weights were. Where the deviation of a split was learnt (a fraction
-    a share; NaN: it was not), twice that counts.
+    a share; NaN: it was not; None: none was), twice that counts.
     """
     total = np.maximum(active_uj.sum(axis=1, keepdims=True), 1)
-    learnt = ~np.isnan(split_error)
     likely: Floats = SPLIT_ERROR * active_uj * (1.0 - active_uj / total)
+    if split_error is None:
+        return likely
+    learnt = ~np.isnan(split_error)
     known = DEVIATIONS * np.where(learnt, split_error, 0.0) * active_uj
     error: Floats = np.where(learnt, known, likely)
     return error
 
 
-def variance_uj2(active_uj: Ints, static_uj: Ints, meter_variance_uj2: Floats) -> Floats:
+def variance_uj2(booked_uj: Floats, meter_variance_uj2: Floats) -> Floats:
     """Return each share's random variance, given that of its pool's meters (pools, pieces)."""
-    booked = active_uj + static_uj
-    share = booked / np.maximum(booked.sum(axis=1, keepdims=True), 1)
+    share = booked_uj / np.maximum(booked_uj.sum(axis=1, keepdims=True), 1)
     variance: Floats = share**2 * meter_variance_uj2[:, None]
     return variance
 

@@ -17,7 +17,8 @@ Ints = npt.NDArray[np.int64]
 class Use:
     """What every account used and held in every tick; arrays are (reports, accounts, ticks).
 
-    CPU in µs, memory in bytes, IO in bytes. What no workload owns is system's.
+    CPU in µs, memory in bytes, IO in bytes. What no workload owns is system's. workload_io_bytes is what each
+    workload moved itself (workloads, ticks).
     """
 
     cpu_us: Ints
@@ -25,6 +26,7 @@ class Use:
     io_bytes: Ints
     cpu_held_us: Ints
     memory_held_bytes: Ints
+    workload_io_bytes: Ints
 
 
 def exclusive(inclusive: Ints, parent: Ints) -> Ints:
@@ -96,4 +98,5 @@ def use_of(stack: Stack, accounts: int) -> Use:
             reserved_bytes,
             np.broadcast_to(memory_size[:, None], stack.interval_us.shape),
         ),
+        workload_io_bytes=io,
     )
