@@ -24,6 +24,7 @@ ROCR, HIP, CUDA = "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_D
         ({"CUDA_VISIBLE_DEVICES": "0, 1"}, "run", ("gpu.0", "gpu.1")),
         ({"CUDA_VISIBLE_DEVICES": "1,-1,0"}, "run", ("gpu.1",)),
         ({"CUDA_VISIBLE_DEVICES": ""}, "run", ()),
+        ({"CUDA_VISIBLE_DEVICES": ""}, "docker", ()),
         ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, "run", ()),
         ({"CUDA_VISIBLE_DEVICES": uuid_of(1)}, "docker", ("gpu.1",)),
         ({"CUDA_VISIBLE_DEVICES": "GPU-00000001"}, "run", ("gpu.1",)),
@@ -114,6 +115,19 @@ def test_nothing_else_of_an_environment_is_kept() -> None:
         ({ROCR: "2,1", CUDA: "0"}, "run", ("gpu.2",)),
         ({ROCR: f"{uuid_of(2)},{uuid_of(1)}", HIP: "0"}, "kubernetes", ("gpu.2",)),
         ({ROCR: "2", "SLURM_JOB_GPUS": "1"}, "slurm", ("gpu.1",)),
+        # What is set and empty.
+        ({ROCR: "", HIP: "0"}, "run", ()),
+        ({ROCR: "", HIP: uuid_of(0)}, "run", ()),
+        ({ROCR: "", HIP: uuid_of(0)}, "docker", ()),
+        ({ROCR: ""}, "docker", ()),
+        ({ROCR: "1", HIP: ""}, "run", ("gpu.1",)),
+        ({HIP: "", CUDA: "2"}, "run", ("gpu.2",)),
+        ({HIP: "2", CUDA: ""}, "run", ("gpu.2",)),
+        ({CUDA: ""}, "run", None),
+        ({HIP: "", CUDA: ""}, "docker", None),
+        ({ROCR: "1", HIP: uuid_of(2)}, "run", ()),
+        ({ROCR: "1,2", HIP: uuid_of(2)}, "run", ("gpu.2",)),
+        ({ROCR: "0", HIP: uuid_of(2)}, "docker", ("gpu.2",)),
     ],
 )
 def test_what_environments_mean_to_amds_programs(

@@ -1,6 +1,10 @@
 """What a program's environment says of the GPUs that it is given, in the variables of schedulers and vendors.
 
 NVIDIA: CUDA C++ Programming Guide, "CUDA Environment Variables"; AMD: ROCm, "GPU isolation techniques".
+
+A variable that is set and empty is not the same to all. CUDA_VISIBLE_DEVICES: "no GPU devices are visible"
+(the guide). ROCR_VISIBLE_DEVICES: none either (ROCR-Runtime, amd_filter_device.cpp, SelectZeroDevices()). To
+HIP its own counts as not set, and so does CUDA's, which it reads then (clr, rocdevice.cpp, Device::init()).
 """
 
 from __future__ import annotations
@@ -111,7 +115,6 @@ def in_order(domains: Iterable[str]) -> tuple[str, ...]:
 
 def _seen_by_hip(environ: Mapping[str, str], gpus: Sequence[HeldGpu], source: str) -> tuple[str, ...] | None:
     """Return what is left to a program of AMD's GPUs; HIP counts within what the runtime leaves."""
-    # One of HIP's that is empty hides nothing.
     hip = next((value for name in _HIP if (value := environ.get(name, "").strip())), "")
     if not hip and _ROCR not in environ:
         return None
@@ -120,6 +123,9 @@ def _seen_by_hip(environ: Mapping[str, str], gpus: Sequence[HeldGpu], source: st
     seen = [] if source in CONTAINERS else numbered
     if _ROCR in environ:
         seen = _left(environ[_ROCR], seen, gpus)
+        # HIP looks for UUIDs too among what is left; what numbers leave in a container is not known.
+        if not environ[_ROCR] or source not in CONTAINERS:
+            gpus = [gpu for gpu in gpus if gpu.domain in seen]
     return in_order(_left(hip, seen, gpus) if hip else seen)
 
 
