@@ -142,6 +142,7 @@ def probe_sources(
             )
         )
     nvml, amdsmi, amdgpu = NvmlMeter(roots), AmdsmiMeter(roots), AmdGpuMeter(roots)
+    hwmon = HwmonMeter(roots, reads_per_s=settings.gauges.reads_per_s)
     ways = node_ways(roots, settings.ipmi, settings.redfish, settings.pdu, patience_s)
     # The better ones first. Each offers all that it can measure, and the arbiter chooses; the model fills in
     # the rest, from what the usage sources read just before it.
@@ -154,7 +155,7 @@ def probe_sources(
             TpuMeter(roots, settings.tpu),
             PmCounters(roots),
             *ways.bmc,
-            HwmonMeter(roots, reads_per_s=settings.gauges.reads_per_s),
+            hwmon,
             ways.pdu,
             BatteryMeter(roots),
             ModelMeter(roots, cpu, memory, disks, rest),
@@ -163,5 +164,5 @@ def probe_sources(
     # Last, so that it finds all that is asked.
     sources.add(AskUsage([source for source, _ in sources.each]))
     # All count from 0, and of several at once only the best one's are booked.
-    sources.gpus = lambda: nvml.gpus or amdsmi.gpus or amdgpu.gpus
+    sources.gpus = lambda: nvml.gpus or amdsmi.gpus or amdgpu.gpus or hwmon.gpus
     return sources

@@ -116,6 +116,21 @@ def test_pods_hold_what_the_kubelet_gave_them(pods: Pods) -> None:
     assert finding.state == WORKING
 
 
+def test_only_devices_that_are_gpus_are_taken(socket: Path) -> None:
+    """Of every maker's GPUs the ids come; a monitor of all of Intel's has none, nor has a network card."""
+    with kubelet(socket) as server:
+        server.pods = {
+            ("team", "intel"): {"gpu.intel.com/i915": ["card1-0"], "gpu.intel.com/xe": ["card2-1"]},
+            ("team", "monitor"): {"gpu.intel.com/i915_monitoring": ["all"], "example.com/nic": ["1"]},
+            ("team", "amd"): {"amd.com/gpu": ["amdgpu_xcp_1"]},
+        }
+        assert ask(socket) == {
+            "team/intel": ("card1-0", "card2-1"),
+            "team/monitor": (),
+            "team/amd": ("amdgpu_xcp_1",),
+        }
+
+
 def test_a_kubelet_that_refuses_or_hangs_holds_nothing_up(pods: Pods) -> None:
     """What is wrong is told with the socket's name; ticks go on, and what it told before stays."""
     with kubelet(pods.socket) as server:

@@ -10,7 +10,9 @@ from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
 from joulebook.agent.meters.gauges import Gauge, GaugeReader
 from joulebook.agent.meters.health import Health
 from joulebook.agent.meters.held import HeldPower
+from joulebook.agent.meters.hwmon_gpus import IntelGpu, intel_gpu
 from joulebook.agent.meters.hwmon_sensors import (
+    INTEL_CHIPS,
     PACKAGE_ALONE_PPM,
     Sensor,
     choose,
@@ -81,6 +83,8 @@ class HwmonMeter:
         self._covered = covered
         self._reads_per_s = reads_per_s
         self._meters: list[_Meter] = []
+        # Intel's cards, whose energy is read here.
+        self.gpus: tuple[IntelGpu, ...] = ()
         self._reader = GaugeReader(self.name)
 
     def probe(self) -> Probe:
@@ -95,6 +99,11 @@ class HwmonMeter:
                 findings.append(
                     Finding(f"hwmon:{domain}", UNREADABLE, f"{sensor.path.name}: {error}", fix_of(error))
                 )
+        self.gpus = tuple(
+            intel_gpu(meter.domain.name, meter.sensor.device)
+            for meter in self._meters
+            if meter.sensor.chip in INTEL_CHIPS
+        )
         self._reader.start([meter.gauge for meter in self._meters if meter.gauge is not None])
         if self._meters:
             findings.insert(0, Finding(self.name, WORKING))

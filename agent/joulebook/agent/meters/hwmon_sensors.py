@@ -16,7 +16,8 @@ _SENSOR = re.compile(r"(energy|power)([0-9]+)_(input|average)")
 # SoC rail and its memory (NVIDIA Grace Performance Tuning Guide, "Power and Thermals").
 _GRACE = re.compile(r"(Module|Grace|CPU|SysIO) Power Socket ([0-9]+)")
 _GRACE_PARTS = {"Module": "module", "Grace": "cpu", "CPU": "core", "SysIO": "uncore"}
-_GPU_CHIPS = ("amdgpu", "i915", "xe")
+INTEL_CHIPS = ("i915", "xe")
+_GPU_CHIPS = ("amdgpu", *INTEL_CHIPS)
 # i915 shows each tile of a card as a chip of its own, beside the card's.
 _TILE = re.compile(r"i915_gt[0-9]+")
 # Where a card has several sensors, the one of the whole card.

@@ -17,6 +17,7 @@ from joulebook.agent.source import UNREADABLE, WORKING, Finding
 from joulebook.agent.workloads import kubernetes, slurm_shares
 from joulebook.agent.workloads.amd_plugin import allotted_by_amd
 from joulebook.agent.workloads.device_rules import domains_allowed
+from joulebook.agent.workloads.intel_plugin import allotted_by_intel
 from joulebook.agent.workloads.visible import (
     SLURM,
     WHOLE_PPM,
@@ -64,9 +65,13 @@ class GpuHolders:
         self._procfs = procfs
         self._pod_devices = pod_devices
         self._gpus = gpus
+        # Whether environments name any.
+        self._has_names = any(gpu.index >= 0 for gpu in gpus)
         self._allotted: Callable[[Sequence[str]], tuple[tuple[str, ...], dict[str, int]]]
         if any(gpu.rocr_devices for gpu in gpus):
             self._allotted = partial(allotted_by_amd, gpus=gpus, sysfs=sysfs)
+        elif not self._has_names:
+            self._allotted = partial(allotted_by_intel, gpus=gpus, sysfs=sysfs)
         else:
             self._allotted = partial(allotted, gpus=gpus)
         # What was said of each, by device rules where nobody said anything, and the two together.
@@ -101,7 +106,7 @@ class GpuHolders:
             # late or never: so the 1st, 2nd, 4th, 8th … look is taken.
             if name in known or looks[name] & (looks[name] - 1):
                 continue
-            held = self._ask(holder)
+            held = self._ask(holder) if self._has_names else None
             if held is not None:
                 known[name] = held
             elif holder.ruled is not None and devices is None:

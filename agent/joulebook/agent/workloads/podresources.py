@@ -13,12 +13,13 @@ from pathlib import Path
 from joulebook.agent.clock import boot_us
 from joulebook.agent.slow import Slow
 from joulebook.agent.source import UNREADABLE, WORKING, Finding
+from joulebook.agent.workloads import intel_plugin
 
 _METHOD = "/v1.PodResourcesLister/List"
 _PERIOD_US = 10_000_000
 _TIMEOUT_S = 3.0
 # Of other makers' devices the ids mean something else.
-_RESOURCES = ("nvidia.com/", "amd.com/")
+_MAKERS = ("nvidia.com/", "amd.com/")
 
 # (name space)/(pod) → the ids of its devices, as the device plugin calls them.
 Allotted = dict[str, tuple[str, ...]]
@@ -48,7 +49,7 @@ async def _list(path: Path) -> Allotted:
             device
             for container in pod.containers
             for devices in container.devices
-            if devices.resource_name.startswith(_RESOURCES)
+            if devices.resource_name.startswith(_MAKERS) or devices.resource_name in intel_plugin.RESOURCES
             for device in devices.device_ids
         )
         for pod in answer.pod_resources

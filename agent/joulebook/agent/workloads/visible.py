@@ -37,6 +37,7 @@ _MOST_NUMBERS = 16
 class HeldGpu(Protocol):
     """What a GPU is called: its domain, its number and UUID with the driver, its device file, its model.
 
+    index is -1 where none of these variables names it, as none does Intel's: no UUID and no minor then.
     parts has what it is divided into (MIG), by every name that programs are given: the share of each in ppm.
     rocr_devices is how many devices AMD's runtime makes of it, one a partition; 0: it is not AMD's.
     device_numbers has major and minor of the device files by which programs use it; empty: not known.
@@ -64,6 +65,9 @@ def parse_environ(raw: bytes) -> dict[str, str]:
 
 def domains_held(environ: Mapping[str, str], gpus: Sequence[HeldGpu], source: str) -> tuple[str, ...] | None:
     """Return the domains that an environment names; None where it says nothing about GPUs."""
+    gpus = [gpu for gpu in gpus if gpu.index >= 0]
+    if not gpus:
+        return None
     for name in SLURM:
         # Of divided GPUs Slurm numbers the parts, and CUDA's names say which they are.
         if environ.get(name) and not _parts_of(environ, gpus):
