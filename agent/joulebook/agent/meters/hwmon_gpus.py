@@ -11,7 +11,7 @@ _NODE = re.compile(r"(?:card|renderD)([0-9]{1,6})")
 _DRM_MAJOR = 226
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class IntelGpu:
     """A card. Nobody but its device plugin and device files names it; who is on it is not asked."""
 
