@@ -51,7 +51,7 @@ def test_job(url: str) -> None:
         "total",
         "±",
         "measured 66.7 %",
-        "missing 33.3 %",
+        "nothing booked 33.3 %",
     ):
         assert part in shown
     assert "gpu" not in shown

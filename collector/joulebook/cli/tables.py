@@ -108,7 +108,9 @@ def job_tables(job: dict[str, Any]) -> list[Table | str]:
     total = energy(job["energy_uj"], job["plus_minus_uj"])
     rows.append(["total", total, energy(job["active_uj"]), energy(job["idle_uj"])])
     known = job["coverage"]
-    shares = ", ".join(f"{name} {percent(known[name])}" for name in ("measured", "modelled", "missing"))
+    # Whether nobody watched then, or it drew nothing where resting costs nothing, the books do not tell.
+    words = {"measured": "measured", "modelled": "modelled", "missing": "nothing booked"}
+    shares = ", ".join(f"{word} {percent(known[name])}" for name, word in words.items())
     return [
         heads,
         *told,

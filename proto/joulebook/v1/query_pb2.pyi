@@ -66,6 +66,9 @@ class Coverage(_message.Message):
     measured: _builtins.float
     modelled: _builtins.float
     missing: _builtins.float
+    """Of nodes, time in which nobody read meters. Of a job, time in which nothing was booked to it: nobody watched,
+    or it drew nothing on a node where neither memory nor idle floors are told, so that rest costs nothing.
+    """
     def __init__(
         self,
         *,

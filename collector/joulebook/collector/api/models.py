@@ -17,7 +17,11 @@ class ByDomain(Answer):
 
 
 class Coverage(Answer):
-    """How a figure came to be known, as shares that add up to 1."""
+    """How a figure came to be known, as shares that add up to 1.
+
+    missing: of nodes, time in which nobody read meters. Of a job, time in which nothing was booked to it:
+    nobody watched, or it drew nothing on a node where neither memory nor idle floors are told.
+    """
 
     measured: float
     modelled: float

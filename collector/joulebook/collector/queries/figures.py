@@ -24,7 +24,11 @@ class ByDomain:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How a figure came to be known, as shares that add up to 1."""
+    """How a figure came to be known, as shares that add up to 1.
+
+    missing: of nodes, time in which nobody read meters; of a job, time in which nothing was booked to it,
+    for that or because it rested where that costs nothing: no row is kept of who received nothing.
+    """
 
     measured: float
     modelled: float

@@ -4,7 +4,7 @@ import { el, head } from "./dom.js";
 import { duration, energy, joules, kilowattHours, moment, share, watts } from "./format.js";
 
 const COLUMNS = [["Job"], ["Name"], ["User"], ["State"], ["Nodes", "number"], ["Started"], ["Duration", "number"],
-  ["Mean power", "number"], ["Energy", "number"], ["Known", "number", "Share of the time that meters or models covered"]];
+  ["Mean power", "number"], ["Energy", "number"], ["Booked", "number", "Share of its time in which it received energy: else nobody watched, or it rested where that costs nothing"]];
 const opened = new Set();
 
 export const openJob = (job) => opened.add(job);
