@@ -39,6 +39,7 @@ def states(found: dict[str, Any]) -> dict[str, str]:
 
 # What gives each domain, on each kind of node.
 DOMAINS = {
+    "altra": "hwmon: cpu.36 cpu.3274, model: memory.0",
     "cray-ex": "pm_counters: node gpu.0 gpu.1 gpu.2 gpu.3 cpu.0 memory.0",
     "epyc": "rapl: cpu.0 cpu.1, amdgpu: gpu.0 gpu.1, model: memory.0",
     "epyc-dies": "rapl: cpu.0 cpu.1, model: memory.0",
@@ -48,6 +49,7 @@ DOMAINS = {
     "laptop": "rapl: cpu.0 core.0 uncore.0 psys",
     "laptop-battery": "rapl: cpu.0 core.0 uncore.0 memory.0, battery: node",
     "nvme": "model: cpu.0 memory.0 disk.nvme0n1 disk.nvme1n1",
+    "power9": "hwmon: cpu.0 cpu.8 node, model: memory.0",
     "stacks": "model: cpu.0 memory.0 disk.nvme0n1 disk.sda disk.sdb disk.sdc",
     "storage": "",
     "tpu-v4": "tpu: gpu.0 gpu.1 gpu.2 gpu.3, model: cpu.0 memory.0",
@@ -58,6 +60,7 @@ DOMAINS = {
 }
 # Of some kinds, what is said of a source beside.
 SAYS = {
+    "altra": ("hwmon:scmi_sensors@scmi_dev.4", "working", "which domain it measures is not known"),
     "epyc-dies": ("rapl", "working", "each shows the counter of the whole package"),
     "intel-gpus": ("hwmon:gpu.1", "working", "counts the package alone"),
     "stacks": ("disks", "working", "mpatha lies on sdc (ssd)"),

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from joulebook.agent.meters.hwmon import HwmonMeter
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Roots
 from joulebook.v1 import report_pb2
@@ -138,6 +140,60 @@ def test_one_unreadable_sensor_leaves_the_others(tmp_path: Path) -> None:
     probe = meter.probe()
     assert [domain.name for domain in probe.domains] == ["module.0", "core.0", "uncore.0"]
     assert [finding.name for finding in probe.findings if finding.state == UNREADABLE] == ["hwmon:cpu.0"]
+    meter.close()
+
+
+def test_power9_counts_its_chips_and_itself(tmp_path: Path) -> None:
+    """Chips are packages and the system is the node, by counters of whole joules; the rest are parts."""
+    roots = build("power9", tmp_path)
+    meter = HwmonMeter(roots, reads_per_s=10)
+    probe = meter.probe()
+    assert [domain.name for domain in probe.domains] == ["cpu.0", "cpu.8", "node"]
+    assert {domain.kind for domain in probe.domains} == {report_pb2.SOURCE_KIND_COUNTER}
+    assert {(domain.resolution_uj, domain.period_us) for domain in probe.domains} == {(1_000_000, 100_000)}
+    assert [finding.name for finding in probe.findings] == ["hwmon"]
+    before = meter.read(0)
+    chips = roots.sysfs / "class/hwmon/hwmon0"
+    write(chips / "energy1_input", 7_510_157_000_000)
+    write(chips / "energy7_input", 21_290_426_000_000)
+    counted = [new - old for old, new in zip(before, meter.read(S), strict=True)]
+    assert counted == [157_000_000, 0, 0, 0, 426_000_000, 0]
+    meter.close()
+
+
+def test_altra_s_sockets_are_cores_and_io_together(tmp_path: Path) -> None:
+    """Both gauges of a socket add up, called as the kernel numbers its package; either may go unread."""
+    roots = build("altra", tmp_path)
+    meter = HwmonMeter(roots)
+    probe = meter.probe()
+    assert [domain.name for domain in probe.domains] == ["cpu.36", "cpu.3274"]
+    assert {domain.kind for domain in probe.domains} == {report_pb2.SOURCE_KIND_INSTANT_POWER}
+    meter.read(0)
+    assert list(meter.read(S)) == [85 * S, 0, 70_500_000, 0]
+    io = roots.sysfs / "class/hwmon/hwmon0/power2_input"
+    io.write_text("")
+    assert list(meter.read(2 * S))[:2] == [(85 + 61) * S, S]
+    assert [finding.name for finding in meter.findings()] == ["hwmon:cpu.36"]
+    write(io, 24_000_000)
+    # What was drawn between two good readings is not known.
+    assert list(meter.read(3 * S))[:2] == [(85 + 61 + 61) * S, 2 * S]
+    assert len(meter.offsets_uj()) == len(meter.variances_nj2()) == 2
+    meter.close()
+
+
+@pytest.mark.parametrize("spoilt", ["absent", "empty"])
+def test_half_a_socket_is_not_booked_as_a_socket(tmp_path: Path, spoilt: str) -> None:
+    """Where one of two sensors is not there or gives no number, that is said; the other socket stands."""
+    roots = build("altra", tmp_path)
+    io = roots.sysfs / "class/hwmon/hwmon0/power2_input"
+    io.unlink()
+    if spoilt == "empty":
+        io.touch()
+    meter = HwmonMeter(roots)
+    probe = meter.probe()
+    assert [domain.name for domain in probe.domains] == ["cpu.3274"]
+    (finding,) = [finding for finding in probe.findings if finding.name == "hwmon:cpu.36"]
+    assert finding.state == (WORKING if spoilt == "absent" else UNREADABLE)
     meter.close()
 
 

@@ -23,12 +23,19 @@ from joulebook.v1 import report_pb2
         ("i915_gt1", "", False, ""),
         ("xe", "pkg", False, "gpu.3"),
         ("ina226", "VDD", False, ""),
+        ("ibmpowernv", "System", False, "node"),
+        ("ibmpowernv", "Chip 8", False, "cpu.8"),
+        ("ibmpowernv", "Chip 8 Vdd", False, ""),
+        ("ibmpowernv", "APSS 15", False, ""),
+        ("apm_xgene", "CPU power", False, "cpu.36"),
+        ("apm_xgene", "IO power", False, "cpu.36"),
+        ("scmi_sensors", "SYS_POW", False, ""),
     ],
 )
 def test_domain_names(chip: str, label: str, has_cap: bool, domain: str) -> None:
     """A sensor names a domain only where chip and label leave no doubt."""
     sensor = Sensor(Path("d"), Path("p"), chip, label, report_pb2.SOURCE_KIND_COUNTER)
-    assert domain_name(sensor, 3, has_cap) == domain
+    assert domain_name(sensor, 3, has_cap, 36) == domain
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class Found(FoundGpus[MeteredAmdGpu]):
         super().__init__(_NAME, "no AMD GPU")
         sensors = {
             domain: sensor
-            for domain, sensor in choose(roots.sysfs / "class/hwmon", frozenset())[0].items()
+            for domain, (sensor, *_) in choose(roots.sysfs / "class/hwmon", frozenset())[0].items()
             if sensor.chip == _NAME
         }
         # Whoever was found before keeps its name, whatever else comes or goes.

@@ -33,7 +33,7 @@ def find_cards(roots: Roots) -> Cards:
     """Look at the sensors of GPUs: Documentation/gpu/amdgpu/thermal.rst."""
     directory = roots.sysfs / "class/hwmon"
     chosen = choose(directory, frozenset())[0]
-    domains = {_card(sensor.device): domain for domain, sensor in chosen.items() if sensor.chip == "amdgpu"}
+    domains = {_card(one.device): domain for domain, (one, *_) in chosen.items() if one.chip == "amdgpu"}
     try:
         sensors = [each for each in directory.iterdir() if text(each / "name") == b"amdgpu"]
     except OSError:

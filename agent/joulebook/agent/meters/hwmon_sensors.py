@@ -4,6 +4,7 @@ Documentation/hwmon/sysfs-interface.rst, Documentation/hwmon/acpi_power_meter.rs
 """
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,14 @@ _SENSOR = re.compile(r"(energy|power)([0-9]+)_(input|average)")
 # SoC rail and its memory (NVIDIA Grace Performance Tuning Guide, "Power and Thermals").
 _GRACE = re.compile(r"(Module|Grace|CPU|SysIO) Power Socket ([0-9]+)")
 _GRACE_PARTS = {"Module": "module", "Grace": "cpu", "CPU": "core", "SysIO": "uncore"}
+# OPAL's firmware names POWER9's sensors so: a chip is a package, called as sysfs numbers packages; its rails
+# are parts of it, and the board's channels (APSS) parts of the system, or the system once more (skiboot,
+# hw/occ-sensor.c).
+_POWER_CHIP = re.compile(r"Chip ([0-9]+)")
+# X-Gene's and Altra's socket is these two together (Documentation/hwmon/xgene-hwmon.rst).
+_XGENE, _XGENE_PARTS = "apm_xgene", ("CPU power", "IO power")
+# Chips whose other sensors are known to be parts of what is booked.
+_KNOWN_PARTS = ("amd_energy", "xe", "ibmpowernv")
 INTEL_CHIPS = ("i915", "xe")
 _GPU_CHIPS = ("amdgpu", *INTEL_CHIPS)
 # i915 shows each tile of a card as a chip of its own, beside the card's.
@@ -50,19 +59,29 @@ class Sensor:
     is_package: bool = False
 
 
-def domain_name(sensor: Sensor, gpu: int, has_cap: bool) -> str:
-    """Name the domain that a sensor measures; empty: unknown, or a part that others already hold."""
-    if match := _GRACE.fullmatch(sensor.label):
-        return f"{_GRACE_PARTS[match[1]]}.{match[2]}"
-    if sensor.chip == "amd_energy" and (match := re.fullmatch(r"Esocket([0-9]+)", sensor.label)):
-        return f"cpu.{match[1]}"
-    if sensor.chip == "power_meter" and " Socket " not in sensor.label:
-        return "node"
+def domain_name(sensor: Sensor, gpu: int, has_cap: bool, package: int = 0) -> str:
+    """Name the domain that a sensor measures; empty: unknown, or a part that others already hold.
+
+    gpu and package number the card or socket, where the sensor is one's and does not tell itself.
+    """
+    label = sensor.label
+    name = ""
+    if match := _GRACE.fullmatch(label):
+        name = f"{_GRACE_PARTS[match[1]]}.{match[2]}"
+    elif sensor.chip == "ibmpowernv":
+        match = _POWER_CHIP.fullmatch(label)
+        name = "node" if label == "System" else f"cpu.{match[1]}" if match else ""
+    elif sensor.chip == _XGENE:
+        name = f"cpu.{package}" if label in _XGENE_PARTS else ""
+    elif sensor.chip == "amd_energy":
+        match = re.fullmatch(r"Esocket([0-9]+)", label)
+        name = f"cpu.{match[1]}" if match else ""
+    elif sensor.chip == "power_meter":
+        name = "node" if " Socket " not in label else ""
     # A GPU within a processor has no cap of its own: what amdgpu shows there is the whole package.
-    is_card = sensor.chip != "amdgpu" or has_cap
-    if sensor.chip in _GPU_CHIPS and sensor.label in _GPU_LABELS and is_card:
-        return f"gpu.{gpu}"
-    return ""
+    elif sensor.chip in _GPU_CHIPS and label in _GPU_LABELS and (sensor.chip != "amdgpu" or has_cap):
+        name = f"gpu.{gpu}"
+    return name
 
 
 def memory_held(sensor: Sensor) -> str:
@@ -108,8 +127,13 @@ def _sensors(chip_directory: Path) -> list[Sensor]:
     return sensors
 
 
-def choose(directory: Path, covered: frozenset[str]) -> tuple[dict[str, Sensor], list[Finding]]:
-    """Choose the best sensor of each domain, and say which sensors are not booked."""
+def choose(
+    directory: Path, covered: frozenset[str], packages: Callable[[], Sequence[int]] = tuple
+) -> tuple[dict[str, tuple[Sensor, ...]], list[Finding]]:
+    """Choose the best sensor of each domain, or those that are it together; say which are not booked.
+
+    packages gives the numbers of the node's packages, in order, where sensors do not tell theirs.
+    """
     try:
         chips = sorted(directory.iterdir(), key=lambda path: path.resolve())
     except OSError:
@@ -118,20 +142,21 @@ def choose(directory: Path, covered: frozenset[str]) -> tuple[dict[str, Sensor],
     findings: dict[str, Finding] = {}
     gpus: dict[Path, int] = {}
     found = [sensor for chip in chips for sensor in _sensors(chip)]
+    sockets = _sockets(found, packages)
     tiled = {sensor.device for sensor in found if _TILE.fullmatch(sensor.chip)}
     for sensor in found:
         number = sensor.path.name.partition("_")[0]
         has_cap = sensor.path.with_name(f"{number}_cap").exists()
         gpu = gpus.get(sensor.device, len(gpus))
-        domain = domain_name(sensor, gpu, has_cap)
+        domain = domain_name(sensor, gpu, has_cap, sockets.get(sensor.device, 0))
         if domain.startswith("gpu."):
             gpus[sensor.device] = gpu
         if domain and not _is_covered(domain, covered):
             candidates.setdefault(domain, []).append(sensor)
-        elif not domain and sensor.chip not in ("amd_energy", "xe") and not _TILE.fullmatch(sensor.chip):
+        elif not domain and sensor.chip not in _KNOWN_PARTS and not _TILE.fullmatch(sensor.chip):
             name = f"hwmon:{sensor.chip}@{sensor.device.name}"
             findings[name] = Finding(name, WORKING, "not booked: which domain it measures is not known")
-    best = {}
+    best: dict[str, tuple[Sensor, ...]] = {}
     for domain, sensors in candidates.items():
         sensors.sort(key=_rank)
         if len({sensor.device for sensor in sensors}) > 1:
@@ -139,14 +164,40 @@ def choose(directory: Path, covered: frozenset[str]) -> tuple[dict[str, Sensor],
             reason = f"not booked: {len(sensors)} sensors claim to measure it and cannot be told apart"
             findings[name] = Finding(name, WORKING, reason)
             continue
-        best[domain] = sensors[0]
+        best[domain] = (sensors[0],)
         if sensors[0].label == "pkg" or (sensors[0].chip == "i915" and sensors[0].device not in tiled):
-            best[domain] = replace(sensors[0], is_package=True)
+            best[domain] = (replace(sensors[0], is_package=True),)
             name = f"hwmon:{domain}"
             findings[name] = Finding(
                 name, WORKING, "counts the package alone: the card's memory is not in it"
             )
+    _join_sockets(candidates, best, findings)
     return best, list(findings.values())
+
+
+def _join_sockets(
+    candidates: Mapping[str, Sequence[Sensor]],
+    best: dict[str, tuple[Sensor, ...]],
+    findings: dict[str, Finding],
+) -> None:
+    """Have both sensors of a socket of X-Gene or Altra, or neither."""
+    for domain, (first, *_) in list(best.items()):
+        if first.chip != _XGENE:
+            continue
+        if {sensor.label for sensor in candidates[domain]} == set(_XGENE_PARTS):
+            best[domain] = tuple(candidates[domain])
+            continue
+        del best[domain]
+        name = f"hwmon:{domain}"
+        reason = f"not booked: {first.label} is a part of the socket, and the other part is not there"
+        findings[name] = Finding(name, WORKING, reason)
+
+
+def _sockets(found: Sequence[Sensor], packages: Callable[[], Sequence[int]]) -> dict[Path, int]:
+    """Number the sockets whose sensors do not tell which: in the order of their devices, as the packages."""
+    devices = list(dict.fromkeys(sensor.device for sensor in found if sensor.chip == _XGENE))
+    numbers = list(packages()) if devices else []
+    return {device: (numbers[i] if i < len(numbers) else i) for i, device in enumerate(devices)}
 
 
 def _is_covered(domain: str, covered: frozenset[str]) -> bool:
