@@ -49,7 +49,7 @@ DOMAINS = {
     "laptop": "rapl: cpu.0 core.0 uncore.0 psys",
     "laptop-battery": "rapl: cpu.0 core.0 uncore.0 memory.0, battery: node",
     "nvme": "model: cpu.0 memory.0 disk.nvme0n1 disk.nvme1n1",
-    "power9": "hwmon: cpu.0 cpu.8 node, model: memory.0",
+    "power9": "hwmon: cpu.0 cpu.8 node, model: memory.0 nic.0001:01:00",
     "stacks": "model: cpu.0 memory.0 disk.nvme0n1 disk.sda disk.sdb disk.sdc",
     "storage": "",
     "tpu-v4": "tpu: gpu.0 gpu.1 gpu.2 gpu.3, model: cpu.0 memory.0",
@@ -60,6 +60,7 @@ DOMAINS = {
 }
 # Of some kinds, what is said of a source beside.
 SAYS = {
+    "power9": ("model:nic.0005:01:00", "working", "14e4:1657 (enP5p1s0f0, enP5p1s0f1)"),
     "altra": ("hwmon:scmi_sensors@scmi_dev.4", "working", "which domain it measures is not known"),
     "epyc-dies": ("rapl", "working", "each shows the counter of the whole package"),
     "intel-gpus": ("hwmon:gpu.1", "working", "counts the package alone"),

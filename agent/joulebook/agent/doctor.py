@@ -39,7 +39,10 @@ _READS_S = 0.05
 
 # Who measures a kind where it can be measured, and what else is to be said of it.
 _SENSORS = {"cpu": ("rapl", "hwmon"), "memory": ("rapl",), "gpu": ("nvml", "amdsmi", "amdgpu", "hwmon")}
-_NO_SENSOR = {"disk": "disks have no power sensor that the kernel shows"}
+_NO_SENSOR = {
+    "disk": "disks have no power sensor that the kernel shows",
+    "nic": "network cards have no power sensor that the kernel shows",
+}
 
 _FACTS = {facts.name: facts for facts in (*METERS, *USAGE)}
 

@@ -158,7 +158,7 @@ def probe_sources(
             hwmon,
             ways.pdu,
             BatteryMeter(roots),
-            ModelMeter(roots, cpu, memory, disks, rest),
+            ModelMeter(roots, cpu, memory, disks, rest, settings.model),
         )
     )
     # Last, so that it finds all that is asked.

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import sub
 
+import msgspec
+
 from joulebook.agent.meters.disk_power import DISK_POWER, DiskPower
+from joulebook.agent.meters.nic_power import NIC_POWER, NetworkCard, NicPower, find_cards
 from joulebook.agent.meters.series import energy_series
 from joulebook.agent.source import ABSENT, WORKING, Domain, Finding, Probe, Roots
 from joulebook.agent.source_facts import SourceFacts
@@ -26,6 +29,7 @@ _CPU_ACCURACY_PPM = 500_000
 _MEMORY_MW_PER_GIB = 392
 _MEMORY_ACCURACY_PPM = 400_000
 _DISK_ACCURACY_PPM = 400_000
+_NIC_ACCURACY_PPM = 400_000
 _PERIOD_US = 10_000
 # The kernel numbers packages from 0, or as firmware does.
 _MOST_PACKAGE = 65_535
@@ -53,6 +57,17 @@ class _DiskModel:
         return self.energy_nj // 1000
 
 
+class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Section [agent.model] of the configuration."""
+
+    # Models network cards whose makers publish what they draw.
+    network_cards: bool = True
+
+    def errors(self) -> list[str]:
+        """Return nothing: any value will do."""
+        return []
+
+
 def package_cpus(roots: Roots, logical_cpus: int) -> dict[int, int]:
     """Count each package's online CPUs: /sys/devices/system/cpu/cpu*/topology/physical_package_id.
 
@@ -73,23 +88,25 @@ FACTS = SourceFacts(
     name="model",
     what=(
         "what has no meter: CPU packages from CPU time, memory from its size, disks from operations and "
-        "bytes, less while a hard disk is in standby where `smart` tells so"
+        "bytes, less while a hard disk is in standby where `smart` tells so, network cards (`nic.ADDRESS`) "
+        "at what their makers call typical"
     ),
-    where="the agent itself, from `cpu`, `memory` and `disks`",
+    where="the agent itself, from `cpu`, `memory` and `disks`; `/sys/class/{net,infiniband}/*/device`",
     unit="nJ",
     period="each tick",
-    accuracy="CPU ±50 %, memory and disks ±40 %; marked as modelled everywhere",
+    accuracy="CPU ±50 %, memory, disks and network cards ±40 %; marked as modelled everywhere",
     privilege="none",
     cost="1 µs",
-    documentation="Cloud Carbon Footprint, methodology; data sheets named in `meters/disk_power.py`",
+    documentation="Cloud Carbon Footprint, methodology; data sheets and manuals named in "
+    "`meters/disk_power.py` and `meters/nic_power.py`",
 )
 
 
 class ModelMeter:
     """Model CPU, memory and disks from the last values of their usage sources, which are read before it.
 
-    rest knows hard disks in standby, where somebody asks them; all others count as idle at least.
-    What is booked of it where there are meters, the arbiter says.
+    rest knows hard disks in standby, where somebody asks them; all others count as idle at least. Network cards
+    draw the same at all times. What is booked of it where there are meters, the arbiter says.
     """
 
     name = "model"
@@ -101,12 +118,16 @@ class ModelMeter:
         memory: MemoryUsage,
         disks: DiskUsage,
         rest: DiskRest | None = None,
+        config: ModelConfig | None = None,
     ) -> None:
         self._roots = roots
         self._cpu = cpu
         self._memory = memory
         self._disks = disks
         self._rest = rest
+        self._models_cards = (config or ModelConfig()).network_cards
+        self._cards: list[tuple[NetworkCard, NicPower]] = []
+        self._cards_us = 0
         self._packages: list[int] = []
         self._cpu_share = 1
         self._cpu_nj = 0
@@ -140,12 +161,19 @@ class ModelMeter:
                 continue
             self._disk_models.append(_DiskModel(disk, power, known.get(disk.device, 0), disk.last[:4]))
             domains.append(_domain(domain_of(disk), power.idle_mw, power.max_mw, _DISK_ACCURACY_PPM))
+        cards = find_cards(self._roots) if self._models_cards else []
+        self._cards = [(card, NIC_POWER[card.chip]) for card in cards if card.chip in NIC_POWER]
+        domains += [
+            _domain(f"nic.{card.address}", power.typical_mw, power.max_mw, _NIC_ACCURACY_PPM)
+            for card, power in self._cards
+        ]
+        findings = tuple(_unknown(card) for card in cards if card.chip not in NIC_POWER)
         if not domains:
-            return Probe(findings=(Finding(self.name, ABSENT, "nothing to model"),))
+            return Probe(findings=(Finding(self.name, ABSENT, "nothing to model"), *findings))
         return Probe(
             series=energy_series(domain.name for domain in domains),
             domains=tuple(domains),
-            findings=(Finding(self.name, WORKING),),
+            findings=(Finding(self.name, WORKING), *findings),
         )
 
     def read(self, now_us: int) -> Sequence[int]:
@@ -169,6 +197,9 @@ class ModelMeter:
             values += (self._memory_nj // 1000, 0)
         for model in self._disk_models:
             values += (model.advance(elapsed_us, self._rest, now_us), 0)
+        self._cards_us += elapsed_us
+        for _, power in self._cards:
+            values += (power.typical_mw * self._cards_us // 1000, 0)
         return values
 
     def findings(self) -> tuple[Finding, ...]:
@@ -177,10 +208,16 @@ class ModelMeter:
 
     def offsets_uj(self) -> tuple[int, ...]:
         """Return 0 for each domain: there is no hardware counter."""
-        return (0,) * (len(self._packages) + (self._memory_mw > 0) + len(self._disk_models))
+        count = len(self._packages) + (self._memory_mw > 0) + len(self._disk_models) + len(self._cards)
+        return (0,) * count
 
     def close(self) -> None:
         """Give nothing back: the usage sources hold the descriptors."""
+
+
+def _unknown(card: NetworkCard) -> Finding:
+    reason = f"not modelled: of {card.chip} ({', '.join(card.ports)}) no published power is known"
+    return Finding(f"model:nic.{card.address}", WORKING, reason)
 
 
 def _domain(name: str, idle_mw: int, max_mw: int, accuracy_ppm: int) -> Domain:
