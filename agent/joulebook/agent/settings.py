@@ -7,6 +7,7 @@ A new source adds its struct as one line here; file, environment (JOULEBOOK__AGE
 import msgspec
 
 from joulebook.agent.meters.gauges import GaugesConfig
+from joulebook.agent.meters.hwmon import HwmonConfig
 from joulebook.agent.meters.model import ModelConfig
 from joulebook.agent.meters.node_config import IpmiConfig, PduConfig, RedfishConfig
 from joulebook.agent.meters.tpu_config import TpuConfig
@@ -23,6 +24,7 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ceph: CephConfig = msgspec.field(default_factory=CephConfig)
     gauges: GaugesConfig = msgspec.field(default_factory=GaugesConfig)
     hdfs: HdfsConfig = msgspec.field(default_factory=HdfsConfig)
+    hwmon: HwmonConfig = msgspec.field(default_factory=HwmonConfig)
     ipmi: IpmiConfig = msgspec.field(default_factory=IpmiConfig)
     model: ModelConfig = msgspec.field(default_factory=ModelConfig)
     nvme: NvmeConfig = msgspec.field(default_factory=NvmeConfig)

@@ -142,7 +142,7 @@ def probe_sources(
             )
         )
     nvml, amdsmi, amdgpu = NvmlMeter(roots), AmdsmiMeter(roots), AmdGpuMeter(roots)
-    hwmon = HwmonMeter(roots, reads_per_s=settings.gauges.reads_per_s)
+    hwmon = HwmonMeter(roots, reads_per_s=settings.gauges.reads_per_s, config=settings.hwmon)
     ways = node_ways(roots, settings.ipmi, settings.redfish, settings.pdu, patience_s)
     # The better ones first. Each offers all that it can measure, and the arbiter chooses; the model fills in
     # the rest, from what the usage sources read just before it.

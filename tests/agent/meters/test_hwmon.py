@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from joulebook.agent.meters.hwmon import HwmonMeter
+from joulebook.agent.meters.hwmon import HwmonConfig, HwmonMeter
 from joulebook.agent.source import ABSENT, UNREADABLE, WORKING, Roots
 from joulebook.v1 import report_pb2
 from tests.fixtures.trees import build, roots_of, write
@@ -195,6 +195,39 @@ def test_half_a_socket_is_not_booked_as_a_socket(tmp_path: Path, spoilt: str) ->
     (finding,) = [finding for finding in probe.findings if finding.name == "hwmon:cpu.36"]
     assert finding.state == (WORKING if spoilt == "absent" else UNREADABLE)
     meter.close()
+
+
+def test_what_firmware_names_is_booked_as_the_configuration_says(tmp_path: Path) -> None:
+    """SCMI's sensors and power zones are told of, with how to name them; what is named is measured."""
+    roots = build("altra", tmp_path)
+    told = {finding.name: finding for finding in HwmonMeter(roots).probe().findings}
+    assert set(told) == {
+        "hwmon",
+        "hwmon:scmi_sensors@scmi_dev.4",
+        "hwmon:arm-scmi@arm-scmi:0",
+        "hwmon:arm-scmi@arm-scmi:1",
+    }
+    assert "agent.hwmon.domains, as arm-scmi/SOC1=DOMAIN" in told["hwmon:arm-scmi@arm-scmi:1"].fix
+    names = ["scmi_sensors/SYS_POW=node", "arm-scmi/SOC0=module.0", "scmi_sensors/DDR_ENERGY=memory.0"]
+    meter = HwmonMeter(roots, frozenset({"cpu.36", "cpu.3274"}), config=HwmonConfig(domains=names))
+    probe = meter.probe()
+    assert [(domain.name, domain.kind) for domain in probe.domains] == [
+        ("memory.0", report_pb2.SOURCE_KIND_COUNTER),
+        ("node", report_pb2.SOURCE_KIND_INSTANT_POWER),
+        ("module.0", report_pb2.SOURCE_KIND_AVERAGE_POWER),
+    ]
+    before = meter.read(0)
+    counted = [new - old for old, new in zip(before, meter.read(S), strict=True)]
+    assert counted == [0, 0, 212 * S, 0, 85 * S, 0]
+    meter.close()
+
+
+@pytest.mark.parametrize("name", ["SYS_POW=node", "a/b", "a/b=disk.sda", "a/b=cpu", "a/b=node ", "a/=node"])
+def test_a_name_that_names_nothing_is_refused(name: str) -> None:
+    """Chip, label and a domain of the tree are needed; the error says so with the value."""
+    (error,) = HwmonConfig(domains=["scmi_sensors/SYS_POW=node", name]).errors()
+    assert repr(name) in error
+    assert "CHIP/LABEL=DOMAIN" in error
 
 
 def test_a_machine_without_sensors_is_quiet(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """Read the power and energy sensors of /sys/class/hwmon (Documentation/hwmon/sysfs-interface.rst)."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import msgspec
 
 from joulebook.agent.clock import boot_us
 from joulebook.agent.mending import fix_of
@@ -18,6 +21,7 @@ from joulebook.agent.meters.hwmon_sensors import (
     choose,
     memory_held,
     parse_accuracy_ppm,
+    read_zones,
 )
 from joulebook.agent.meters.sampled import Declared
 from joulebook.agent.meters.series import energy_series
@@ -36,6 +40,7 @@ _POWER_PERIOD_US = 1_000_000
 _TICK_US = 1_000_000
 _HANG_UNIT_US = 1_000_000
 _UW_A_MW = 1000
+_NAMED = re.compile(r"([^=/]+/[^=]+)=(node|psys|(?:module|cpu|memory|gpu)\.[0-9]{1,5})")
 
 
 @dataclass(slots=True)
@@ -51,14 +56,36 @@ class _Meter:
     gauge: Gauge | None = None
 
 
+class HwmonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Section [agent.hwmon] of the configuration."""
+
+    # Which domain a sensor measures that firmware alone names, as "CHIP/LABEL=DOMAIN":
+    # "scmi_sensors/SYS_POW=node", "arm-scmi/SOC=cpu.0". `joulebook doctor` lists them.
+    domains: list[str] = []
+
+    def errors(self) -> list[str]:
+        """Return what is wrong with the values."""
+        return [
+            f"domains: {each!r}: expected CHIP/LABEL=DOMAIN, with node, psys, or module, cpu, memory or gpu "
+            "and a number, such as cpu.0"
+            for each in self.domains
+            if not _NAMED.fullmatch(each)
+        ]
+
+    def named(self) -> dict[str, str]:
+        """Return the domains by CHIP/LABEL."""
+        return {match[1]: match[2] for each in self.domains if (match := _NAMED.fullmatch(each))}
+
+
 FACTS = SourceFacts(
     name="hwmon",
     what=(
         "power and energy sensors whose domain is known: the ACPI meter (`node`), Grace modules, "
         "sockets and rails, Ampere Altra's and X-Gene's sockets (cores and IO together), POWER9's chips "
-        "(`cpu.N`) and system (`node`), AMD and Intel GPUs, amd_energy sockets"
+        "(`cpu.N`) and system (`node`), AMD and Intel GPUs, amd_energy sockets; of what SCMI firmware names, "
+        "what `agent.hwmon.domains` says"
     ),
-    where="`/sys/class/hwmon/*/{energy,power}*_{input,average}`",
+    where="`/sys/class/hwmon/*/{energy,power}*_{input,average}`, `/sys/class/powercap/arm-scmi:*/power_uw`",
     unit="µJ, or µW integrated",
     period="counters 1 ms, POWER9's 100 ms; averages over `power*_average_interval`, else 1 s; read 10 times "
     "a second",
@@ -67,7 +94,8 @@ FACTS = SourceFacts(
     cost="1.4 µs a sensor (files of a fixture); an ACPI meter as long as its firmware takes",
     documentation=(
         "Documentation/hwmon/sysfs-interface.rst, acpi_power_meter.rst, amd_energy.rst, xgene-hwmon.rst, "
-        "ibmpowernv.rst; skiboot, hw/occ-sensor.c; NVIDIA Grace Performance Tuning Guide"
+        "ibmpowernv.rst; drivers/powercap/arm_scmi_powercap.c; skiboot, hw/occ-sensor.c; NVIDIA Grace "
+        "Performance Tuning Guide"
     ),
 )
 
@@ -82,12 +110,18 @@ class HwmonMeter:
     name = "hwmon"
 
     def __init__(
-        self, roots: Roots, covered: frozenset[str] = frozenset(), *, reads_per_s: float = 0.0
+        self,
+        roots: Roots,
+        covered: frozenset[str] = frozenset(),
+        *,
+        reads_per_s: float = 0.0,
+        config: HwmonConfig | None = None,
     ) -> None:
         self._directory = roots.sysfs / "class/hwmon"
         self._covered = covered
         self._reads_per_s = reads_per_s
         self._roots = roots
+        self._named = (config or HwmonConfig()).named()
         # A domain's sensors; of most it is one.
         self._domains: list[tuple[_Meter, ...]] = []
         # Intel's cards, whose energy is read here.
@@ -98,7 +132,8 @@ class HwmonMeter:
         """Open the best sensor of each domain."""
         known = {meter.sensor: meter.counter for meter in self._meters}
         self.close()
-        best, findings = choose(self._directory, self._covered, self._packages)
+        zones = read_zones(self._roots.sysfs / "class/powercap")
+        best, findings = choose(self._directory, self._covered, self._packages, self._named, zones)
         for domain, sensors in best.items():
             opened: list[_Meter] = []
             for sensor in sensors:

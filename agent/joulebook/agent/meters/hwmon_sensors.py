@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from joulebook.agent.source import WORKING, Finding
 from joulebook.agent.sysfs import text
@@ -23,6 +24,8 @@ _GRACE_PARTS = {"Module": "module", "Grace": "cpu", "CPU": "core", "SysIO": "unc
 _POWER_CHIP = re.compile(r"Chip ([0-9]+)")
 # X-Gene's and Altra's socket is these two together (Documentation/hwmon/xgene-hwmon.rst).
 _XGENE, _XGENE_PARTS = "apm_xgene", ("CPU power", "IO power")
+# What the kernel calls power zones of SCMI.
+ARM_SCMI = "arm-scmi"
 # Chips whose other sensors are known to be parts of what is booked.
 _KNOWN_PARTS = ("amd_energy", "xe", "ibmpowernv")
 INTEL_CHIPS = ("i915", "xe")
@@ -128,34 +131,39 @@ def _sensors(chip_directory: Path) -> list[Sensor]:
 
 
 def choose(
-    directory: Path, covered: frozenset[str], packages: Callable[[], Sequence[int]] = tuple
+    directory: Path,
+    covered: frozenset[str],
+    packages: Callable[[], Sequence[int]] = tuple,
+    named: Mapping[str, str] = MappingProxyType({}),
+    zones: Sequence[Sensor] = (),
 ) -> tuple[dict[str, tuple[Sensor, ...]], list[Finding]]:
     """Choose the best sensor of each domain, or those that are it together; say which are not booked.
 
-    packages gives the numbers of the node's packages, in order, where sensors do not tell theirs.
+    packages gives the numbers of the node's packages, in order, where sensors do not tell theirs; named are
+    the domains of sensors that firmware names, by "CHIP/LABEL"; zones are sensors beside hwmon's.
     """
     try:
         chips = sorted(directory.iterdir(), key=lambda path: path.resolve())
     except OSError:
-        return {}, []
+        chips = []
     candidates: dict[str, list[Sensor]] = {}
     findings: dict[str, Finding] = {}
     gpus: dict[Path, int] = {}
-    found = [sensor for chip in chips for sensor in _sensors(chip)]
+    found = [*(sensor for chip in chips for sensor in _sensors(chip)), *zones]
     sockets = _sockets(found, packages)
     tiled = {sensor.device for sensor in found if _TILE.fullmatch(sensor.chip)}
     for sensor in found:
         number = sensor.path.name.partition("_")[0]
         has_cap = sensor.path.with_name(f"{number}_cap").exists()
         gpu = gpus.get(sensor.device, len(gpus))
-        domain = domain_name(sensor, gpu, has_cap, sockets.get(sensor.device, 0))
+        domain = named.get(called(sensor)) or domain_name(sensor, gpu, has_cap, sockets.get(sensor.device, 0))
         if domain.startswith("gpu."):
             gpus[sensor.device] = gpu
         if domain and not _is_covered(domain, covered):
             candidates.setdefault(domain, []).append(sensor)
         elif not domain and sensor.chip not in _KNOWN_PARTS and not _TILE.fullmatch(sensor.chip):
             name = f"hwmon:{sensor.chip}@{sensor.device.name}"
-            findings[name] = Finding(name, WORKING, "not booked: which domain it measures is not known")
+            findings[name] = _unknown(name, sensor, findings.get(name))
     best: dict[str, tuple[Sensor, ...]] = {}
     for domain, sensors in candidates.items():
         sensors.sort(key=_rank)
@@ -191,6 +199,36 @@ def _join_sockets(
         name = f"hwmon:{domain}"
         reason = f"not booked: {first.label} is a part of the socket, and the other part is not there"
         findings[name] = Finding(name, WORKING, reason)
+
+
+def called(sensor: Sensor) -> str:
+    """Return what the configuration calls a sensor: CHIP/LABEL, or its number where it has no label."""
+    return f"{sensor.chip}/{sensor.label or sensor.path.name.partition('_')[0]}"
+
+
+def _unknown(name: str, sensor: Sensor, before: Finding | None) -> Finding:
+    fix = f"where its maker says which, name it: agent.hwmon.domains, as {called(sensor)}=DOMAIN"
+    reason = "not booked: which domain it measures is not known"
+    return before or Finding(name, WORKING, reason, fix)
+
+
+def read_zones(directory: Path) -> list[Sensor]:
+    """List the power zones of SCMI firmware that can be read: Documentation/power/powercap/powercap.rst.
+
+    drivers/powercap/arm_scmi_powercap.c shows each zone's power, averaged by firmware, and firmware's name.
+    """
+    zones = sorted(directory.glob(f"{ARM_SCMI}:*"))
+    return [
+        Sensor(
+            zone.resolve(),
+            zone / "power_uw",
+            ARM_SCMI,
+            text(zone / "name").decode(errors="replace"),
+            report_pb2.SOURCE_KIND_AVERAGE_POWER,
+        )
+        for zone in zones
+        if (zone / "power_uw").exists()
+    ]
 
 
 def _sockets(found: Sequence[Sensor], packages: Callable[[], Sequence[int]]) -> dict[Path, int]:

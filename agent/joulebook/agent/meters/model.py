@@ -105,8 +105,8 @@ FACTS = SourceFacts(
 class ModelMeter:
     """Model CPU, memory and disks from the last values of their usage sources, which are read before it.
 
-    rest knows hard disks in standby, where somebody asks them; all others count as idle at least. Network cards
-    draw the same at all times. What is booked of it where there are meters, the arbiter says.
+    rest knows hard disks in standby, where somebody asks them; all others count as idle at least. Network
+    cards draw the same at all times. What is booked of it where there are meters, the arbiter says.
     """
 
     name = "model"
