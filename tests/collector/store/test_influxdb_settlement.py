@@ -11,6 +11,7 @@ import pytest
 
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.queries.audit import residuals_uj
+from joulebook.collector.store.anew import HOUR_US
 from joulebook.collector.store.influxdb import InfluxStore
 from joulebook.collector.store.influxdb_settled import Pointer
 from joulebook.collector.store.influxdb_settlement import InfluxSettlement
@@ -148,6 +149,39 @@ def test_who_wrote_into_what_counts_is_found_out(influx: RunningInflux) -> None:
     assert keeper._booked[key].pointer.booking == own.pointer.booking + 1
     assert total_uj(store) == sum(sum(row[:12]) for row in live.values())
     store.close()
+
+
+def test_what_another_program_left_is_found_at_the_start_and_daily(influx: RunningInflux) -> None:
+    """Whoever settled an hour ended: others find that its rows are another set's, and settle it once more."""
+    address = influx.fresh()
+    store, *others = stores = [_opened(address) for _ in range(3)]
+    reports = two_jobs()
+    deliver(store, [reports])
+    now_us = max(one.end_us + one.realtime_offset_us for one in reports) + HOUR_US
+    list(_settlement(store).steps(now_us))
+    settled = books_of(store)
+    found = store._server.query(f'SELECT * FROM "settled" WHERE "account" = \'job:{JOBS[0]}\' LIMIT 1')
+    (row,) = found[0][0].rows()
+
+    def spoil(booking: int) -> None:
+        tags = f"account=job:{JOBS[0]},booking={booking},node=n1"
+        store._server.write(f"settled,{tags} cpu_active_uj=1i,set=1i {row['time']}\n".encode())
+        assert books_of(store) != settled
+        assert residuals_uj(store, EVER) == {}
+
+    spoil(1)
+    begun = [_settlement(each) for each in others]
+    assert list(begun[0].steps(now_us)) == ["booked anew"]
+    assert books_of(store) == settled
+    # The other one finds it done. Who booked it watches it; the other one looks again a day later.
+    assert list(begun[1].steps(now_us)) == []
+    spoil(2)
+    assert list(begun[1].steps(now_us + HOUR_US)) == []
+    assert list(begun[1].steps(now_us + 24 * HOUR_US)) == ["booked anew"]
+    assert books_of(store) == settled
+    assert residuals_uj(store, EVER) == {}
+    for each in stores:
+        each.close()
 
 
 def test_a_pointer_is_read_as_it_was_written() -> None:

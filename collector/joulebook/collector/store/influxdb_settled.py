@@ -150,6 +150,35 @@ def read_added(
     return [(key, *one) for key, rows in by_hour.items() if key not in mixed for one in rows]
 
 
+def pointed_hours(server: InfluxServer, from_us: int, to_us: int) -> list[int]:
+    """Return the hours of a range of which any node has a pointer."""
+    (found,) = server.query(
+        f'SELECT count("counts") FROM "settled_hour" WHERE {where(from_us, to_us)} GROUP BY {BY_HOUR}'
+    )
+    return [(row["time"] - 1) // HOUR_US for series in found for row in series.rows()]
+
+
+def unsound_hours(server: InfluxServer, from_us: int, to_us: int) -> set[HourKey]:
+    """Return the hours of a range in which not all rows are the pointer's, so that none of them counts."""
+    if not (pointers := read_pointers(server, from_us, to_us, None)):
+        return set()
+    (found,) = server.query(
+        'SELECT min("set") AS "least", max("set") AS "most" FROM "settled" '
+        f'WHERE {where(from_us, to_us)} GROUP BY "node", "booking", {BY_HOUR}'
+    )
+    unsound = set()
+    for series in found:
+        node, booking = untag(series.tags["node"]), int(series.tags["booking"])
+        for row in series.rows():
+            key = (node, (row["time"] - 1) // HOUR_US)
+            pointer = pointers.get(key)
+            if pointer is None or pointer.booking != booking:
+                continue
+            if not row["least"] == row["most"] == pointer.set_:
+                unsound.add(key)
+    return unsound
+
+
 def balanced(rows: Iterator[dict[str, int]]) -> bool:
     """Return whether what accounts receive more is 0 together, for each class."""
     sums = [

@@ -31,12 +31,14 @@ from joulebook.collector.store.influxdb_settled import (
     HourKey,
     Pointer,
     difference,
+    pointed_hours,
     pointer_line,
     read_added,
     read_each,
     read_pointers,
     set_of,
     settled_lines,
+    unsound_hours,
 )
 from joulebook.collector.store.influxdb_stored_hour import stored_hour
 from joulebook.collector.store.influxdb_superseded import superseded_lines
@@ -52,6 +54,10 @@ _OLDER_AT_ONCE = 1_000
 _AGAIN_S = 3600.0
 # As long it is watched that nobody wrote into what counts.
 _WATCHED_S = 3600.0
+# Who wrote it may have ended since: at the start all hours are looked through for that, later those of two
+# days, so many with each look; a question is of one hour of all nodes.
+_SOUGHT_HOURS = 48
+_SOUGHT_AT_ONCE = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,10 @@ class InfluxSettlement:
         self._older: list[HourKey] = []
         self._refused_s: dict[HourKey, float] = {}
         self._booked: dict[HourKey, _Booked] = {}
+        # The hours to be looked through, the next one last, and those that have other rows than they should.
+        self._seek_us = -(1 << 62)
+        self._sought: list[int] = []
+        self._unsound: set[HourKey] = set()
 
     @property
     def _server(self) -> InfluxServer:
@@ -115,11 +125,24 @@ class InfluxSettlement:
         due = {*self._store.unsettled_hours(first * HOUR_US, before * HOUR_US, None)}
         due |= {key for key in self._store.late_hours.copy() if key[1] < before}
         due |= self._watch()
+        self._seek(now_us, before)
+        due |= self._unsound
         recent = sorted(due)
         # Collectors that look at the same time begin elsewhere, and find done what another one did.
         self._rng.shuffle(recent)
         older, self._older = self._older[:_OLDER_AT_ONCE], self._older[_OLDER_AT_ONCE:]
         return recent + older
+
+    def _seek(self, now_us: int, before: int) -> None:
+        """Look through some of the hours for those whose rows are not the pointer's, the newest first."""
+        if not self._sought and now_us - self._seek_us >= _ALL_EVERY_US:
+            is_first, self._seek_us = self._seek_us < 0, now_us
+            oldest = self._store.oldest_us() // HOUR_US
+            first = oldest if is_first else max(oldest, before - _SOUGHT_HOURS)
+            self._sought = pointed_hours(self._server, first * HOUR_US, before * HOUR_US)
+        for _ in range(min(_SOUGHT_AT_ONCE, len(self._sought))):
+            hour = self._sought.pop()
+            self._unsound |= unsound_hours(self._server, hour * HOUR_US, (hour + 1) * HOUR_US)
 
     def _watch(self) -> set[HourKey]:
         """Return the hours, of those settled here of late, that another collector wrote into."""
@@ -166,6 +189,10 @@ class InfluxSettlement:
         set_ = set_of(marks, policy.value)
         own = self._booked.get((node, hour))
         spoilt = own is not None and own.pointer == was and bool(self._spoilt([(node, hour)]))
+        if not spoilt and (node, hour) in self._unsound:
+            # Another collector may have found it too, and booked it since.
+            spoilt = (node, hour) in unsound_hours(self._server, within.from_us, within.to_us)
+        self._unsound.discard((node, hour))
         if not marks or (was is not None and was.set_ == set_ and not spoilt):
             self._store.late_hours.discard((node, hour))
             return False
