@@ -4,7 +4,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from joulebook.agent.source import Metric, Series
 from joulebook.agent.workloads.workload import Workload
@@ -17,6 +17,14 @@ COUNTERS = frozenset((CPU, IO))
 
 _REMEMBERED_IDS = 4096
 
+# Where counters stand, by metric and, of what is told by disk, the disk; else "".
+Stood: TypeAlias = dict[tuple[Metric, str], int]
+
+
+def stood(metric: Metric, value: int) -> Stood:
+    """Return where a figure of a whole workload stands, if it is a counter."""
+    return {(metric, ""): value} if metric in COUNTERS else {}
+
 
 class Column(Protocol):
     """A series and its latest value."""
@@ -26,6 +34,9 @@ class Column(Protocol):
 
     def read(self) -> int | None:
         """Bring value up to date; what cannot be read keeps the last one."""
+
+    def past(self) -> Stood:
+        """Return where its counters stand, from which one that comes back goes on."""
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -169,6 +180,10 @@ class FileColumn:
         self._base += amount
         self.value += amount
 
+    def past(self) -> Stood:
+        """Return where it stands."""
+        return stood(self.metric, self.value)
+
     def close(self) -> None:
         """Give the descriptor back."""
         os.close(self._fd)
@@ -183,6 +198,10 @@ class GivenColumn:
 
     def read(self) -> None:
         """Find nothing to read."""
+
+    def past(self) -> Stood:
+        """Return where it stands."""
+        return stood(self.metric, self.value)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -199,15 +218,13 @@ class Past:
     """
 
     def __init__(self) -> None:
-        self._values: OrderedDict[str, dict[Metric | str, int]] = OrderedDict()
+        self._values: OrderedDict[str, Stood] = OrderedDict()
 
     def keep(self, workload_id: str, columns: Iterable[Column]) -> None:
         """Remember the counters."""
-        kept: dict[Metric | str, int] = {}
+        kept: Stood = {}
         for each in columns:
-            if each.metric in COUNTERS:
-                kept[each.metric] = each.value
-            kept |= getattr(each, "by_disk", {})
+            kept |= each.past()
         self._values[workload_id] = kept
         self._values.move_to_end(workload_id)
         if len(self._values) > _REMEMBERED_IDS:
@@ -215,8 +232,9 @@ class Past:
 
     def value(self, workload_id: str, metric: Metric) -> int:
         """Return where the counter stood; 0 for an id not seen before."""
-        return self._values.get(workload_id, {}).get(metric, 0)
+        return self._values.get(workload_id, {}).get((metric, ""), 0)
 
-    def by_disk(self, workload_id: str) -> dict[str, int]:
-        """Return where the counters of IO stood by disk."""
-        return {key: n for key, n in self._values.get(workload_id, {}).items() if isinstance(key, str)}
+    def by_disk(self, workload_id: str, metric: Metric) -> dict[str, int]:
+        """Return where the counter stood by disk."""
+        kept = self._values.get(workload_id, {})
+        return {disk: n for (of, disk), n in kept.items() if of == metric and disk}

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from joulebook.agent.source import Series
-from joulebook.agent.workloads.column import IO, FileColumn, Member, Past
+from joulebook.agent.workloads.column import IO, FileColumn, Member, Past, Stood
 from joulebook.v1 import metrics_pb2
 
+DISK_IO = metrics_pb2.METRIC_WORKLOAD_DISK_IO
 WORTH_BYTES = 1 << 20
 
 # Bytes by a block device's number ("8:0").
@@ -63,7 +64,7 @@ class IoColumn(FileColumn):
         # The disks that have a series.
         self.told: set[str] = set()
         self._disks = disks
-        self.by_disk = past.by_disk(member.workload.id)
+        self.by_disk = past.by_disk(member.workload.id, DISK_IO)
         # What of the file is in by_disk, or was there before the group was watched.
         self._counted = {} if fresh else self._parser.devices
 
@@ -92,6 +93,10 @@ class IoColumn(FileColumn):
         self._parser.devices = self._counted = {}
         return True
 
+    def past(self) -> Stood:
+        """Return where it stands, in all and on each disk."""
+        return super().past() | {(DISK_IO, disk): figure for disk, figure in self.by_disk.items()}
+
     def close(self) -> None:
         """Give the descriptor back."""
         super().close()
@@ -106,9 +111,7 @@ class _Pair:
     def __init__(self, column: IoColumn, disk: str) -> None:
         self.column = column
         self.disk = disk
-        self.series = Series(
-            metrics_pb2.METRIC_WORKLOAD_DISK_IO, domain=disk, workload=column.member.workload.id
-        )
+        self.series = Series(DISK_IO, domain=disk, workload=column.member.workload.id)
 
 
 class DiskUsers:

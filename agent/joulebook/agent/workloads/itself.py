@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from joulebook.agent.workloads.column import CPU, MEMORY, Column, Member
+from joulebook.agent.workloads.column import CPU, MEMORY, Column, Member, Stood, stood
 from joulebook.agent.workloads.hierarchy import cgroup_paths
 from joulebook.agent.workloads.processes import parse_statm, process_cpu_ns
 from joulebook.agent.workloads.workload import AGENT, Workload
@@ -42,6 +42,10 @@ class CpuColumn:
             total_ns += now_ns
         self.value = total_ns // 1000
 
+    def past(self) -> Stood:
+        """Return where it stands."""
+        return stood(self.metric, self.value)
+
     def close(self) -> None:
         """Nothing is kept open."""
 
@@ -69,6 +73,10 @@ class MemoryColumn:
             except (OSError, ValueError, IndexError):
                 continue
         self.value = total_bytes
+
+    def past(self) -> Stood:
+        """Return where it stands."""
+        return stood(self.metric, self.value)
 
     def close(self) -> None:
         """Give the descriptors back."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulebook.agent.source import Metric, Roots
-from joulebook.agent.workloads.column import CPU, MEMORY, Member, Past
+from joulebook.agent.workloads.column import CPU, MEMORY, Member, Past, Stood, stood
 from joulebook.agent.workloads.hierarchy import Hierarchies, cgroup_paths
 from joulebook.agent.workloads.opener import Figures
 from joulebook.agent.workloads.processes import Family, Kinship, read_stat
@@ -38,6 +38,10 @@ class FamilyColumn:
             self.value = max(self.value, self._base + self._family.cpu_us())
         else:
             self.value = self._family.memory_bytes()
+
+    def past(self) -> Stood:
+        """Return where it stands."""
+        return stood(self.metric, self.value)
 
     def close(self) -> None:
         """Nothing is kept open."""

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from joulebook.agent.source import Metric
-from joulebook.agent.workloads.column import CPU, MEMORY, Column, Member
+from joulebook.agent.workloads.column import CPU, MEMORY, Column, Member, Stood, stood
 from joulebook.agent.workloads.launchers.process import Processes, Times, read_file
 from joulebook.agent.workloads.processes import parse_statm
 from joulebook.agent.workloads.workload import Workload
@@ -42,6 +42,10 @@ class PartColumn:
             self.value = self._base + self._part.used_ns // 1000
         else:
             self.value = self._part.memory_bytes()
+
+    def past(self) -> Stood:
+        """Return where it stands."""
+        return stood(self.metric, self.value)
 
     def close(self) -> None:
         """Nothing is kept open."""
