@@ -38,6 +38,9 @@ def test_jobs(url: str) -> None:
     ]
     assert len(json.loads(_shown(url, "jobs", "--json", "--limit", "1").stdout)) == 1
     assert _shown(url, "jobs", "--user", "nobody").stdout == "no jobs\n"
+    assert _shown(url, "jobs", "--partition", "gpu").stdout == "no jobs\n"
+    refused = _shown(url, "jobs", "--partition", "")
+    assert (refused.exit_code, "partition" in refused.stderr) == (1, True)
 
 
 def test_job(url: str) -> None:

@@ -29,7 +29,8 @@ _LEAVE_OUT = (
 @server_option
 @click.option("--node", help="On this node only.")
 @click.option("--user", help="Of this user only.")
-@click.option("--account", help="Of this account only.")
+@click.option("--account", help="Of this account only, as the scheduler told it.")
+@click.option("--partition", help="Of this partition or queue only, as the scheduler told it.")
 @click.option("--name", help="Of this name only; a pod's is NAMESPACE/POD.")
 @click.option("--state", type=click.Choice(["running", "ended"]), help="In this state only.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Most jobs.")
@@ -40,6 +41,7 @@ def jobs(
     node: str | None,
     user: str | None,
     account: str | None,
+    partition: str | None,
     name: str | None,
     state: str | None,
     limit: int,
@@ -52,7 +54,10 @@ def jobs(
     in more words, seconds, the account, the start, the ±, the user, which nodes they are, the duration, how
     many nodes, the power, the state, the name. With --wide, and where there is no terminal, lines are whole.
     """
-    asked = {"node": node, "user": user, "account": account, "name": name, "state": state}
+    asked = {
+        **{"node": node, "user": user, "account": account, "partition": partition},
+        **{"name": name, "state": state},
+    }
     found = Server(server).every("jobs", limit, **asked)
     if as_json:
         click.echo(json.dumps(found))

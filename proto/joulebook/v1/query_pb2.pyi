@@ -720,6 +720,7 @@ class ListJobsRequest(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    PARTITION_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     user: _builtins.str
     state: _builtins.str
@@ -727,7 +728,9 @@ class ListJobsRequest(_message.Message):
     """1 to 1000; 0: 100."""
     cursor: _builtins.str
     account: _builtins.str
+    """Of the scheduler's, as it told them; not empty."""
     name: _builtins.str
+    partition: _builtins.str
     def __init__(
         self,
         *,
@@ -738,10 +741,11 @@ class ListJobsRequest(_message.Message):
         cursor: _builtins.str = ...,
         account: _builtins.str | None = ...,
         name: _builtins.str | None = ...,
+        partition: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_name", b"_name", "_node", b"_node", "_state", b"_state", "_user", b"_user", "account", b"account", "name", b"name", "node", b"node", "state", b"state", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_name", b"_name", "_node", b"_node", "_partition", b"_partition", "_state", b"_state", "_user", b"_user", "account", b"account", "name", b"name", "node", b"node", "partition", b"partition", "state", b"state", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_name", b"_name", "_node", b"_node", "_state", b"_state", "_user", b"_user", "account", b"account", "cursor", b"cursor", "limit", b"limit", "name", b"name", "node", b"node", "state", b"state", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_name", b"_name", "_node", b"_node", "_partition", b"_partition", "_state", b"_state", "_user", b"_user", "account", b"account", "cursor", b"cursor", "limit", b"limit", "name", b"name", "node", b"node", "partition", b"partition", "state", b"state", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account: _TypeAlias = _typing.Literal["account"]  # noqa: Y015
     _WhichOneofArgType__account: _TypeAlias = _typing.Literal["_account", b"_account"]  # noqa: Y015
@@ -749,6 +753,8 @@ class ListJobsRequest(_message.Message):
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
     _WhichOneofReturnType__node: _TypeAlias = _typing.Literal["node"]  # noqa: Y015
     _WhichOneofArgType__node: _TypeAlias = _typing.Literal["_node", b"_node"]  # noqa: Y015
+    _WhichOneofReturnType__partition: _TypeAlias = _typing.Literal["partition"]  # noqa: Y015
+    _WhichOneofArgType__partition: _TypeAlias = _typing.Literal["_partition", b"_partition"]  # noqa: Y015
     _WhichOneofReturnType__state: _TypeAlias = _typing.Literal["state"]  # noqa: Y015
     _WhichOneofArgType__state: _TypeAlias = _typing.Literal["_state", b"_state"]  # noqa: Y015
     _WhichOneofReturnType__user: _TypeAlias = _typing.Literal["user"]  # noqa: Y015
@@ -759,6 +765,8 @@ class ListJobsRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__node) -> _WhichOneofReturnType__node | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partition) -> _WhichOneofReturnType__partition | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__state) -> _WhichOneofReturnType__state | None: ...
     @_typing.overload

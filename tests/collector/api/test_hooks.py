@@ -50,6 +50,7 @@ def test_what_is_told_is_shown(live: LiveApi) -> None:
                 "known_as": "40_2",
                 "user": "ada",
                 "account": "chem",
+                "partition": "gpu",
                 "start": 20,
                 "cpus": 2.5,
             },
@@ -63,12 +64,20 @@ def test_what_is_told_is_shown(live: LiveApi) -> None:
     told = job["scheduler"].pop("told")
     assert told.startswith("20")
     assert job["scheduler"] == {
-        "known_as": "40_2", "user": "ada", "account": "chem", "partition": "", "name": "", "state": "",
+        "known_as": "40_2", "user": "ada", "account": "chem", "partition": "gpu", "name": "", "state": "",
         "node_count": None, "cpus": 2.5, "gpus": None, "owner": "", "gpu_parts": "",
         "memory_bytes": None, "submit": None,
         "start": "1970-01-01T00:00:20Z", "end": None, "exit_status": None,
     }  # fmt: skip
-    assert [one["job"] for one in ask(f"{url}?account=chem")[1]["jobs"]] == [ENDED_JOB]
+    for asked, jobs in (
+        ("account=chem", [ENDED_JOB]),
+        ("partition=gpu&user=ada", [ENDED_JOB]),
+        ("partition=cpu", []),
+    ):
+        assert [one["job"] for one in ask(f"{url}?{asked}")[1]["jobs"]] == jobs
+    for field in ("account", "partition"):
+        status, problem = ask(f"{url}?{field}=")
+        assert (status, problem["field"], problem["value"]) == (400, field, "")
     status, problem = ask(f"{url}/slurm.99")
     assert (status, problem["expected"]) == (
         404,
@@ -84,8 +93,13 @@ def test_what_is_told_is_shown(live: LiveApi) -> None:
         )
         assert found.scheduler.start_us == 20_000_000
         assert not query.GetJob(query_pb2.GetJobRequest(job=JOB)).job.HasField("scheduler")
-        listed = query.ListJobs(query_pb2.ListJobsRequest(account="chem")).jobs
-        assert [one.job for one in listed] == [ENDED_JOB]
+        for request, jobs in (
+            (query_pb2.ListJobsRequest(account="chem"), [ENDED_JOB]),
+            (query_pb2.ListJobsRequest(partition="cpu"), []),
+        ):
+            assert [one.job for one in query.ListJobs(request).jobs] == jobs
+        with pytest.raises(grpc.RpcError, match="partition"):
+            query.ListJobs(query_pb2.ListJobsRequest(partition=""))
 
 
 @pytest.mark.parametrize(

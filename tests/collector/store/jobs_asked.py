@@ -27,7 +27,7 @@ def picked_of(rows: list[JobRow], told: dict[str, Scheduled] | None = None) -> P
 
 
 def choices(rng: Random, rows: list[JobRow], count: int) -> Iterator[JobsAsked]:
-    """Give questions: by node, user or account, among and without some, from the first on and after any."""
+    """Give questions: by any of what they ask, among and without some, from the first on and after any."""
     jobs, starts = sorted({row.job for row in rows}), [row.start_unix_us for row in rows]
     for _ in range(count):
         some = rng.sample(jobs, rng.randrange(len(jobs) + 1))
@@ -37,6 +37,7 @@ def choices(rng: Random, rows: list[JobRow], count: int) -> Iterator[JobsAsked]:
             node=rng.choice([None, "no such", *(row.node for row in rows)]),
             user=rng.choice([None, *(row.user for row in rows)]),
             account=rng.choice([None, None, None, "chem", "bio"]),
+            partition=rng.choice([None, None, None, "gpu", "long"]),
             among=rng.choice([None, None, some]),
             but=rng.choice([(), some]),
         )

@@ -97,6 +97,8 @@ def test_jobs_are_found_by_what_was_told(kind: Kind) -> None:
     assert found(user="bob") == {"run.1"}
     assert found(user=ODD.user) == {"slurm.8"}
     assert found(account="chem") == {JOB}
+    assert found(partition=TOLD.partition) == found(partition=TOLD.partition, account="chem") == {JOB}
+    assert found(partition="none") == found(partition=TOLD.partition, user="bob") == set()
     assert found(account="none") == found(account="chem", user="bob") == set()
     assert store.jobs_known_as("5_7") == ["pbs.3", JOB]
     assert store.jobs_known_as(ODD.known_as) == ["slurm.8"]

@@ -31,7 +31,11 @@ def test_pages_of_many_jobs(seed: int) -> None:
     rows = store.jobs()
     store.schedule(
         {
-            job: Scheduled(user=rng.choice(("", "ada", "bob")), account=rng.choice(("", "chem", "bio")))
+            job: Scheduled(
+                user=rng.choice(("", "ada", "bob")),
+                account=rng.choice(("", "chem", "bio")),
+                partition=rng.choice(("", "gpu", "long")),
+            )
             for job in rng.sample(sorted({row.job for row in rows}), 12)
         }
     )

@@ -40,7 +40,10 @@ MostJobs = Annotated[
 Cursor = Annotated[str | None, _text("next_cursor of the answer before.")]
 OfNode = Annotated[str | None, _text("Of this node only.")]
 OfUser = Annotated[str | None, _text("Of this user only.")]
-OfAccount = Annotated[str | None, _text("Of this account only.")]
+OfAccount = Annotated[str | None, _text("Of this account only, as the scheduler told it.", minLength=1)]
+OfPartition = Annotated[
+    str | None, _text("Of this partition or queue only, as the scheduler told it.", minLength=1)
+]
 OfName = Annotated[str | None, _text("Of this name only: a job's own, or a pod's NAMESPACE/POD.")]
 OfState = Annotated[str | None, _text("In this state only.", enum=[*STATES])]
 OfJob = Annotated[str | None, _text("Of this job only.")]

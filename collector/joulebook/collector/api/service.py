@@ -98,6 +98,7 @@ class QueryService(QueryServiceServicer):
                 node=request.node if request.HasField("node") else None,
                 user=request.user if request.HasField("user") else None,
                 account=request.account if request.HasField("account") else None,
+                partition=request.partition if request.HasField("partition") else None,
                 name=request.name if request.HasField("name") else None,
                 state=request.state if request.HasField("state") else None,
                 limit=_limit(request.limit),

@@ -82,16 +82,23 @@ def list_jobs(
     node: str | None = None,
     user: str | None = None,
     account: str | None = None,
+    partition: str | None = None,
     name: str | None = None,
     state: str | None = None,
     limit: int,
     cursor: str | None = None,
 ) -> Page[Job]:
-    """Return jobs, the newest first: those of the node, user, account, name and state that are given."""
+    """Return jobs, the newest first: those that all that is given is true of.
+
+    account and partition are as the scheduler told them, and may not be "".
+    """
+    for field, given in (("account", account), ("partition", partition)):
+        if given == "":
+            raise BadValueError(field, given, "a name that the scheduler has, such as those of /api/v1/jobs")
     if state is not None and state not in STATES:
         raise BadValueError("state", state, " or ".join(STATES))
     check_limit(limit)
-    asked = JobsAsked(most=limit + 1, node=node, user=user, account=account, name=name)
+    asked = JobsAsked(most=limit + 1, node=node, user=user, account=account, partition=partition, name=name)
     if cursor:
         start, job = place_of(cursor, like=(0, ""))
         asked = replace(asked, after=(int(start), str(job)))

@@ -59,7 +59,8 @@ class PickedReads:
         by_job: dict[str, list[JobRow]] = defaultdict(list)
         for row in self.jobs():
             by_job[row.job].append(row)
-        told = self.scheduled() if (asked.user, asked.account, asked.name) != (None, None, None) else {}
+        of_scheduler = (asked.user, asked.account, asked.partition, asked.name)
+        told = self.scheduled() if any(one is not None for one in of_scheduler) else {}
         nothing = Scheduled()
         places = sorted(
             (-min(row.start_unix_us for row in rows), job)
@@ -74,6 +75,7 @@ class PickedReads:
                 or asked.name in ({told.get(job, nothing).name} - {""} or {row.name for row in rows})
             )
             and (asked.account is None or told.get(job, nothing).account == asked.account)
+            and (asked.partition is None or told.get(job, nothing).partition == asked.partition)
             and (asked.among is None or job in asked.among)
             and job not in asked.but
         )

@@ -76,9 +76,10 @@ class JobReads:
                     f"WHERE {fact} = ${fact} UNION ALL SELECT job FROM scheduled WHERE {fact} = ${fact})"
                 )
                 parameters[fact] = wanted
-        if asked.account is not None:
-            where.append("job IN (SELECT job FROM scheduled WHERE account = $account)")
-            parameters["account"] = asked.account
+        for fact, wanted in (("account", asked.account), ("partition_name", asked.partition)):
+            if wanted is not None:
+                where.append(f"job IN (SELECT job FROM scheduled WHERE {fact} = ${fact})")
+                parameters[fact] = wanted
         if asked.among is not None:
             where.append("job IN (SELECT unnest($among::VARCHAR[]))")
             parameters["among"] = sorted(asked.among)
