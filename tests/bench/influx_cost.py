@@ -8,6 +8,7 @@ from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.decode import Decoded, decode_layout, decode_report
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.ledger.book import book
+from joulebook.collector.ledger.figures import table_of
 from joulebook.collector.store.influxdb import InfluxStore
 from joulebook.collector.store.protocol import Commit
 from joulebook.v1 import report_pb2
@@ -78,6 +79,5 @@ def _fields(commit: Commit) -> int:
     """Return how many fields a commit writes: readings with their lengths, books and marks."""
     readings = sum((len(d.readings.layout.series) + 1) * _TICKS for d in commit.reports)
     books = commit.books
-    parts = (books.active_uj, books.idle_uj, books.modelled_uj, books.systematic_uj, books.variance_uj2)
-    booked = sum(int((part != 0).sum()) for part in parts) + 4 * len(books.account)
+    booked = int((table_of(books) != 0).sum()) + 4 * len(books.account)
     return readings + booked + 10 * len(commit.reports)

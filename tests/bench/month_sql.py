@@ -9,6 +9,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from joulebook.collector.ledger.figures import TIER_ENERGIES
 from joulebook.collector.store.duckdb import block, rollup
 from joulebook.collector.store.duckdb.files import HOUR_US, MINUTES, Files
 from joulebook.collector.store.duckdb.ledger_sums import NAMES, OF_SUMS, ceiling
@@ -29,6 +30,7 @@ def _amounts(energy_uj: str, count: str, width_us: int, start: str) -> str:
     tenths |= {"network_idle": 0, "platform_idle": 1}
     shares = [f"({energy_uj} // 10 * {n})::HUGEINT AS {name}_uj" for name, n in tenths.items()]
     shares += [
+        *(f"0::HUGEINT AS {name}" for name in TIER_ENERGIES),
         "0::HUGEINT AS modelled_uj",
         f"({energy_uj} // 50)::HUGEINT AS systematic_uj",
         f"({energy_uj} // 1000)::HUGEINT AS variance_uj2",

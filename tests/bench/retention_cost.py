@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from joulebook.collector.ledger.figures import ENERGIES, TIER_ENERGIES
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.compacting import compact
 from joulebook.collector.store.duckdb.forgetting import forget_minutes, forget_narrow, forget_rows
-from joulebook.collector.store.duckdb.ledger_sums import ENERGIES
 from joulebook.collector.store.duckdb.staging import insert
 
 # A cluster's file is as many times larger as it has more nodes.
@@ -102,6 +102,7 @@ def _fill(store: DuckDBStore) -> None:
         for column in ENERGIES:
             mean = _MEAN_UJ.get(column)
             ledger[column] = zero if mean is None else rng.integers(mean // 2, mean, len(of))
+        ledger |= dict.fromkeys(TIER_ENERGIES, zero)
         ledger |= {"modelled_uj": zero, "systematic_uj": ledger["cpu_active_uj"] // 50}
         ledger["variance_uj2"] = rng.integers(0, 1 << 30, len(of))
         hours = np.searchsorted(number, first + np.arange(25) * 360 * NODES)

@@ -112,3 +112,19 @@ def test_server_must_be_a_url() -> None:
     failed = _shown("localhost:8460", "nodes")
     assert failed.exit_code == 1
     assert "expected a URL like" in failed.stderr
+
+
+def test_storage_is_shown_by_tier_where_one_is_known(url: str) -> None:
+    """Tiers stand below storage; of storage of no known tier nothing more is said."""
+    found = json.loads(_shown(url, "job", ENDED_JOB, "--json").stdout)
+    found["by_domain"]["storage"], found["active_by_domain"]["storage"] = 6_000_000, 2_000_000
+    tiers = {"nvme": 1_000_000, "ssd": 0, "hdd": 3_000_000, "other": 2_000_000}
+    assert len(_rows_of(found | {"storage_by_tier": dict.fromkeys(tiers, 0) | {"other": 6_000_000}})) == 5
+    names = _rows_of(found | {"storage_by_tier": tiers})
+    assert names[2:6] == ["storage", "  nvme", "  hdd", "  other"]
+
+
+def _rows_of(job: dict[str, Any]) -> list[str]:
+    """Return what the rows of a job's table are of."""
+    (shown,) = (part for part in job_tables(job) if not isinstance(part, str))
+    return [str(cell) for cell in shown.columns[0].cells]

@@ -34,9 +34,16 @@ def deliver(store: Store, batches: Sequence[Sequence[Decoded]]) -> IngestStats:
 
 
 def books_of(store: Store) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Return the books by (node, account): active and idle energy by class, and how sure they are."""
+    """Return the books by (node, account): energy by class and tier, and how sure it is."""
     return {
-        (a.node, a.account): (*a.active_uj, *a.idle_uj, a.modelled_uj, a.systematic_uj, a.variance_uj2)
+        (a.node, a.account): (
+            *a.active_uj,
+            *a.idle_uj,
+            *a.tier_uj,
+            a.modelled_uj,
+            a.systematic_uj,
+            a.variance_uj2,
+        )
         for a in store.accounts(EVER)
     }
 

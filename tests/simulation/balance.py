@@ -178,7 +178,7 @@ def _duckdb(
     if file.store is None:
         world.oracle.problems.append("DuckDB's file is not open")
         return {}
-    sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 15)
+    sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 18)
     world.oracle.problems += file.finish()
     for node, account, figures in _settled(ordered):
         own = sums[node, account]
@@ -188,7 +188,14 @@ def _duckdb(
         for i, uj in enumerate(placed.gap.by_class_uj.tolist()):
             own[i] += uj
     found = {
-        (a.node, a.account): [*a.active_uj, *a.idle_uj, a.modelled_uj, a.systematic_uj, a.variance_uj2]
+        (a.node, a.account): [
+            *a.active_uj,
+            *a.idle_uj,
+            *a.tier_uj,
+            a.modelled_uj,
+            a.systematic_uj,
+            a.variance_uj2,
+        ]
         for a in file.store.accounts(_EVER)
     }
     # Who received something before an hour was booked anew keeps a row.

@@ -35,7 +35,7 @@ def rows_of(books: Books, reports: int) -> list[tuple[Row, ...]]:
     """Return the ledger rows of each Report."""
     rows: list[list[Row]] = [[] for _ in range(reports)]
     for i, (report, account) in enumerate(zip(books.report.tolist(), books.account, strict=True)):
-        figures = [*books.active_uj[i].tolist(), *books.idle_uj[i].tolist()]
+        figures = [*books.active_uj[i].tolist(), *books.idle_uj[i].tolist(), *books.tier_uj[i].tolist()]
         figures += [int(books.modelled_uj[i]), int(books.systematic_uj[i]), int(books.variance_uj2[i])]
         rows[report].append((account, tuple(figures)))
     return [tuple(own) for own in rows]

@@ -89,6 +89,13 @@ def _scheduler_line(job: dict[str, Any]) -> list[str]:
     return [printable(", ".join(said))] if said else []
 
 
+def _tier_rows(tiers: dict[str, int]) -> list[list[str]]:
+    """Return a row for each tier of disks, where there is more than storage of no known tier."""
+    if not any(uj for tier, uj in tiers.items() if tier != "other"):
+        return []
+    return [[f"  {tier}", energy(uj), "", ""] for tier, uj in tiers.items() if uj]
+
+
 def job_tables(job: dict[str, Any]) -> list[Table | str]:
     """Return what there is to say about a job: a head, energy by domain, and how well it is known."""
     named = [shown_id(job), *([printable(job["name"])] if job["name"] else [])]
@@ -105,6 +112,8 @@ def job_tables(job: dict[str, Any]) -> list[Table | str]:
         active_uj = job["active_by_domain"][name]
         if total_uj:
             rows.append([name, energy(total_uj), energy(active_uj), energy(total_uj - active_uj)])
+        if name == "storage":
+            rows += _tier_rows(job["storage_by_tier"])
     total = energy(job["energy_uj"], job["plus_minus_uj"])
     rows.append(["total", total, energy(job["active_uj"]), energy(job["idle_uj"])])
     known = job["coverage"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from joulebook.collector.ledger.domains import CLASSES
-from joulebook.collector.store.influxdb_ledger import DASHBOARD, ENERGIES, SUMS
+from joulebook.collector.ledger.figures import ENERGIES, FIGURES
+from joulebook.collector.store.influxdb_ledger import DASHBOARD
 from joulebook.v1.catalogue import MetricEntry, by_name
 
 # Counters are stored as what was counted in an interval, so their sum over a bucket is what happened in it.
@@ -19,7 +20,7 @@ _BASE = {
     "1": "",
 }
 _ENERGY, _IDLE = DASHBOARD
-_MODELLED = SUMS[len(ENERGIES)]
+_MODELLED = FIGURES[FIGURES.index("modelled_uj")]
 
 
 def metric(name: str) -> MetricEntry:

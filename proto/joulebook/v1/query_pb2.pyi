@@ -55,6 +55,36 @@ class ByDomain(_message.Message):
 Global___ByDomain: _TypeAlias = ByDomain  # noqa: Y015
 
 @_typing.final
+class ByTier(_message.Message):
+    """µJ of storage by tier of disks; other is what is of no known tier. Together they are the class."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NVME_FIELD_NUMBER: _builtins.int
+    SSD_FIELD_NUMBER: _builtins.int
+    HDD_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    nvme: _builtins.int
+    ssd: _builtins.int
+    hdd: _builtins.int
+    other: _builtins.int
+    def __init__(
+        self,
+        *,
+        nvme: _builtins.int = ...,
+        ssd: _builtins.int = ...,
+        hdd: _builtins.int = ...,
+        other: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hdd", b"hdd", "nvme", b"nvme", "other", b"other", "ssd", b"ssd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ByTier: _TypeAlias = ByTier  # noqa: Y015
+
+@_typing.final
 class Coverage(_message.Message):
     """How a figure came to be known, as shares that add up to 1."""
 
@@ -285,6 +315,7 @@ class Job(_message.Message):
     ACTIVE_BY_DOMAIN_FIELD_NUMBER: _builtins.int
     REVISED_US_FIELD_NUMBER: _builtins.int
     SCHEDULER_FIELD_NUMBER: _builtins.int
+    STORAGE_BY_TIER_FIELD_NUMBER: _builtins.int
     SETTLED_FIELD_NUMBER: _builtins.int
     SUPERSEDED_FIELD_NUMBER: _builtins.int
     job: _builtins.str
@@ -328,6 +359,10 @@ class Job(_message.Message):
         """Unset where its scheduler told of nothing."""
 
     @_builtins.property
+    def storage_by_tier(self) -> Global___ByTier:
+        """by_domain.storage by tier."""
+
+    @_builtins.property
     def superseded(self) -> _containers.RepeatedCompositeFieldContainer[Global___SupersededFigure]:
         """What settlement replaced, by revision."""
 
@@ -358,12 +393,13 @@ class Job(_message.Message):
         active_by_domain: Global___ByDomain | None = ...,
         revised_us: _builtins.int | None = ...,
         scheduler: Global___Scheduler | None = ...,
+        storage_by_tier: Global___ByTier | None = ...,
         settled: _builtins.bool = ...,
         superseded: _abc.Iterable[Global___SupersededFigure] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "end_us", b"end_us", "exit_status", b"exit_status", "revised_us", b"revised_us", "scheduler", b"scheduler"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "end_us", b"end_us", "exit_status", b"exit_status", "revised_us", b"revised_us", "scheduler", b"scheduler", "storage_by_tier", b"storage_by_tier"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "active_uj", b"active_uj", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "duration_us", b"duration_us", "end_us", b"end_us", "energy_uj", b"energy_uj", "exit_status", b"exit_status", "idle_uj", b"idle_uj", "job", b"job", "name", b"name", "nodes", b"nodes", "plus_minus_uj", b"plus_minus_uj", "revised_us", b"revised_us", "revision", b"revision", "scheduler", b"scheduler", "settled", b"settled", "source", b"source", "start_us", b"start_us", "state", b"state", "superseded", b"superseded", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account", b"_account", "_average_power_mw", b"_average_power_mw", "_co2_grams", b"_co2_grams", "_cost", b"_cost", "_end_us", b"_end_us", "_exit_status", b"_exit_status", "_revised_us", b"_revised_us", "account", b"account", "active_by_domain", b"active_by_domain", "active_uj", b"active_uj", "average_power_mw", b"average_power_mw", "by_domain", b"by_domain", "co2_grams", b"co2_grams", "cost", b"cost", "coverage", b"coverage", "duration_us", b"duration_us", "end_us", b"end_us", "energy_uj", b"energy_uj", "exit_status", b"exit_status", "idle_uj", b"idle_uj", "job", b"job", "name", b"name", "nodes", b"nodes", "plus_minus_uj", b"plus_minus_uj", "revised_us", b"revised_us", "revision", b"revision", "scheduler", b"scheduler", "settled", b"settled", "source", b"source", "start_us", b"start_us", "state", b"state", "storage_by_tier", b"storage_by_tier", "superseded", b"superseded", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account: _TypeAlias = _typing.Literal["account"]  # noqa: Y015
     _WhichOneofArgType__account: _TypeAlias = _typing.Literal["_account", b"_account"]  # noqa: Y015
@@ -596,6 +632,7 @@ class LedgerAccount(_message.Message):
     IDLE_UJ_FIELD_NUMBER: _builtins.int
     BY_DOMAIN_FIELD_NUMBER: _builtins.int
     PLUS_MINUS_UJ_FIELD_NUMBER: _builtins.int
+    STORAGE_BY_TIER_FIELD_NUMBER: _builtins.int
     account: _builtins.str
     energy_uj: _builtins.int
     active_uj: _builtins.int
@@ -603,6 +640,10 @@ class LedgerAccount(_message.Message):
     plus_minus_uj: _builtins.int
     @_builtins.property
     def by_domain(self) -> Global___ByDomain: ...
+    @_builtins.property
+    def storage_by_tier(self) -> Global___ByTier:
+        """by_domain.storage by tier."""
+
     def __init__(
         self,
         *,
@@ -612,10 +653,11 @@ class LedgerAccount(_message.Message):
         idle_uj: _builtins.int = ...,
         by_domain: Global___ByDomain | None = ...,
         plus_minus_uj: _builtins.int = ...,
+        storage_by_tier: Global___ByTier | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["by_domain", b"by_domain"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["by_domain", b"by_domain", "storage_by_tier", b"storage_by_tier"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "active_uj", b"active_uj", "by_domain", b"by_domain", "energy_uj", b"energy_uj", "idle_uj", b"idle_uj", "plus_minus_uj", b"plus_minus_uj"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "active_uj", b"active_uj", "by_domain", b"by_domain", "energy_uj", b"energy_uj", "idle_uj", b"idle_uj", "plus_minus_uj", b"plus_minus_uj", "storage_by_tier", b"storage_by_tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

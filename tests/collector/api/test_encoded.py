@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 from joulebook.collector.api import models
 from joulebook.collector.api.encoded import encoded
 from joulebook.collector.queries.alerts import list_alerts, list_rules
-from joulebook.collector.queries.figures import ByDomain
+from joulebook.collector.queries.figures import ByDomain, ByTier
 from joulebook.collector.queries.jobs import get_job, list_jobs
 from joulebook.collector.queries.ledger import LedgerAccount, get_ledger
 from joulebook.collector.queries.nodes import get_node, list_nodes
@@ -77,7 +77,7 @@ def test_answers_are_as_their_models_say(
 
 def test_whole_numbers_of_any_size_go_out_whole() -> None:
     """A sum beyond 64 bits is written with all of its digits."""
-    sums = LedgerAccount("idle", 1 << 70, 1 << 69, 1 << 69, ByDomain(cpu=1 << 70), -(1 << 65))
+    sums = LedgerAccount("idle", 1 << 70, 1 << 69, 1 << 69, ByDomain(cpu=1 << 70), ByTier(), -(1 << 65))
     found = json.loads(encoded(models.LedgerAccount, sums))
     assert (found["energy_uj"], found["plus_minus_uj"]) == (1 << 70, -(1 << 65))
     assert found["by_domain"] == {"cpu": 1 << 70} | dict.fromkeys(

@@ -44,7 +44,15 @@ def test_ledger(url: str, books: Cluster) -> None:
     assert (ledger["from"], ledger["node"]) == ("1970-01-01T00:00:00Z", None)
     assert (ledger["measured_uj"], ledger["residual_uj"]) == (books.measured_uj, 0)
     account = ledger["accounts"][0]
-    assert list(account) == ["account", "energy_uj", "active_uj", "idle_uj", "by_domain", "plus_minus_uj"]
+    assert list(account) == [
+        "account",
+        "energy_uj",
+        "active_uj",
+        "idle_uj",
+        "by_domain",
+        "storage_by_tier",
+        "plus_minus_uj",
+    ]
     assert list(account["by_domain"]) == ["cpu", "memory", "gpu", "storage", "network", "platform"]
     assert list(ledger["coverage"]) == ["measured", "modelled", "missing"]
 
@@ -55,7 +63,7 @@ def test_job(url: str) -> None:
     assert job.keys() == {
         "job", "user", "account", "name", "source", "state", "nodes", "start", "end", "exit_status",
         "duration_s", "average_power_mw", "energy_uj", "active_uj", "idle_uj", "by_domain",
-        "active_by_domain", "plus_minus_uj", "coverage", "revision", "revised", "settled",
+        "active_by_domain", "storage_by_tier", "plus_minus_uj", "coverage", "revision", "revised", "settled",
         "superseded", "cost", "co2_grams", "scheduler",
     }  # fmt: skip
     assert (job["start"], job["end"]) == ("2026-09-21T14:13:20Z", "2026-09-21T14:13:50Z")

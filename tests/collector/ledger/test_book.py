@@ -220,7 +220,7 @@ def holds_each(together: Books, readings: Sequence[Readings], policy: Policy) ->
         alone = book([one], policy)
         rows = np.flatnonzero(together.report == number)
         assert [together.account[i] for i in rows] == alone.account
-        for name in ("active_uj", "idle_uj", "modelled_uj", "systematic_uj", "variance_uj2"):
+        for name in ("active_uj", "idle_uj", "tier_uj", "modelled_uj", "systematic_uj", "variance_uj2"):
             assert (getattr(together, name)[rows] == getattr(alone, name)).all()
         for name in ("measured_uj", "raised_uj", "unread_us", "residual_uj"):
             assert getattr(together, name)[number] == getattr(alone, name)[0]

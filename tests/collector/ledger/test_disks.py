@@ -21,6 +21,12 @@ from tests.simulated.node import Load, SimulatedNode
 COUNTER = report_pb2.SOURCE_KIND_COUNTER
 SYSTEM = report_pb2.WORKLOAD_KIND_SYSTEM
 MIB = 1 << 20
+TIERS = (
+    report_pb2.DISK_TIER_NVME,
+    report_pb2.DISK_TIER_SSD,
+    report_pb2.DISK_TIER_HDD,
+    report_pb2.DISK_TIER_VIRTUAL,
+)
 FAST, SLOW, THIRD = "disk.nvme0n1", "disk.sda", "disk.sdb"
 
 
@@ -177,3 +183,32 @@ def test_disks_are_split_as_if_each_were_split_among_all(loads: list[Load], tick
         for name, uj in zip(names, shares.ravel().tolist(), strict=True):
             expected[name] += uj * ticks
     assert booked == {name: uj for name, uj in expected.items() if uj}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    LOADS, st.lists(st.sampled_from(TIERS), min_size=2, max_size=2), st.integers(1, 4), st.integers(0, 9_999)
+)
+def test_tiers_add_up_to_storage(
+    loads: list[Load], tiers: list[report_pb2.DiskTier.ValueType], ticks: int, idle_mw: int
+) -> None:
+    """Of each tier all accounts have what its disks drew, to the µJ, and nobody more than of storage."""
+    node = _node(nvme0n1=2, sda=7, sdb=1)
+    node.disk_uj, node.disk_idle_mw = 5_000_001, idle_mw
+    node.disk_tiers = dict(zip((SLOW, THIRD), tiers, strict=True))
+    node.begin(loads)
+    before = dict(node._energy)
+    for _ in range(ticks):
+        node.tick()
+    (one,) = decoded(node, [node.report()])
+    books = book([one.readings])
+    # Of a disk of which no load tells there is no device here, and so no tier.
+    told = {disk for load in loads for disk in load.disk_bytes}
+    tier_of = {FAST: report_pb2.DISK_TIER_NVME} | {d: t for d, t in node.disk_tiers.items() if d in told}
+    for place, tier in enumerate(TIERS[:3]):
+        disks = [disk for disk, own in tier_of.items() if own == tier]
+        drawn_uj = sum(node._energy[disk] - before[disk] for disk in disks)
+        assert int(books.tier_uj[:, place].sum()) == drawn_uj
+    storage_uj = books.active_uj[:, STORAGE] + books.idle_uj[:, STORAGE]
+    assert (storage_uj >= books.tier_uj.sum(axis=1)).all()
+    assert books.tier_uj.min(initial=0) >= 0

@@ -56,10 +56,10 @@ def settled_alone(reports: Iterable[Decoded]) -> dict[tuple[str, str], tuple[int
         own.sort(key=lambda one: (_end_us(one), one.boot, one.start_us))
         books = settled_books([one.readings for one in own], [one.start for one in own])
         for i, account in enumerate(books.account):
-            figures = [*books.active_uj[i].tolist(), *books.idle_uj[i].tolist()]
+            figures = [*books.active_uj[i].tolist(), *books.idle_uj[i].tolist(), *books.tier_uj[i].tolist()]
             figures += [int(books.modelled_uj[i]), int(books.systematic_uj[i]), int(books.variance_uj2[i])]
             found[node, account].update(dict(enumerate(figures)))
-    return {key: tuple(sums[i] for i in range(15)) for key, sums in found.items()}
+    return {key: tuple(sums[i] for i in range(18)) for key, sums in found.items()}
 
 
 def _end_us(one: Decoded) -> int:

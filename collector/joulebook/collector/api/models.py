@@ -16,6 +16,15 @@ class ByDomain(Answer):
     platform: int
 
 
+class ByTier(Answer):
+    """µJ of storage by tier of disks; other is what is of no known tier. Together they are the class."""
+
+    nvme: int
+    ssd: int
+    hdd: int
+    other: int
+
+
 class Coverage(Answer):
     """How a figure came to be known, as shares that add up to 1.
 
@@ -151,6 +160,7 @@ class Job(Answer):
     idle_uj: int
     by_domain: ByDomain
     active_by_domain: ByDomain
+    storage_by_tier: ByTier
     plus_minus_uj: int
     coverage: Coverage
     revision: int
@@ -276,6 +286,7 @@ class LedgerAccount(Answer):
     active_uj: int
     idle_uj: int
     by_domain: ByDomain
+    storage_by_tier: ByTier
     plus_minus_uj: int
 
 

@@ -12,12 +12,15 @@ import duckdb
 
 from joulebook.collector.archive import readings
 from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.figures import ENERGIES, FIGURES
 from joulebook.collector.queries.times import rfc3339
 from joulebook.collector.store.duckdb.reads import Reads
 from joulebook.collector.store.protocol import Range
 from joulebook.v1.catalogue import catalogue
 
 _HOUR_US = 3_600_000_000
+# Of a row's energy, what of it was what, and how sure it is.
+_DETAILS = FIGURES[len(ENERGIES) :]
 
 
 class ArchiveError(Exception):
@@ -76,12 +79,12 @@ def _check_rows(view: Reads, selected: Range, directory: Path) -> None:
 def _write_ledger(view: Reads, selected: Range, directory: Path) -> tuple[int, int]:
     """Write the ledger's rows; return how many, and what the accounts have by the store's own answer."""
     where, parameters = view._where(selected)
-    classes = ", ".join(f"{name}_{part}_uj" for name in CLASSES for part in ("active", "idle"))
-    columns = f"{classes}, modelled_uj, systematic_uj, variance_uj2"
+    classes = [f"{name}_{part}_uj" for name in CLASSES for part in ("active", "idle")]
+    columns = ", ".join([*classes, *_DETAILS])
     directory.mkdir()
     gaps = ", ".join(
         [*(f"{name}_active_uj, 0 AS {name}_idle_uj" for name in CLASSES)]
-        + [f"0 AS {name}" for name in ("modelled_uj", "systematic_uj", "variance_uj2")]
+        + [f"0 AS {name}" for name in _DETAILS]
     )
     # Gaps have a table of their own; those without energy have no row.
     booked = f"""

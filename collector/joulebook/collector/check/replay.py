@@ -10,13 +10,14 @@ import numpy.typing as npt
 from joulebook.collector.check.finding import Finding, day
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.book import Books, book
+from joulebook.collector.ledger.figures import FIGURES, table_of
 from joulebook.collector.ledger.gaps import gap_between
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.settlement import settled_books
 from joulebook.collector.ledger.stack import Readings
 from joulebook.collector.store.duckdb import stored
 from joulebook.collector.store.duckdb.reads import Reads
-from joulebook.collector.store.duckdb.stored import AMOUNTS, StoredGap, StoredReport, in_order
+from joulebook.collector.store.duckdb.stored import StoredGap, StoredReport, in_order
 
 Ints = npt.NDArray[np.int64]
 
@@ -85,9 +86,7 @@ def _rows(view: Reads, reports: Sequence[StoredReport], books: Books, rows_us: i
     numbers = np.array([r.interval_id for r in reports])
     nodes = sorted({r.node_id for r in reports})
     had = stored.rows(view, int(numbers.min()), int(numbers.max()), nodes)
-    amounts = np.column_stack(
-        [books.active_uj, books.idle_uj, books.modelled_uj, books.systematic_uj, books.variance_uj2]
-    )
+    amounts = table_of(books)
     made = {
         (int(numbers[r]), a): amounts[i]
         for i, (r, a) in enumerate(zip(books.report, books.account, strict=True))
@@ -114,7 +113,7 @@ def _differs(report: StoredReport, account: str, found: str, expected: str) -> F
 def _said(own: Ints, other: Ints | None = None) -> str:
     """Return the amounts that differ from others', or those that are not 0."""
     apart = own != (0 if other is None else other)
-    return ", ".join(f"{AMOUNTS[i]} {own[i]}" for i in np.flatnonzero(apart).tolist()) or "nothing"
+    return ", ".join(f"{FIGURES[i]} {own[i]}" for i in np.flatnonzero(apart).tolist()) or "nothing"
 
 
 def _gaps(view: Reads, node: str, boot: bytes, start_us: int, end_us: int) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.disks import DiskUse
-from joulebook.collector.ledger.domains import CLASSES, PLATFORM, root_energy_uj
+from joulebook.collector.ledger.domains import CLASSES, NO_TIER, PLATFORM, TIERS, root_energy_uj
 from joulebook.collector.ledger.errors import errors_of
 from joulebook.collector.ledger.layout import IDLE
 from joulebook.collector.ledger.policy import Policy
@@ -45,7 +45,8 @@ class Causes:
 class Books:
     """Ledger rows, one for each report and account that received anything, ordered by both.
 
-    active_uj and idle_uj are (rows, 6) by class. The last four have one entry a Report: what its meters
+    active_uj and idle_uj are (rows, 6) by class; of storage's, both together, tier_uj (rows, 3) is what
+    disks of each tier had. The last four have one entry a Report: what its meters
     delivered, by how much containers were raised to their parts, how long its worst meter gave nothing, and
     what the rows miss of the measured energy, which must be 0.
     """
@@ -54,6 +55,7 @@ class Books:
     account: list[str]
     active_uj: Ints
     idle_uj: Ints
+    tier_uj: Ints
     modelled_uj: Ints
     systematic_uj: Ints
     variance_uj2: Ints
@@ -87,7 +89,7 @@ def nothing() -> Books:
     """Return books without a row."""
     none = np.zeros(0, dtype=np.int64)
     table = np.zeros((0, len(CLASSES)), dtype=np.int64)
-    return Books(none, [], table, table, none, none, none, none, none, none, none)
+    return Books(none, [], table, table, table[:, : len(TIERS)], none, none, none, none, none, none, none)
 
 
 def _ordered(parts: list[Books], groups: list[list[int]], reports: int) -> Books:
@@ -111,6 +113,7 @@ def _ordered(parts: list[Books], groups: list[list[int]], reports: int) -> Books
         account=[accounts[i] for i in order.tolist()],
         active_uj=rows(lambda b: b.active_uj),
         idle_uj=rows(lambda b: b.idle_uj),
+        tier_uj=rows(lambda b: b.tier_uj),
         modelled_uj=rows(lambda b: b.modelled_uj),
         systematic_uj=rows(lambda b: b.systematic_uj),
         variance_uj2=rows(lambda b: b.variance_uj2),
@@ -157,6 +160,7 @@ def _book_group(
     table = np.stack([add_up(shares, cell, reports * len(CLASSES)) for shares in cells])
     # One entry a Report: (2, reports, pieces, accounts, classes).
     table = table.reshape(2, reports, len(CLASSES), accounts, pieces).transpose(0, 1, 4, 3, 2)
+    tiers = _by_tier(pools, cells)
 
     held_error = None if part_error is None else stack.by_piece(np.rint(static * part_error).astype(np.int64))
     errors = errors_of(pools, cells, by_disk, split_error, held_error).transpose(0, 1, 3, 2)
@@ -174,6 +178,7 @@ def _book_group(
         account=[names[n][a] for n, a in zip(number.tolist(), account.tolist(), strict=True)],
         active_uj=table[0, report, piece, account],
         idle_uj=table[1, report, piece, account],
+        tier_uj=tiers[report, piece, account],
         modelled_uj=errors[0, report, piece, account],
         systematic_uj=errors[1, report, piece, account],
         variance_uj2=errors[2, report, piece, account],
@@ -205,6 +210,15 @@ def _by_account(disks: DiskUse, shares: Ints, accounts: int) -> Ints:
     table = np.zeros((len(disks.pool), accounts, shares.shape[2]), dtype=np.int64)
     table[np.arange(len(table))[:, None], disks.account] = shares
     return table
+
+
+def _by_tier(pools: Pools, cells: Ints) -> Ints:
+    """Return what everybody had of disks of each tier: (reports, pieces, accounts, tiers)."""
+    reports, tiers = len(pools.stack.layouts), len(TIERS)
+    of_tier = np.flatnonzero(pools.tier != NO_TIER)
+    both = cells[0, of_tier] + cells[1, of_tier]
+    total = add_up(both, pools.report[of_tier] * tiers + pools.tier[of_tier], reports * tiers)
+    return total.reshape(reports, tiers, *both.shape[1:]).transpose(0, 3, 2, 1)
 
 
 def _put_causes(weight: Ints, pools: Pools, causes: Sequence[Causes | None]) -> Floats | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.domains import CLASSES, TIERS
 from joulebook.collector.ledger.uncertainty import plus_minus_uj
 from joulebook.collector.store.protocol import AccountRow
 
@@ -20,6 +20,16 @@ class ByDomain:
     storage: int = 0
     network: int = 0
     platform: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ByTier:
+    """µJ of storage by tier of disks; other is what is of no known tier. Together they are the class."""
+
+    nvme: int = 0
+    ssd: int = 0
+    hdd: int = 0
+    other: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,7 @@ class Figures:
     idle_uj: int
     by_domain: ByDomain
     active_by_domain: ByDomain
+    storage_by_tier: ByTier
     plus_minus_uj: int
     modelled_uj: int
 
@@ -52,6 +63,7 @@ class Figures:
         """Add rows up: systematic errors linearly, random ones in quadrature."""
         active = _added([row.active_uj for row in rows])
         idle = _added([row.idle_uj for row in rows])
+        nvme, ssd, hdd = (sum(row.tier_uj[i] for row in rows) for i in range(len(TIERS)))
         both = {name: a + i for name, a, i in zip(CLASSES, active, idle, strict=True)}
         return cls(
             energy_uj=sum(active) + sum(idle),
@@ -59,6 +71,7 @@ class Figures:
             idle_uj=sum(idle),
             by_domain=ByDomain(**both),
             active_by_domain=ByDomain(*active),
+            storage_by_tier=ByTier(nvme, ssd, hdd, both["storage"] - nvme - ssd - hdd),
             plus_minus_uj=plus_minus_uj(
                 sum(row.systematic_uj for row in rows), sum(row.variance_uj2 for row in rows)
             ),

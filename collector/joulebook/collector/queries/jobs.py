@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from joulebook.collector.queries.errors import BadValueError, UnknownNameError, expected_name
-from joulebook.collector.queries.figures import ByDomain, Coverage, Figures, coverage
+from joulebook.collector.queries.figures import ByDomain, ByTier, Coverage, Figures, coverage
 from joulebook.collector.queries.pages import Page, check_limit, first_page, place_of
 from joulebook.collector.queries.revised import Figure, Revised
 from joulebook.collector.queries.times import MAX_UNIX_US
@@ -56,6 +56,7 @@ class Job:
     idle_uj: int
     by_domain: ByDomain
     active_by_domain: ByDomain
+    storage_by_tier: ByTier
     plus_minus_uj: int
     coverage: Coverage
     revision: int
@@ -244,6 +245,7 @@ def _job(job: str, places: Sequence[_Place], rows: Mapping[str, AccountRow], rev
         idle_uj=sums.idle_uj,
         by_domain=sums.by_domain,
         active_by_domain=sums.active_by_domain,
+        storage_by_tier=sums.storage_by_tier,
         plus_minus_uj=sums.plus_minus_uj,
         coverage=coverage(sums.energy_uj, sums.modelled_uj, sum(known.values()), total_us),
         revision=revision,

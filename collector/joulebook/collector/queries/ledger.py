@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from joulebook.collector.queries.audit import measured_in
 from joulebook.collector.queries.errors import UnknownNameError, expected_name
-from joulebook.collector.queries.figures import ByDomain, Coverage, Figures, coverage
+from joulebook.collector.queries.figures import ByDomain, ByTier, Coverage, Figures, coverage
 from joulebook.collector.queries.known import HOUR_US, MINUTE_US, Stretch, known_part
 from joulebook.collector.queries.pages import MAX_LIMIT, check_limit
 from joulebook.collector.store.protocol import AccountRow, Range, Store
@@ -21,6 +21,7 @@ class LedgerAccount:
     active_uj: int
     idle_uj: int
     by_domain: ByDomain
+    storage_by_tier: ByTier
     plus_minus_uj: int
 
 
@@ -81,5 +82,11 @@ def get_ledger(store: Store, *, node: str | None, from_us: int, to_us: int, limi
 def _account(row: AccountRow) -> LedgerAccount:
     sums = Figures.of([row])
     return LedgerAccount(
-        row.account, sums.energy_uj, sums.active_uj, sums.idle_uj, sums.by_domain, sums.plus_minus_uj
+        row.account,
+        sums.energy_uj,
+        sums.active_uj,
+        sums.idle_uj,
+        sums.by_domain,
+        sums.storage_by_tier,
+        sums.plus_minus_uj,
     )

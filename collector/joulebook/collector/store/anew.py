@@ -1,7 +1,7 @@
 """A node's hour booked once more: what its Reports' rows become, and whose figure is another one then.
 
 For stores whose rows are read, compared and written here. A Report's rows are by account what it received, µJ
-by class, active and idle, and three figures of how well that is known.
+as FIGURES.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.figures import FIGURES, table_of
 from joulebook.collector.ledger.holes import Start
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.settlement import settled_books
@@ -57,7 +58,7 @@ class Hour:
             if _sums(was.values()) != _sums(now.values()):
                 raise UnbalancedError("the rows of a Report have another energy than its readings")
             for account in was.keys() - now.keys():
-                now[account] = (0,) * (2 * _COUNT + 3)
+                now[account] = (0,) * len(FIGURES)
             found.append(None if now == was else now)
         return found
 
@@ -74,9 +75,9 @@ def differences(pairs: Iterable[tuple[Rows, Rows]]) -> Counter[str]:
 
 def _rows_of(books: Books, reports: int) -> list[Rows]:
     found: list[Rows] = [{} for _ in range(reports)]
-    errors = (books.modelled_uj, books.systematic_uj, books.variance_uj2)
-    table = np.hstack([books.active_uj, books.idle_uj, np.stack(errors, axis=1)])
-    for report, account, row in zip(books.report.tolist(), books.account, table.tolist(), strict=True):
+    for report, account, row in zip(
+        books.report.tolist(), books.account, table_of(books).tolist(), strict=True
+    ):
         found[report][account] = tuple(row)
     return found
 

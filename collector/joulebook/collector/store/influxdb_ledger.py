@@ -11,14 +11,14 @@ import numpy as np
 from joulebook.collector.facts.mark import Mark
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.book import Books
-from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.domains import CLASSES, TIERS
+from joulebook.collector.ledger.figures import ENERGIES, FIGURES, table_of
 from joulebook.collector.store.influxdb_http import Series
 from joulebook.collector.store.influxdb_lines import line, tag, untag
 from joulebook.collector.store.protocol import AccountRow
 from joulebook.collector.store.window import GapBetween
 
-ENERGIES = [f"{name}_active_uj" for name in CLASSES] + [f"{name}_idle_uj" for name in CLASSES]
-SUMS = [*ENERGIES, "modelled_uj", "systematic_uj", "variance_uj2", "duration_us"]
+SUMS = [*FIGURES, "duration_us"]
 # The whole, and what of it is idle floor: in every row, so that dashboards can take one from the other.
 DASHBOARD = ["energy_uj", "idle_uj"]
 UNATTRIBUTED = "unattributed"
@@ -40,11 +40,9 @@ def ledger_lines(reports: Sequence[Decoded], books: Books, clocks: Sequence[str]
         return
     end = np.array([d.end_us + d.realtime_offset_us for d in reports], dtype=np.int64)[books.report]
     length = np.array([d.end_us - d.start_us for d in reports], dtype=np.int64)[books.report]
-    energies = np.hstack([books.active_uj, books.idle_uj])
-    errors = np.stack([books.modelled_uj, books.systematic_uj, books.variance_uj2], axis=1)
     idle = books.idle_uj.sum(axis=1)
-    always = np.stack([length, end - length, end, energies.sum(axis=1), idle, end], axis=1)
-    table = np.hstack([energies, errors, always])
+    always = np.stack([length, end - length, end, books.active_uj.sum(axis=1) + idle, idle, end], axis=1)
+    table = np.hstack([table_of(books), always])
     kept = table != 0
     kept[:, -always.shape[1] :] = True
     # So that dashboards tell nothing modelled, which is 0, from nothing known.
@@ -133,11 +131,10 @@ class Sums:
 
     def rows(self) -> list[AccountRow]:
         """Return the sums by account and node."""
-        n = len(CLASSES)
+        n, tiers = len(CLASSES), len(ENERGIES) + len(TIERS)
         rows = []
         for (account, node), sums in sorted(self._rows.items()):
-            energies = tuple(sums[name] for name in ENERGIES)
-            others = [sums[name] for name in SUMS[2 * n :]]
-            others += [sums["start_unix_us"], sums["end_unix_us"]]
-            rows.append(AccountRow(account, node, energies[:n], energies[n:], *others))
+            all_ = tuple(sums[name] for name in (*SUMS, "start_unix_us", "end_unix_us"))
+            by_class = all_[:n], all_[n : 2 * n]
+            rows.append(AccountRow(account, node, *by_class, all_[2 * n : tiers], *all_[tiers:]))
         return rows

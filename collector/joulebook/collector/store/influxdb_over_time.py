@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from joulebook.collector.facts.mark import Mark
+from joulebook.collector.ledger.figures import ENERGIES
 from joulebook.collector.store.influxdb_http import InfluxServer, Series, literal
-from joulebook.collector.store.influxdb_ledger import EACH, ENERGIES
+from joulebook.collector.store.influxdb_ledger import EACH
 from joulebook.collector.store.influxdb_lines import tagged, untag
 from joulebook.collector.store.influxdb_settled import HourKey, Pointer, RowKey, read_each
 from joulebook.collector.store.influxdb_window import where

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from joulebook.collector.facts.mark import Mark
 from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.figures import ENERGIES, FIGURES
 from joulebook.collector.store.anew import HOUR_US, Rows
 from joulebook.collector.store.influxdb_http import InfluxServer, Series, literal
-from joulebook.collector.store.influxdb_ledger import EACH, ENERGIES, SUMMED, SUMS
+from joulebook.collector.store.influxdb_ledger import EACH, SUMMED, SUMS
 from joulebook.collector.store.influxdb_lines import line, tagged, untag
 from joulebook.collector.store.influxdb_window import among, where
 from joulebook.collector.store.protocol import Range
@@ -88,7 +89,7 @@ def read_pointers(
 
 def difference(was: Rows, now: Rows) -> Rows:
     """Return what each account of a Report receives more, of whom anything is another then."""
-    nothing = (0,) * (2 * _COUNT + 3)
+    nothing = (0,) * len(FIGURES)
     found = {}
     for account in was.keys() | now.keys():
         more = zip(now.get(account, nothing), was.get(account, nothing), strict=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from random import Random
 
 from joulebook.collector.facts.mark import Mark
+from joulebook.collector.ledger.figures import ENERGIES
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.anew import (
     HOUR_US,
@@ -24,7 +25,7 @@ from joulebook.collector.store.anew import (
 )
 from joulebook.collector.store.influxdb import InfluxStore
 from joulebook.collector.store.influxdb_http import NAMES, InfluxServer
-from joulebook.collector.store.influxdb_ledger import ENERGIES, SUMS
+from joulebook.collector.store.influxdb_ledger import SUMS
 from joulebook.collector.store.influxdb_lines import requests, untag
 from joulebook.collector.store.influxdb_settled import (
     BY_HOUR,

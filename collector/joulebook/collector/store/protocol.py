@@ -131,12 +131,13 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class AccountRow:
-    """What one account received on one node: µJ by class (6), and how well that is known."""
+    """What one account received on one node: µJ by class (6), of storage by tier (3), how sure that is."""
 
     account: str
     node: str
     active_uj: tuple[int, ...]
     idle_uj: tuple[int, ...]
+    tier_uj: tuple[int, ...]
     modelled_uj: int
     systematic_uj: int
     variance_uj2: int

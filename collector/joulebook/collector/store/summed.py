@@ -62,6 +62,7 @@ def _one(account: str, rows: list[AccountRow]) -> AccountRow:
         "",
         tuple(map(sum, zip(*(row.active_uj for row in rows), strict=True))),
         tuple(map(sum, zip(*(row.idle_uj for row in rows), strict=True))),
+        tuple(map(sum, zip(*(row.tier_uj for row in rows), strict=True))),
         sum(row.modelled_uj for row in rows),
         sum(row.systematic_uj for row in rows),
         sum(row.variance_uj2 for row in rows),

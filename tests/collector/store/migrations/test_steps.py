@@ -24,6 +24,7 @@ RELEASED = {
     "0013_block_files.py": "fd046453af78b23fa2eac2265934e8d445fa0548ddf4b92a291637143dc6602c",
     "0002_reports.py": "35fd68aafedaf6cc06c443cad111317cfd58712c77008473d0c92b7ca7d6f970",
     "0014_owners.sql": "283c160709e35e39300285d8d52412aaeadd593391c7ac58e0d9da37f2c31a6e",
+    "0015_tiers.sql": "7e7d9fe3117d9bc1a0e7b3baa3a51c98eb341abe9fddf98f5f2a5636ef2ced4e",
 }
 
 

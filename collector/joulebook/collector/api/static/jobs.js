@@ -41,6 +41,11 @@ function detail(job) {
     const bar = el("span", { className: "bar" });
     bar.style.width = `${20 * uj / Math.max(1, job.energy_uj)}rem`;
     list.append(el("dt", {}, domain), el("dd", {}, bar, joules(uj)));
+    if (domain !== "storage") continue;
+    const tiers = Object.entries(job.storage_by_tier).filter(([, part]) => part);
+    if (tiers.some(([tier]) => tier !== "other")) {
+      list.append(...tiers.flatMap(([tier, part]) => [el("dt", {}, `storage, ${tier}`), el("dd", {}, joules(part))]));
+    }
   }
   list.append(el("dt", {}, "used / held idle"), el("dd", {}, `${joules(job.active_uj)} / ${joules(job.idle_uj)}`),
     el("dt", {}, "measured / modelled"), el("dd", {}, `${share(job.coverage.measured)} / ${share(job.coverage.modelled)}`),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from joulebook.collector.ledger.figures import ENERGIES
 from joulebook.collector.store.duckdb.ledger_sums import (
     EACH,
-    ENERGIES,
     ENERGY_UJ,
     GAP_HAS_ENERGY,
     GAP_UJ,

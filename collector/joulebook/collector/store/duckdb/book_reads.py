@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from joulebook.collector.ledger.figures import ENERGIES
 from joulebook.collector.store.duckdb.book_parts import (
     ENERGY,
     EVERYTHING,
@@ -20,7 +21,6 @@ from joulebook.collector.store.duckdb.connected import among
 from joulebook.collector.store.duckdb.hugeint import whole
 from joulebook.collector.store.duckdb.ledger_sums import (
     EACH,
-    ENERGIES,
     NAMES,
     NARROW,
     OF_SUMS,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.book import Books
-from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.figures import FIGURES, table_of
 from joulebook.collector.store.duckdb.ids import Ids
 
 Ints = npt.NDArray[np.int64]
@@ -25,10 +25,4 @@ def ledger_rows(
         "end_unix_us": end_unix_us[books.report],
         "duration_us": duration_us[books.report],
     }
-    for i, name in enumerate(CLASSES):
-        columns[f"{name}_active_uj"] = books.active_uj[:, i]
-        columns[f"{name}_idle_uj"] = books.idle_uj[:, i]
-    columns["modelled_uj"] = books.modelled_uj
-    columns["systematic_uj"] = books.systematic_uj
-    columns["variance_uj2"] = books.variance_uj2
-    return columns
+    return columns | dict(zip(FIGURES, table_of(books).T, strict=True))

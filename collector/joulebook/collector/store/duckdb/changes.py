@@ -12,9 +12,9 @@ import duckdb
 import pyarrow as pa
 
 from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.figures import ENERGIES
 from joulebook.collector.store.duckdb.book_parts import Marks
 from joulebook.collector.store.duckdb.ledger_sums import (
-    ENERGIES,
     ENERGY_UJ,
     OF_SUMS,
     SUMS,

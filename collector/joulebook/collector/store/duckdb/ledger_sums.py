@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.domains import CLASSES, TIERS
+from joulebook.collector.ledger.figures import ENERGIES, FIGURES
 from joulebook.collector.store.protocol import AccountRow
 
-ENERGIES = [f"{name}_active_uj" for name in CLASSES] + [f"{name}_idle_uj" for name in CLASSES]
 # As AccountRow has them.
-SUMS = [*ENERGIES, "modelled_uj", "systematic_uj", "variance_uj2", "duration_us"]
+SUMS = [*FIGURES, "duration_us"]
 ENERGY_UJ = "(" + " + ".join(f"{name}::HUGEINT" for name in ENERGIES) + ")"
 
 # Of a row of the ledger as it is; of some added up, and of rows that are sums already.
@@ -60,8 +60,8 @@ def floor(column: str, width_us: int) -> str:
 
 def account_row(account: str, node: str, sums: tuple[int, ...]) -> AccountRow:
     """Make an AccountRow of a row of NAMES."""
-    n = len(CLASSES)
-    return AccountRow(account, node, sums[:n], sums[n : 2 * n], *sums[2 * n :])
+    n, tiers = len(CLASSES), len(ENERGIES) + len(TIERS)
+    return AccountRow(account, node, sums[:n], sums[n : 2 * n], sums[2 * n : tiers], *sums[tiers:])
 
 
 def added(some: tuple[int, ...], others: Sequence[int]) -> tuple[int, ...]:

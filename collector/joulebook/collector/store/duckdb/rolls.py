@@ -115,7 +115,7 @@ class Rolls:
             """
         ).fetchall()
         self._connection.execute(
-            f"INSERT INTO totals SELECT account_id, node_id, {NAMES} FROM received "
+            f"INSERT INTO totals BY NAME SELECT account_id, node_id, {NAMES} FROM received "
             "ANTI JOIN totals USING (account_id, node_id)"
         )
         self._connection.execute("DROP TABLE received")

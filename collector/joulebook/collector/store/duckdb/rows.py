@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from joulebook.collector.check.finding import Finding, day
-from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.figures import FIGURES
 from joulebook.collector.store.duckdb.reads import Reads
 from joulebook.collector.store.protocol import Range
 
 EVER = Range(0, 1 << 62)
-_BOOKED = [f"{name}_{part}_uj" for name in CLASSES for part in ("active", "idle")]
-_LEAST = ", ".join([*_BOOKED, "modelled_uj", "systematic_uj", "variance_uj2"])
+_LEAST = ", ".join(FIGURES)
 # What there must be none of: what it is, the node and the time of one (NULL: not known), and which.
 _ORPHANS = (
     ("ledger row", "a Report", "{ledger} ANTI JOIN {marks} USING (interval_id)", "interval_id"),

@@ -17,13 +17,13 @@ import pyarrow as pa
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.book import Books
+from joulebook.collector.ledger.figures import ENERGIES
 from joulebook.collector.store.duckdb.booked import ledger_rows
 from joulebook.collector.store.duckdb.checkpoints import Checkpoints
 from joulebook.collector.store.duckdb.copy import copy_store
 from joulebook.collector.store.duckdb.file import connect
 from joulebook.collector.store.duckdb.files import Files
 from joulebook.collector.store.duckdb.ids import Ids
-from joulebook.collector.store.duckdb.ledger_sums import ENERGIES
 from joulebook.collector.store.duckdb.migrations import migration
 from joulebook.collector.store.duckdb.reads import Reads
 from joulebook.collector.store.duckdb.rolls import LONG_US, Rolls

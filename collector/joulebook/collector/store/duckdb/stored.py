@@ -10,6 +10,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.figures import FIGURES
 from joulebook.collector.ledger.holes import Start
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.ledger.stack import Readings
@@ -20,14 +21,6 @@ from joulebook.collector.store.duckdb.reads import Reads
 from joulebook.collector.store.duckdb.rows import EVER
 
 Ints = npt.NDArray[np.int64]
-
-AMOUNTS = (
-    *(f"{name}_active_uj" for name in CLASSES),
-    *(f"{name}_idle_uj" for name in CLASSES),
-    "modelled_uj",
-    "systematic_uj",
-    "variance_uj2",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +49,7 @@ class StoredReport:
 
 @dataclass(frozen=True, slots=True)
 class StoredRows:
-    """Ledger rows, by interval and account: amounts is (rows, AMOUNTS)."""
+    """Ledger rows, by interval and account: amounts is (rows, FIGURES)."""
 
     interval_id: Ints
     account: list[str]
@@ -176,15 +169,15 @@ def rows(view: Reads, first: int, last: int, nodes: Sequence[int]) -> StoredRows
     """Return the ledger's rows of some nodes' Reports from one to another."""
     table = view._table(
         f"""
-        SELECT interval_id, account, {", ".join(AMOUNTS)} FROM ledger
+        SELECT interval_id, account, {", ".join(FIGURES)} FROM ledger
         JOIN accounts USING (account_id)
         WHERE interval_id >= ? AND interval_id <= ? AND list_contains(?::INTEGER[], node_id)
         ORDER BY interval_id, account
         """,
         [first, last, list(nodes)],
     )
-    amounts = np.zeros((table.num_rows, len(AMOUNTS)), dtype=np.int64)
-    for i, name in enumerate(AMOUNTS):
+    amounts = np.zeros((table.num_rows, len(FIGURES)), dtype=np.int64)
+    for i, name in enumerate(FIGURES):
         amounts[:, i] = table[name].to_numpy()
     return StoredRows(table["interval_id"].to_numpy(), table["account"].to_pylist(), amounts)
 

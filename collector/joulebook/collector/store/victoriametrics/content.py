@@ -19,7 +19,7 @@ import numpy as np
 from joulebook.collector.facts.mark import Ints, Mark
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.book import Books
-from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.figures import FIGURES, table_of
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.influxdb_lines import stored_values
 from joulebook.v1.catalogue import catalogue
@@ -29,9 +29,7 @@ LOW = (1 << LOW_BITS) - 1
 HIGH = "_high"
 # A ledger row's fields, in order. The last two are for dashboards, and energy_uj tells that the row is there.
 # What is 0 of the others is left out.
-ENERGIES = [f"{name}_active_uj" for name in CLASSES] + [f"{name}_idle_uj" for name in CLASSES]
-SUMS = [*ENERGIES, "modelled_uj", "systematic_uj", "variance_uj2"]
-ROW = [*SUMS, "energy_uj", "idle_uj"]
+ROW = [*FIGURES, "energy_uj", "idle_uj"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +177,8 @@ def _high(series: Series) -> Series:
 
 def contents_of(reports: list[Decoded], books: Books) -> list[Content]:
     """Return what is to be stored of each Report."""
-    energies = np.hstack([books.active_uj, books.idle_uj])
-    errors = np.stack([books.modelled_uj, books.systematic_uj, books.variance_uj2], axis=1)
-    whole = np.stack([energies.sum(axis=1), books.idle_uj.sum(axis=1)], axis=1)
-    rows = np.hstack([energies, errors, whole])
+    idle = books.idle_uj.sum(axis=1)
+    rows = np.hstack([table_of(books), np.stack([books.active_uj.sum(axis=1) + idle, idle], axis=1)])
     bounds = np.searchsorted(books.report, np.arange(len(reports) + 1)).tolist()
     return [
         Content(decoded.readings.values, books.account[begin:end], rows[begin:end])

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from joulebook.collector.facts.mark import Ints, Mark
-from joulebook.collector.ledger.domains import CLASSES
+from joulebook.collector.ledger.domains import CLASSES, TIERS
+from joulebook.collector.ledger.figures import ENERGIES, FIGURES
 from joulebook.collector.store.protocol import AccountRow
 from joulebook.collector.store.spread import Booked
 from joulebook.collector.store.victoriametrics.content import (
-    ENERGIES,
-    SUMS,
     Samples,
     Series,
     booked_as,
@@ -25,7 +24,7 @@ from joulebook.collector.store.window import GapBetween
 UNATTRIBUTED = "unattributed"
 _LEDGER = "ledger_"
 WHOLE = f"{_LEDGER}energy_uj"
-METRICS = [_LEDGER + name for name in (*SUMS, "energy_uj")]
+METRICS = [_LEDGER + name for name in (*FIGURES, "energy_uj")]
 
 
 class Vouched:
@@ -52,7 +51,7 @@ class Vouched:
 
 @dataclass(slots=True)
 class _Sums:
-    sums: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SUMS, 0))
+    sums: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FIGURES, 0))
     observed_us: int = 0
     first_unix_us: int = 1 << 62
     last_unix_us: int = -(1 << 62)
@@ -92,14 +91,15 @@ def account_rows(
 
 
 def _row(account: str, node: str, own: _Sums) -> AccountRow:
-    n = len(CLASSES)
-    values = [own.sums[name] for name in SUMS]
-    modelled_uj, systematic_uj, variance_uj2 = values[2 * n :]
+    n, tiers = len(CLASSES), len(ENERGIES) + len(TIERS)
+    values = [own.sums[name] for name in FIGURES]
+    modelled_uj, systematic_uj, variance_uj2 = values[tiers:]
     return AccountRow(
         account,
         node,
         tuple(values[:n]),
         tuple(values[n : 2 * n]),
+        tuple(values[2 * n : tiers]),
         modelled_uj,
         systematic_uj,
         variance_uj2,

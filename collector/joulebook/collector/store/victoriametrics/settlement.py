@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulebook.collector.facts.mark import Mark, Name
+from joulebook.collector.ledger.figures import ENERGIES
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.anew import (
     HOUR_US,
@@ -24,7 +25,7 @@ from joulebook.collector.store.anew import (
     differences,
 )
 from joulebook.collector.store.protocol import Range
-from joulebook.collector.store.victoriametrics.content import ENERGIES, Content
+from joulebook.collector.store.victoriametrics.content import Content
 from joulebook.collector.store.victoriametrics.store import VictoriaStore
 from joulebook.collector.store.victoriametrics.stored_hour import stored_hour
 

@@ -8,15 +8,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from joulebook.collector.facts.mark import Mark
+from joulebook.collector.ledger.figures import FIGURES
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.ledger.stack import Readings
 from joulebook.collector.store.anew import Hour, Rows, UnbalancedError
 from joulebook.collector.store.influxdb_lines import readings_of
-from joulebook.collector.store.victoriametrics.content import SUMS, Samples, Series, slots
+from joulebook.collector.store.victoriametrics.content import Samples, Series, slots
 from joulebook.collector.store.victoriametrics.ledger import METRICS, WHOLE, Vouched
 from joulebook.v1.catalogue import catalogue
 
-_PLACES = {f"ledger_{name}": i for i, name in enumerate(SUMS)}
+_PLACES = {f"ledger_{name}": i for i, name in enumerate(FIGURES)}
 
 
 def stored_hour(samples: Samples, marks: Sequence[Mark], layout_of: Callable[[int], NodeLayout]) -> Hour:
@@ -57,7 +58,7 @@ def _stored(samples: Samples, layout: NodeLayout, clock: str, at: np.ndarray) ->
 
 
 def _rows(samples: Samples, marks: Sequence[Mark]) -> list[Rows]:
-    found: list[dict[str, list[int]]] = [defaultdict(lambda: [0] * len(SUMS)) for _ in marks]
+    found: list[dict[str, list[int]]] = [defaultdict(lambda: [0] * len(FIGURES)) for _ in marks]
     vouched = Vouched(marks)
     for series, both in samples.items():
         if series.metric not in METRICS:
