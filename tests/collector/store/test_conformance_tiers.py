@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import numpy as np
 import pytest
 
 from joulebook.collector.ledger.book import book
@@ -11,6 +12,7 @@ from joulebook.collector.ledger.domains import STORAGE
 from joulebook.collector.queries.figures import ByTier
 from joulebook.collector.queries.jobs import get_job
 from joulebook.collector.queries.ledger import get_ledger
+from joulebook.collector.store.victoriametrics.content import Content, contents_of
 from joulebook.v1 import report_pb2
 from tests.collector.store.conftest import Kind
 from tests.collector.store.settled import settled_alone, settling
@@ -102,3 +104,17 @@ def test_tiers_of_settled_books_are_what_the_hour_makes(kind: Kind) -> None:
     assert settled != live
     for place in range(12, 15):
         assert sum(row[place] for row in settled.values()) == sum(row[place] for row in live.values()) > 0
+
+
+def test_what_was_kept_before_there_were_tiers_is_read() -> None:
+    """Rows that wait for VictoriaMetrics since before the upgrade have no tier, and all else as it was."""
+    node, sent = _reports(3)
+    reports = decoded(node, sent)
+    (content, *_) = contents_of(reports, book([one.readings for one in reports]))
+    without = np.delete(content.rows, [12, 13, 14], axis=1)
+    layout = reports[0].readings.layout
+    read = Content.unpacked(Content(content.values, content.accounts, without).compressed(), layout)
+    assert (np.delete(read.rows, [12, 13, 14], axis=1) == without).all()
+    assert not read.rows[:, 12:15].any()
+    assert read.accounts == content.accounts
+    assert (Content.unpacked(content.compressed(), layout).rows == content.rows).all()

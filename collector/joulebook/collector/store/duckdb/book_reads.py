@@ -19,14 +19,7 @@ from joulebook.collector.store.duckdb.book_parts import (
 )
 from joulebook.collector.store.duckdb.connected import among
 from joulebook.collector.store.duckdb.hugeint import whole
-from joulebook.collector.store.duckdb.ledger_sums import (
-    EACH,
-    NAMES,
-    NARROW,
-    OF_SUMS,
-    account_row,
-    added,
-)
+from joulebook.collector.store.duckdb.ledger_sums import EACH, NAMES, NARROW, OF_SUMS, account_row, added
 from joulebook.collector.store.duckdb.named_sums import accounts_of, steps_of
 from joulebook.collector.store.duckdb.over_time import Ready, over_time
 from joulebook.collector.store.duckdb.rolls import DAY_US

@@ -14,12 +14,7 @@ import pyarrow as pa
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.figures import ENERGIES
 from joulebook.collector.store.duckdb.book_parts import Marks
-from joulebook.collector.store.duckdb.ledger_sums import (
-    ENERGY_UJ,
-    OF_SUMS,
-    SUMS,
-    ceiling,
-)
+from joulebook.collector.store.duckdb.ledger_sums import ENERGY_UJ, OF_SUMS, SUMS, ceiling
 from joulebook.collector.store.duckdb.rolls import (
     CELL_US,
     DAY_US,

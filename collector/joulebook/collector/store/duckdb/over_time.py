@@ -18,9 +18,7 @@ import pyarrow as pa
 
 from joulebook.collector.ledger.figures import ENERGIES
 from joulebook.collector.store.duckdb.hugeint import added, whole
-from joulebook.collector.store.duckdb.ledger_sums import (
-    GAP_UJ,
-)
+from joulebook.collector.store.duckdb.ledger_sums import GAP_UJ
 from joulebook.collector.store.duckdb.rolls import CELL_US, HOUR_US, LONG_US, MINUTE_US, NODE_CELL_US
 from joulebook.collector.store.duckdb.spreading import Booked, Steps, Stretch
 from joulebook.collector.store.kept import BooksKept

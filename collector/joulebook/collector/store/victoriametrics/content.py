@@ -19,7 +19,7 @@ import numpy as np
 from joulebook.collector.facts.mark import Ints, Mark
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.book import Books
-from joulebook.collector.ledger.figures import FIGURES, table_of
+from joulebook.collector.ledger.figures import ENERGIES, FIGURES, TIER_ENERGIES, table_of
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.influxdb_lines import stored_values
 from joulebook.v1.catalogue import catalogue
@@ -91,7 +91,11 @@ class Content:
         found = msgspec.msgpack.decode(zlib.decompress(compressed), type=_Packed)
         values = np.frombuffer(found.values, dtype=np.int64)
         values = values.reshape(len(layout.is_counter), 0 if booking else -1)
-        rows = np.frombuffer(found.rows, dtype=np.int64).reshape(-1, len(ROW))
+        rows = np.frombuffer(found.rows, dtype=np.int64)
+        rows = rows.reshape(len(found.accounts), len(rows) // max(len(found.accounts), 1))
+        if len(found.accounts) and rows.shape[1] == len(ROW) - len(TIER_ENERGIES):
+            # It was kept before rows had tiers.
+            rows = np.insert(rows, [len(ENERGIES)] * len(TIER_ENERGIES), 0, axis=1)
         return cls(values, found.accounts, rows, booking)
 
     def compressed(self) -> bytes:
