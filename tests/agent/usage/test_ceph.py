@@ -8,8 +8,7 @@ import socket
 import struct
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,11 @@ from joulebook.agent.usage.beside import Answered, Beside, UnreadError
 from joulebook.agent.usage.ceph import CephConfig, CephDaemons, perf_dump, told_of
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
+from tests.servers.admin_socket import Answer, admin_socket
 from tests.servers.ceph import ceph
 from tests.simulated.garbage import ANY, spoilt, spoilt_bytes
 
 _OSD = Path(__file__).parents[2] / "fixtures/ceph/osd.json"
-Answer = Callable[[socket.socket], None]
 
 
 @pytest.fixture
@@ -36,39 +35,6 @@ def directory() -> Iterator[Path]:
     """Yield a directory with a short name: the path of a socket has at most 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="jb-") as name:
         yield Path(name)
-
-
-@contextmanager
-def admin_socket(path: Path, answer: Answer) -> Iterator[list[bytes]]:
-    """Answer at a socket as a daemon does; yield the commands that came."""
-    commands: list[bytes] = []
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
-        listening.bind(str(path))
-        listening.listen()
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.settimeout(60)
-                    try:
-                        commands.append(connection.recv(4096))
-                        answer(connection)
-                    except OSError:
-                        continue
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        try:
-            yield commands
-        finally:
-            # Wakes accept(), which a close alone would not.
-            listening.shutdown(socket.SHUT_RDWR)
-            thread.join(60)
 
 
 def _says(data: bytes) -> Answer:

@@ -8,97 +8,29 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, cast
 
 import duckdb
 import pytest
 
 from joulebook.collector.store.duckdb import DuckDBStore, doublewrite
-from joulebook.collector.store.duckdb.checkpoints import Checkpoints, checkpoint
+from joulebook.collector.store.duckdb.checkpoints import Checkpoints
 from joulebook.collector.store.duckdb.file import connect, opened, read_only
 from joulebook.collector.store.duckdb.lock import descriptor_of
 from joulebook.collector.store.protocol import StoreError
+from tests.collector.store.checkpoint_cut import HEADERS, Cut, cut_short
 from tests.collector.store.histories import history
 from tests.simulated.delivery import books_of, decoded, deliver
 from tests.simulated.node import Load, SimulatedNode
 
-_HEADERS = 12_288
 _BLOCK = 262_144
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A store's file and log as a checkpoint began, the note, and the file as it ended; and its books."""
-
-    path: Path
-    before: bytes
-    log: bytes
-    note: bytes
-    after: bytes
-    books: Any
-
-    def lay_out(self, file: bytes, note: bytes | None = None) -> None:
-        """Leave a file, the log, and a note."""
-        self.path.write_bytes(file)
-        Path(f"{self.path}.wal").write_bytes(self.log)
-        doublewrite.note_of(self.path).write_bytes(self.note if note is None else note)
-
-    def torn(self, rng: Random) -> bytes:
-        """Return the file with the old headers, and any sectors of what was written of the blocks."""
-        torn = bytearray(self.before.ljust(len(self.after), b"\0"))
-        for at in range(_HEADERS, len(self.after), 512):
-            if rng.random() < 0.5:
-                torn[at : at + 512] = self.after[at : at + 512]
-        return bytes(torn)
-
-    def assert_whole(self) -> None:
-        """Open the store, and find its books and no note."""
-        with closing(DuckDBStore(self.path)) as store:
-            assert books_of(store) == self.books
-        assert not doublewrite.note_of(self.path).exists()
-
-
-class _Watched:
-    """A connection that copies the files as a checkpoint begins."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, to: Path, path: Path) -> None:
-        self._connection, self._to, self._path = connection, to, path
-
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        return self._connection.cursor()
-
-    def execute(self, query: str) -> None:
-        assert query == "CHECKPOINT"
-        # Another program copies: this one would lose its lock.
-        subprocess.run(["cp", "-r", str(self._path.parent), str(self._to)], check=True)
-        self._connection.execute(query)
 
 
 @pytest.fixture
 def cut(tmp_path: Path) -> Cut:
-    """Return what a store's second checkpoint did."""
-    place = tmp_path / "a place"
-    place.mkdir()
-    path = place / "books.duckdb"
-    node = SimulatedNode()
-    store = DuckDBStore(path)
-    deliver(store, [history(node)])
-    store.checkpoint()
-    for _ in range(5):
-        node.tick()
-    deliver(store, [decoded(node, [node.report()])])
-    books = books_of(store)
-    watched = cast(duckdb.DuckDBPyConnection, _Watched(store._connection, tmp_path / "copy", path))
-    checkpoint(watched, path)
-    # Nothing of the store's closing is in it.
-    after = subprocess.run(["cat", str(path)], capture_output=True, check=True).stdout
-    store.close()
-    copy = tmp_path / "copy" / path.name
-    log, note = Path(f"{copy}.wal"), doublewrite.note_of(copy)
-    return Cut(path, copy.read_bytes(), log.read_bytes(), note.read_bytes(), after, books)
+    """Return a checkpoint that is cut short."""
+    return cut_short(tmp_path)
 
 
 def test_a_power_cut_amid_a_checkpoint(cut: Cut) -> None:
@@ -121,10 +53,10 @@ def test_a_power_cut_amid_a_checkpoint(cut: Cut) -> None:
 
 def test_a_kill_amid_a_checkpoint(cut: Cut) -> None:
     """With all blocks written, or none, and the old header or half of the new one, the store has all."""
-    begin = cut.before[:_HEADERS]
-    changed = next(i for i in range(_HEADERS) if begin[i] != cut.after[i])
-    for header in (begin, begin[: changed + 9] + cut.after[changed + 9 : _HEADERS]):
-        for rest in (cut.before[_HEADERS:], cut.after[_HEADERS:]):
+    begin = cut.before[:HEADERS]
+    changed = next(i for i in range(HEADERS) if begin[i] != cut.after[i])
+    for header in (begin, begin[: changed + 9] + cut.after[changed + 9 : HEADERS]):
+        for rest in (cut.before[HEADERS:], cut.after[HEADERS:]):
             cut.lay_out(header + rest)
             cut.assert_whole()
 
@@ -238,7 +170,7 @@ def test_what_is_put_back_is_not_lost_by_another_cut(cut: Cut) -> None:
     kept = note.read_bytes()
     doublewrite.mend(cut.path)
     half = bytearray(cut.path.read_bytes())
-    half[_HEADERS + 1000 : _HEADERS + _BLOCK] = bytes(_BLOCK - 1000)
+    half[HEADERS + 1000 : HEADERS + _BLOCK] = bytes(_BLOCK - 1000)
     cut.path.write_bytes(half)
     note.write_bytes(kept)
     cut.assert_whole()
@@ -273,13 +205,13 @@ def test_duckdb_makes_no_checkpoint_by_itself(tmp_path: Path) -> None:
     """Neither a long log, nor many rows at once, nor letting go writes a header; the store's own do."""
     path = tmp_path / "books.duckdb"
     connection = connect(path)
-    headers = os.pread(descriptor_of(path), _HEADERS, 0)
+    headers = os.pread(descriptor_of(path), HEADERS, 0)
     connection.execute("CREATE TABLE much AS SELECT hash(i) AS a FROM range(300_000) AS t(i)")
     for _ in range(45):
         connection.execute("INSERT INTO much SELECT hash(random()) FROM range(60_000)")
     assert Path(f"{path}.wal").stat().st_size > 20 << 20
     connection.close()
-    assert path.read_bytes()[:_HEADERS] == headers
+    assert path.read_bytes()[:HEADERS] == headers
     connection = connect(path)
     made = Checkpoints(path)
     made.make_if_due(connection)
@@ -288,7 +220,7 @@ def test_duckdb_makes_no_checkpoint_by_itself(tmp_path: Path) -> None:
     made.make_if_due(connection)
     assert made.logged_bytes() == 0
     connection.close()
-    assert path.read_bytes()[:_HEADERS] != headers
+    assert path.read_bytes()[:HEADERS] != headers
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
