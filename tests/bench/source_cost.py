@@ -8,12 +8,14 @@ tick up: its figures are how long a question takes, and the agent's own CPU time
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from joulebook.agent.clock import boot_us
@@ -27,18 +29,22 @@ from joulebook.agent.usage.ceph import CephConfig, CephDaemons
 from joulebook.agent.usage.disk_rest import DiskRest
 from joulebook.agent.usage.disks import DiskUsage
 from joulebook.agent.usage.hdfs import HdfsConfig, HdfsDaemons
+from joulebook.agent.usage.smart import NO_DATABASE
+from joulebook.agent.usage.smartctl import Smartctl
 from tests.bench.reads import rows_of, times_us
 from tests.bench.rows import Row, row
 from tests.fixtures.amd.node import AmdNode
 from tests.fixtures.trees import build
 from tests.servers.ceph import ceph
 from tests.servers.jmx import recorded, serving
+from tests.servers.programs import program
 from tests.servers.tpu_runtime import runtime
 
 _READS, _REST_S = 200, 0.01
+_PROCESSES = 100
 _GPUS = 8
 # Each source is taken of the first node that has it.
-_TREES = ("xeon-2s", "cray-ex", "grace", "intel-gpus", "laptop-battery")
+_TREES = ("xeon-2s", "cray-ex", "grace", "intel-gpus", "laptop-battery", "altra", "power9")
 _AT_TICKS = SourceSettings(gauges=GaugesConfig(reads_per_s=0))
 
 
@@ -78,6 +84,24 @@ def _of_libraries() -> Iterator[Row]:
         yield row(f"read of {what}: CPU of all threads", "µs", cost["read_cpu_us"])
 
 
+def _of_smartctl() -> Iterator[Row]:
+    """What a question about a disk takes smartctl, a process: of a file, which refuses once it is asked."""
+    smartctl = Smartctl(program("smartctl", package="smartmontools"))
+    with tempfile.NamedTemporaryFile() as file:
+        for what, options in (("power mode", NO_DATABASE), ("SMART figures", ("-A", "-H"))):
+            arguments = ("--json=o", "-n", "idle,3,5", "-i", "-d", "sat", *options, file.name)
+            began_s = _children_s()
+            took = times_us(partial(smartctl.run, arguments), _PROCESSES, _REST_S)
+            used_us = (_children_s() - began_s) * 1e6 / _PROCESSES
+            yield from rows_of(f"smart, {what} of a disk that refuses, beside the tick", took)
+            yield row(f"read of smart, {what}, beside the tick: CPU of smartctl", "µs", used_us)
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @contextmanager
 def _asked() -> Iterator[list[tuple[str, Callable[[], object]]]]:
     """Yield every question that is asked beside the tick, of files or of services on loopback."""
@@ -108,7 +132,7 @@ def _asked() -> Iterator[list[tuple[str, Callable[[], object]]]]:
 
 def measure() -> list[Row]:
     """Return the rows of every source."""
-    rows = [*_of_trees(), *_of_amd_files(), *_of_libraries()]
+    rows = [*_of_trees(), *_of_amd_files(), *_of_libraries(), *_of_smartctl()]
     with _asked() as questions:
         for what, ask in questions:
             began_ns = time.thread_time_ns()

@@ -27,9 +27,8 @@ _FOR_SAS, _FOR_BRIDGES = (7, 2), (7, 3)
 _SAT, _SCSI, _BRIDGE = "sat", "scsi", ""
 _FAILING = 4
 _MODE = m.METRIC_DEVICE_DISK_POWER_MODE
-# The database of drives mends odd attributes and knows USB bridges; to read it takes ten times as long as to
-# ask.
-_NO_DATABASE = ("-B", "/dev/null")
+# The database of drives mends odd attributes and knows USB bridges; to read it takes longer than to ask.
+NO_DATABASE = ("-B", "/dev/null")
 _MOST_AT_ONCE_US = 60_000_000
 
 FACTS = SourceFacts(
@@ -45,7 +44,8 @@ FACTS = SourceFacts(
     "moves data",
     privilege="smartmontools 7.0 (SAS 7.2, USB 7.3); `CAP_SYS_RAWIO` and group `disk` "
     "(`deploy/systemd/smart.conf`); off unless `agent.smart.enabled`",
-    cost="beside the tick, a process a disk: 1.3 ms CPU for its power mode, 12 ms with SMART figures",
+    cost="beside the tick, a process a disk: p50 4.1 ms, p99 26 ms, 2.1 ms CPU for its power mode; with "
+    "SMART figures 26 ms, 107 ms, 13 ms",
     documentation="smartctl(8); ATA ACS-5 CHECK POWER MODE, SPC-5 REQUEST SENSE; "
     "Documentation/ABI/testing/sysfs-devices-power",
 )
@@ -152,7 +152,7 @@ class SmartDisks:
         if with_figures:
             arguments += ["-A", "-H"] + (["-l", "error"] if way == _SCSI else [])
         elif way:
-            arguments += _NO_DATABASE
+            arguments += NO_DATABASE
         answer = parse(*self._smartctl.run([*arguments, str(self._devfs / name)]))
         if with_figures and answer.mode == ACTIVE:
             known.moved, known.smart_due = moved, self._asked + _SMART_EVERY
