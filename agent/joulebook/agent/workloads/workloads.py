@@ -1,6 +1,5 @@
 """Every workload of the node and its figures, for the sampler."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -9,16 +8,15 @@ from operator import attrgetter
 from joulebook.agent.source import Finding, Roots, Series
 from joulebook.agent.workloads.cgroups import Cgroups
 from joulebook.agent.workloads.column import Member, Past
-from joulebook.agent.workloads.containment import Containment, inherit_packages
+from joulebook.agent.workloads.containment import inherit_packages
 from joulebook.agent.workloads.disk_users import DiskUsers
 from joulebook.agent.workloads.gpuholders import Holder
 from joulebook.agent.workloads.gpus import Gpu, Gpus
-from joulebook.agent.workloads.hierarchy import cgroup_paths, locate
+from joulebook.agent.workloads.hierarchy import locate
 from joulebook.agent.workloads.holders import holders_of
 from joulebook.agent.workloads.inotify import Inotify
 from joulebook.agent.workloads.itself import members_of_agent
 from joulebook.agent.workloads.launchers.launchers import Launchers
-from joulebook.agent.workloads.launchers.place import Place, place_in
 from joulebook.agent.workloads.opener import Figures
 from joulebook.agent.workloads.podresources import PodResources
 from joulebook.agent.workloads.readings import Readings
@@ -27,6 +25,7 @@ from joulebook.agent.workloads.running import RunRefusedError, Runs
 from joulebook.agent.workloads.runs import LostRun, Request
 from joulebook.agent.workloads.runwire import BeginRun, EndRun, Reply
 from joulebook.agent.workloads.settings import WorkloadsConfig
+from joulebook.agent.workloads.whereabouts import Whereabouts
 from joulebook.agent.workloads.workload import JOB, Workload, user_name
 
 UNKNOWN_STATUS = -1
@@ -52,7 +51,6 @@ class Workloads:
         """disks: the domain of each disk by its number, "8:0"."""
         config = config or WorkloadsConfig()
         hierarchies = locate(roots.cgroupfs)
-        self._procfs = roots.procfs
         self._cpu_hierarchy, self._device_hierarchy = hierarchies.cpu, hierarchies.devices
         self._gpus = Gpus(roots.procfs, gpus, pods=PodResources(config.podresources), sysfs=roots.sysfs)
         self._past = Past()
@@ -67,16 +65,16 @@ class Workloads:
             open_inotify=open_inotify,
         )
         self._runs = Runs(roots, hierarchies, opener, self._past)
-        self._own_pids = frozenset((os.getpid(), *own_pids))
+        key = hierarchies.cpu.key if hierarchies.cpu else ""
+        self._where = Whereabouts(roots.procfs, key, self._cgroups, self._runs, own_pids)
         self._launchers = Launchers(
             roots,
             config.launchers,
             self._past,
-            self._place_of,
+            self._where.place_of,
             node=config.node,
             lookup_user=lookup_user,
         )
-        key = hierarchies.cpu.key if hierarchies.cpu else ""
         self._agent = members_of_agent(roots.procfs, key, own_pids, unix_us())
         self._lookup_user = lookup_user
         self._unix_us = unix_us
@@ -86,7 +84,6 @@ class Workloads:
         self._ended: list[tuple[str, int, int]] = []
         self._readings = Readings(opener)
         self._roll = Roll()
-        self._containment = Containment(self._cgroups.members, {})
         self._disk_users = DiskUsers()
         self._baseline: list[int] = []
         self.workloads: tuple[Workload, ...] = ()
@@ -274,11 +271,11 @@ class Workloads:
 
     def _place_groups(self, changed: list[str]) -> None:
         """Find the parents of groups that changed, and of those that lie in them."""
-        if (containment := self._containment_now()) is not self._containment:
-            self._containment, changed = containment, [""]
+        if (containment := self._where.containment()) is not self._where.placed_by:
+            self._where.placed_by, changed = containment, [""]
         for path in changed:
             for member in self._roll.at_or_below(path):
-                self._containment.place(member)
+                containment.place(member)
 
     def _place_others(self, others: list[Member]) -> None:
         runs = self._runs.by_id
@@ -288,7 +285,7 @@ class Workloads:
             if run is not None and run.outer in around:
                 member.place(run.outer)
             else:
-                member.place(self._containment.around(member))
+                member.place(self._where.placed_by.around(member))
 
     def _holders(self) -> Iterator[Holder]:
         """Yield the workloads that may hold GPUs, with where to ask."""
@@ -297,26 +294,4 @@ class Workloads:
         return holders_of(groups, runs, parts, self._cpu_hierarchy, self._device_hierarchy)
 
     def _workload_of(self, pid: int) -> str:
-        """Return the workload that a process belongs to; "" for none, or where it is gone."""
-        if (path := self._path_of(pid)) is None:
-            return ""
-        return (
-            self._runs.run_of(pid)
-            or self._launchers.workload_of(pid)
-            or self._containment_now().at_or_above(path)
-        )
-
-    def _containment_now(self) -> Containment:
-        runs = {run.member.path: run.member.workload.id for run in self._runs.by_id.values() if run.groups}
-        known = self._containment
-        return known if runs == known.runs else Containment(self._cgroups.members, runs)
-
-    def _path_of(self, pid: int) -> str | None:
-        return cgroup_paths(self._procfs, pid).get(self._cpu_hierarchy.key if self._cpu_hierarchy else "")
-
-    def _place_of(self, pid: int) -> Place | None:
-        """Return what contains a process, for applications; None where it is gone."""
-        if (path := self._path_of(pid)) is None or pid in self._own_pids:  # gone, or the agent
-            return None if path is None else Place(path, is_job=True)
-        groups = frozenset(run.member.path for run in self._runs.by_id.values() if run.groups)
-        return place_in(path, self._cgroups.members, groups, in_run=bool(self._runs.run_of(pid)))
+        return self._where.workload_of(pid, self._launchers.workload_of)
