@@ -7,6 +7,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from joulebook.agent.intensities.intensities import Intensities
+from joulebook.agent.source import Domain, Series
+from joulebook.agent.workloads.workload import Workload
 from joulebook.collector.ingest.decode import Decoded, decode_layout, decode_report
 from joulebook.collector.ingest.values import check
 from joulebook.v1 import metrics_pb2 as m
@@ -33,21 +36,31 @@ def reports(scenario: Scenario, mix: Mix, run: Run, ticks: Ticks, seed: int) -> 
     found = []
     # Wall clock less boot clock.
     offset_us = _WALL_US
+    lives = -1
+    intensities = Intensities(0)
     for begin, end in pairwise(changes):
         if any(first <= begin and end <= last for first, last in ticks.away):
             continue
-        session_us = START_US - 1 + sum(last <= begin for _, last in ticks.away)
+        if (life := sum(last <= begin for _, last in ticks.away)) != lives:
+            # What an agent learnt is gone when it is started again.
+            lives, intensities = life, Intensities(_threads(scenario))
+        session_us = START_US - 1 + life
         present = [job for job, (first, last) in enumerate(ticks.seen) if first <= begin and end <= last]
-        names, serialized = _layout(scenario, mix, run, present, list(ticks.energy_uj), session_us)
+        names, serialized = _layout(
+            scenario, mix, run, present, list(ticks.energy_uj), session_us, intensities
+        )
         layout = decode_layout(serialized)
         rows = _rows(ticks, run, present, names)
         for start in range(begin, end, _TICKS_A_REPORT):
             stop = min(start + _TICKS_A_REPORT, end)
+            times_us = (START_US + ticks.steps[start : stop + 1] * STEP_US).tolist()
+            learnt = intensities.learn(times_us, rows[:, start : stop + 1].T.tolist())
             if rng.random() < scenario.watch.lost_reports:
                 continue
             if scenario.watch.clock_steps_s:
                 offset_us += round(scenario.watch.clock_steps_s * 1e6 * rng.standard_normal())
-            values = rows[:, start : stop + 1].copy()
+            still = np.repeat(np.array(learnt, dtype=np.int64)[:, None], stop + 1 - start, axis=1)
+            values = np.vstack([rows[:, start : stop + 1], still])
             values[:, 1:] = np.diff(values, axis=1)
             message = report_pb2.Report(
                 node="n1",
@@ -64,12 +77,25 @@ def reports(scenario: Scenario, mix: Mix, run: Run, ticks: Ticks, seed: int) -> 
     return found
 
 
-def _layout(
-    scenario: Scenario, mix: Mix, run: Run, present: list[int], domains: list[str], session_us: int
-) -> tuple[list[str], bytes]:
-    """Return the domains in their order, and the serialised Layout while these jobs are there."""
+def _threads(scenario: Scenario) -> int:
     machine = scenario.machine
-    threads = machine.packages * machine.cores_per_package * machine.threads_per_core
+    return machine.packages * machine.cores_per_package * machine.threads_per_core
+
+
+def _layout(
+    scenario: Scenario,
+    mix: Mix,
+    run: Run,
+    present: list[int],
+    domains: list[str],
+    session_us: int,
+    intensities: Intensities,
+) -> tuple[list[str], bytes]:
+    """Return the domains in their order, and the serialised Layout while these jobs are there.
+
+    intensities takes it up, and its series come last.
+    """
+    machine, threads = scenario.machine, _threads(scenario)
     message = report_pb2.Layout(
         node="n1",
         session_us=session_us,
@@ -103,25 +129,44 @@ def _layout(
             gpu=[domains.index(f"gpu.{gpu}") + 1 for gpu in holds],
             gpu_share_ppm=[round(run.gpus.held[gpu, job] * 1e6) for gpu in holds],
         )
-    keys = [(m.METRIC_NODE_CPU_BUSY, 0, 0), (m.METRIC_NODE_MEMORY_USED, 0, 0)]
-    for place in range(1, len(domains) + 1):
-        of = (m.METRIC_DOMAIN_ENERGY, m.METRIC_DOMAIN_UNREAD, m.METRIC_DOMAIN_IDLE_POWER)
-        keys += [(metric, place, 0) for metric in of]
-    for place in range(1, len(message.workloads) + 1):
-        keys += [(m.METRIC_WORKLOAD_CPU, 0, place), (m.METRIC_WORKLOAD_MEMORY, 0, place)]
-    for place, job in enumerate(present, start=2):
-        used = [domains.index(f"gpu.{gpu}") + 1 for gpu in _uses(run.gpus, job)]
-        keys += [(m.METRIC_WORKLOAD_GPU_UTILISATION, domain, place) for domain in used]
+    series = [Series(m.METRIC_NODE_CPU_BUSY), Series(m.METRIC_NODE_MEMORY_USED)]
+    of_domain = (m.METRIC_DOMAIN_ENERGY, m.METRIC_DOMAIN_UNREAD, m.METRIC_DOMAIN_IDLE_POWER)
+    series += [Series(metric, domain=name) for name in domains for metric in of_domain]
     for package in range(machine.packages):
         message.devices.add(name=f"cpu.{package}", kind=report_pb2.DEVICE_KIND_PACKAGE)
-    rows = [(metric, domain, 0, workload) for metric, domain, workload in keys]
-    rows += [(m.METRIC_DEVICE_CPUS_BUSY, 0, place, 0) for place in range(1, machine.packages + 1)]
-    for metric, domain, device, workload in rows:
-        message.series_metric.append(metric)
-        message.series_domain.append(domain)
-        message.series_device.append(device)
-        message.series_workload.append(workload)
+        series.append(Series(m.METRIC_DEVICE_CPUS_BUSY, device=f"cpu.{package}"))
+    of_workload = (m.METRIC_WORKLOAD_CPU, m.METRIC_WORKLOAD_MEMORY)
+    blocks = [tuple(Series(metric, workload=w.id) for metric in of_workload) for w in message.workloads]
+    intensities.begin(
+        series,
+        [
+            Domain(d.name, d.source, d.kind, d.resolution_uj, d.period_us, d.accuracy_ppm)
+            for d in message.domains
+        ],
+        [
+            Workload(w.id, w.kind, w.source, packages=tuple(_package(domains[d - 1]) for d in w.cpu_domain))
+            for w in message.workloads
+        ],
+        blocks,
+    )
+    series += [one for block in blocks for one in block]
+    series += [
+        Series(m.METRIC_WORKLOAD_GPU_UTILISATION, domain=f"gpu.{gpu}", workload=job_id(job))
+        for job in present
+        for gpu in _uses(run.gpus, job)
+    ]
+    workloads = ["", *(w.id for w in message.workloads)]
+    devices = ["", *(d.name for d in message.devices)]
+    for one in (*series, *intensities.series):
+        message.series_metric.append(one.metric)
+        message.series_domain.append(["", *domains].index(one.domain))
+        message.series_device.append(devices.index(one.device))
+        message.series_workload.append(workloads.index(one.workload))
     return domains, message.SerializeToString(deterministic=True)
+
+
+def _package(domain: str) -> int:
+    return int(domain.partition(".")[2])
 
 
 def _uses(gpus: GpuRun, job: int) -> list[int]:
@@ -134,8 +179,8 @@ def _rows(ticks: Ticks, run: Run, present: list[int], domains: list[str]) -> Int
     rows = [ticks.busy_us, ticks.memory_used_bytes]
     for name in domains:
         rows += [ticks.energy_uj[name], ticks.unread_us[name], ticks.floor_mw[name]]
+    rows += list(ticks.package_busy_us)
     for column in (-1, *present):
         rows += [ticks.cpu_us[column], ticks.memory_bytes[column]]
     rows += [ticks.gpu_ppm[gpu, job] for job in present for gpu in _uses(run.gpus, job)]
-    rows += list(ticks.package_busy_us)
     return np.stack(rows)

@@ -135,6 +135,16 @@ def test_settled_books_of_short_jobs_are_better_than_live_ones(seed: int) -> Non
     assert errors.settled["all"].mean() < errors.live["all"].mean()
 
 
+def test_live_books_learn_who_drives_cpus_harder() -> None:
+    """Of jobs that differ and come and go, live books miss half of what CPU time does, or less."""
+    differ = Scenario(name="differ", help="", duration_s=900, jobs=Jobs(count=(4, 4), length_s=(200, 500)))
+    scores = [score(differ, seed) for seed in range(4)]
+    live = np.concatenate([s.live["active cpu"] for s in scores])
+    peer = np.concatenate([s.peers["CPU time"] for s in scores])
+    assert live.mean() < peer.mean() / 2
+    assert np.concatenate([s.live_within for s in scores]).mean() > 0.8
+
+
 @pytest.mark.parametrize("how", ["shared", "divided"])
 def test_settled_books_tell_apart_who_shares_a_gpu(how: Literal["shared", "divided"]) -> None:
     """How hard each drives a GPU that they share is learnt: settled books miss half of what live ones do."""

@@ -278,3 +278,32 @@ def test_what_the_counter_delivered_is_booked(
     assert total_uj(store) == delivered_uj + plugged_uj
     store.close()
     bench.workloads.close()
+
+
+def test_where_jobs_share_a_node_reports_tell_what_their_cpus_draw(bench: Bench) -> None:
+    """Two jobs' Reports end with what was learnt of both, the same all along; one job's end as they did."""
+    learnt = (metrics.METRIC_NODE_OTHERS_CPU_POWER, metrics.METRIC_WORKLOAD_CPU_POWER)
+    scope = "system.slice/slurmstepd.scope"
+    cpu_us = dict.fromkeys(("job_1", "job_2"), 0)
+
+    def work(*jobs: str) -> None:
+        for turn in range(8):
+            for job in jobs:
+                cpu_us[job] += 1_000_000 + turn % 3 * 300_000
+                bench.usage.busy_us += 1_000_000 + turn % 3 * 300_000
+                bench.group(f"{scope}/{job}", cpu_us[job])
+            bench.tick(40_000_000 + 9_000_000 * len(jobs))
+
+    bench.group(scope, 0)
+    for _ in range(8):
+        bench.tick(20_000_000)
+    work("job_1")
+    alone = bench.decoded()
+    assert not any(metric in one.readings.layout.metrics for one in alone for metric in learnt)
+    work("job_1", "job_2")
+    for number, one in list(enumerate(bench.decoded()))[len(alone) + 2 :]:
+        for job in cpu_us:
+            first, *changes = bench.series(number, metrics.METRIC_WORKLOAD_CPU_POWER, f"slurm.{job[4:]}")
+            assert first > 0
+            assert not any(changes)
+        assert not book([one.readings]).residual_uj.any()

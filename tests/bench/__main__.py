@@ -10,6 +10,7 @@ PARTS = {
     "agent": "agent_cost",
     "ticks": "ticks",
     "by_disk": "by_disk",
+    "intensity": "intensity_cost",
     "sources": "source_cost",
     "scale": "scale_cost",
     "launchers": "launcher_cost",

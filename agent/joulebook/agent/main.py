@@ -210,6 +210,7 @@ def _sampler(
                 emit,
                 ticks_per_report=max(1, round(config.report_s / config.tick_s)),
                 idle_power_mw=config.idle_power_mw,
+                learn_cpu_power=config.learn_cpu_power,
             ),
             workloads,
             sources,

@@ -8,6 +8,7 @@ from operator import sub
 
 from joulebook.agent.clock import boot_us
 from joulebook.agent.floor import IdleFloor
+from joulebook.agent.intensities.intensities import Intensities
 from joulebook.agent.layout import Layouts
 from joulebook.agent.reader import Reader
 from joulebook.agent.sampling import SamplingError
@@ -54,6 +55,7 @@ class Sampler:
         *,
         ticks_per_report: int = 10,
         idle_power_mw: dict[str, int] | None = None,
+        learn_cpu_power: bool = True,
         clock: Callable[[], int] = boot_us,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -67,6 +69,7 @@ class Sampler:
         self._ticks_per_report = ticks_per_report
         self._clock, self._wall_clock_ns = clock, wall_clock_ns
         self._layouts = Layouts(node, clock(), host)
+        self._intensities = Intensities(host.logical_cpus if learn_cpu_power else 0)
         self._idle_power_mw = idle_power_mw or {}
         self._learnt: dict[tuple[str, str], IdleFloor] = {}
         self._domains: list[Domain] = []
@@ -192,14 +195,16 @@ class Sampler:
         series = [s for r in self._readers for s in r.probe.series]
         series += [Series(metrics.METRIC_DOMAIN_IDLE_POWER, domain=d.name) for d in self._domains]
         series += [Series(metrics.METRIC_DOMAIN_SAMPLING, domain=name) for name, _ in self._errors]
+        workloads = self._workloads
+        self._intensities.begin(series, self._domains, workloads.workloads, workloads.blocks)
         offset = dict(self._domain_offsets())
         self._layout = self._layouts.build(
             [(d, offset.get(d.name, 0)) for d in self._domains],
             self._devices,
-            self._workloads.workloads,
+            workloads.workloads,
             series,
-            self._workloads.blocks,
-            self._workloads.pair_series,
+            workloads.blocks,
+            (*workloads.pair_series, *self._intensities.series),
         )
         self._layout_hash = layout_hash(self._layout)
         self._rows = [row]
@@ -272,6 +277,9 @@ class Sampler:
         # For each series where it began, and then by how much it changed in each interval.
         changes = [map(sub, after, before) for before, after in pairwise(self._rows)]
         values = list(chain.from_iterable(zip(self._rows[0], *changes, strict=True)))
+        for value in self._intensities.learn(times_us, self._rows):
+            # What is learnt of a Report holds for all of it.
+            values += [value, *[0] * (len(times_us) - 1)]
         report = report_pb2.Report(
             node=self._node,
             boot=self._boot,

@@ -85,6 +85,7 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     METRIC_NODE_CPU_SYSTEM: _Metric.ValueType  # 22
     METRIC_NODE_CPU_IOWAIT: _Metric.ValueType  # 23
     METRIC_NODE_CPU_STEAL: _Metric.ValueType  # 24
+    METRIC_NODE_OTHERS_CPU_POWER: _Metric.ValueType  # 25
     METRIC_NODE_MEMORY_USED: _Metric.ValueType  # 30
     METRIC_NODE_MEMORY_CACHED: _Metric.ValueType  # 31
     METRIC_NODE_SWAP_USED: _Metric.ValueType  # 32
@@ -105,6 +106,8 @@ class _MetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metric.ValueTy
     METRIC_WORKLOAD_CPU: _Metric.ValueType  # 80
     METRIC_WORKLOAD_MEMORY: _Metric.ValueType  # 81
     METRIC_WORKLOAD_IO: _Metric.ValueType  # 82
+    METRIC_WORKLOAD_CPU_POWER: _Metric.ValueType  # 83
+    METRIC_WORKLOAD_CPU_POWER_ERROR: _Metric.ValueType  # 84
     METRIC_DEVICE_GPU_POWER: _Metric.ValueType  # 90
     METRIC_DEVICE_GPU_UTILISATION: _Metric.ValueType  # 91
     METRIC_DEVICE_GPU_MEMORY_UTILISATION: _Metric.ValueType  # 92
@@ -211,6 +214,7 @@ METRIC_NODE_CPU_USER: Metric.ValueType  # 21
 METRIC_NODE_CPU_SYSTEM: Metric.ValueType  # 22
 METRIC_NODE_CPU_IOWAIT: Metric.ValueType  # 23
 METRIC_NODE_CPU_STEAL: Metric.ValueType  # 24
+METRIC_NODE_OTHERS_CPU_POWER: Metric.ValueType  # 25
 METRIC_NODE_MEMORY_USED: Metric.ValueType  # 30
 METRIC_NODE_MEMORY_CACHED: Metric.ValueType  # 31
 METRIC_NODE_SWAP_USED: Metric.ValueType  # 32
@@ -231,6 +235,8 @@ METRIC_DEVICE_PACKETS_SENT: Metric.ValueType  # 63
 METRIC_WORKLOAD_CPU: Metric.ValueType  # 80
 METRIC_WORKLOAD_MEMORY: Metric.ValueType  # 81
 METRIC_WORKLOAD_IO: Metric.ValueType  # 82
+METRIC_WORKLOAD_CPU_POWER: Metric.ValueType  # 83
+METRIC_WORKLOAD_CPU_POWER_ERROR: Metric.ValueType  # 84
 METRIC_DEVICE_GPU_POWER: Metric.ValueType  # 90
 METRIC_DEVICE_GPU_UTILISATION: Metric.ValueType  # 91
 METRIC_DEVICE_GPU_MEMORY_UTILISATION: Metric.ValueType  # 92

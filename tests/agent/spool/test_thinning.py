@@ -13,6 +13,7 @@ from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 from tests.simulated.delivery import decoded
 from tests.simulated.node import Load, SimulatedNode
+from tests.simulated.powers import tell_powers
 
 COUNTER = report_pb2.SOURCE_KIND_COUNTER
 NAMES = ("cpu.0", "cpu.1", "memory.0", "gpu.0", "disk.nvme0n1", "disk.sda")
@@ -64,6 +65,8 @@ def nodes(draw: st.DrawFn) -> tuple[SimulatedNode, list[Entry]]:
             if metric == m.METRIC_DOMAIN_IDLE_POWER:
                 for at in range(row * width + 1, (row + 1) * width):
                     report.values[at] = draw(st.integers(0, 3_000))
+        powers = {f"slurm.{i}": (1000 * i, 50_000) for i in (1, 2, 3)}
+        tell_powers(node.layouts, report, 500, powers)
         entries.append(Entry(report, node.layouts[report.layout_hash]))
     return node, _meeting(entries)
 

@@ -227,6 +227,7 @@ def _put_causes(weight: Ints, pools: Pools, causes: Sequence[Causes | None]) -> 
         return None
     pieces = pools.stack.pieces
     error = np.full((len(pools.class_), pools.accounts, pieces), np.nan)
+    error[pools.packages.pools] = pools.packages.error
     first = np.searchsorted(pools.report, np.arange(len(pools.stack.layouts)))
     for number, cause in enumerate(causes):
         if cause is not None:
@@ -236,6 +237,7 @@ def _put_causes(weight: Ints, pools: Pools, causes: Sequence[Causes | None]) -> 
             own = slice(piece * ticks, (piece + 1) * ticks)
             weight[of, :, own] = 0
             weight[of, :count, own] = cause.weight
+            error[of, :, piece] = np.nan
             error[of, :count, piece] = cause.error
     return error
 

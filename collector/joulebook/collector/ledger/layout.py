@@ -190,6 +190,12 @@ class NodeLayout:
         )
         self.workload_parent = shared_ints([w.parent - 1 for w in workloads])
         self.workload_cpu_row = self._workload_rows(metrics.METRIC_WORKLOAD_CPU)
+        # What a busy CPU of each account draws, and how far off its share may be.
+        self.cpu_power_row, self.cpu_power_error_row = (
+            self._account_rows(metric)
+            for metric in (metrics.METRIC_WORKLOAD_CPU_POWER, metrics.METRIC_WORKLOAD_CPU_POWER_ERROR)
+        )
+        self.others_cpu_power_row = self._node_row(metrics.METRIC_NODE_OTHERS_CPU_POWER)
         self.workload_memory_row = self._workload_rows(metrics.METRIC_WORKLOAD_MEMORY)
         self.workload_io_row = self._workload_rows(metrics.METRIC_WORKLOAD_IO)
         self.workload_reserved_millicpus = shared_ints([w.reserved_millicpus for w in workloads])
@@ -285,6 +291,13 @@ class NodeLayout:
 
     def _workload_rows(self, metric: int) -> Ints:
         return self._rows(metric, self._workload, len(self.workload_account))
+
+    def _account_rows(self, metric: int) -> Ints:
+        """Return the row of each account's series of a metric of workloads; nothing where there is none."""
+        rows = np.flatnonzero(self._metric == metric)
+        found = np.full(len(self.accounts) if len(rows) else 0, -1, dtype=np.int64)
+        found[self.workload_account[self._workload[rows] - 1]] = rows
+        return shared_ints(found)
 
     def _node_row(self, metric: int) -> Ints:
         """Return the one row of a metric of the node."""

@@ -25,12 +25,16 @@ Floats = npt.NDArray[np.floating[Any]]
 class PackageUse:
     """CPU time that every account used and held of each CPU pool, µs, (pools, accounts, ticks).
 
-    pools are their places among all pools.
+    pools are their places among all pools. weight is used CPU time weighted by what the agent learnt that a
+    busy CPU of each account draws, µJ, where it did; error (pools, accounts, pieces) each share's deviation
+    as a part of it, NaN: nothing was learnt.
     """
 
     pools: Ints
     cpu_us: Ints
     held_us: Ints
+    weight: Ints
+    error: Floats
 
 
 def package_use_of(stack: Stack, use: Use) -> PackageUse:
@@ -41,7 +45,31 @@ def package_use_of(stack: Stack, use: Use) -> PackageUse:
     cpu_us, held_us = use.cpu_us[report], use.cpu_held_us[report]
     if any(len(y.confined_workload) for y in stack.layouts):
         _confine(stack, report, cpu_us, held_us)
-    return PackageUse(found, cpu_us, held_us)
+    return PackageUse(found, cpu_us, held_us, *_weighted(stack, report, cpu_us))
+
+
+def _weighted(stack: Stack, report: Ints, cpu_us: Ints) -> tuple[Ints, Floats]:
+    """Return who caused what packages drew, and how far off each share may be."""
+    accounts = cpu_us.shape[1]
+    error = np.full((*cpu_us.shape[:2], stack.pieces), np.nan)
+    rows = stack.counts(lambda y: len(y.cpu_power_row))
+    learnt = np.flatnonzero(rows)
+    if not len(learnt):
+        return cpu_us, error
+    slot = np.concatenate([n * accounts + np.arange(rows[n]) for n in learnt.tolist()])
+    power_row, error_row = stack.rows(lambda y: y.cpu_power_row), stack.rows(lambda y: y.cpu_power_error_row)
+    is_job = power_row < len(stack.values) - 1
+    others_mw = stack.gauges(stack.rows(lambda y: y.others_cpu_power_row))
+    power_mw = np.repeat(others_mw[:, None], accounts, axis=1).reshape(len(others_mw) * accounts, -1)
+    power_mw[slot[is_job]] = stack.gauges(power_row[is_job])
+    known = np.repeat(others_mw > 0, accounts, axis=0)
+    # Rounded up: who used something has a weight.
+    factor = np.where(known, power_mw, 1000).reshape(len(others_mw), accounts, -1)[report]
+    first = slice(None, None, stack.interval_us.shape[1] // stack.pieces)
+    of_report = np.full((len(others_mw) * accounts, stack.pieces), np.nan)
+    of_report[slot[is_job]] = stack.gauges(error_row[is_job])[:, first] * 1e-6
+    of_report[~known[:, first]] = np.nan
+    return (cpu_us * factor + 999) // 1000, of_report.reshape(-1, accounts, stack.pieces)[report]
 
 
 def _confine(stack: Stack, report: Ints, cpu_us: Ints, held_us: Ints) -> None:

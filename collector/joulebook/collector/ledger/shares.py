@@ -29,7 +29,7 @@ def active_weights(use: Use, packages: PackageUse, gpus: GpuUse, pool_class: Int
     for class_, used in ((MEMORY, use.memory_bytes), (STORAGE, use.io_bytes)):
         pools = pool_class == class_
         weight[pools] = used[pool_report[pools]]
-    weight[packages.pools] = packages.cpu_us
+    weight[packages.pools] = packages.weight
     weight[gpus.pools] = gpu_active_weights(gpus)
     return weight
 

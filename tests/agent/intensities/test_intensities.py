@@ -1,0 +1,134 @@
+"""What every Report ends with where several jobs share a node, and where nothing is told."""
+
+import pytest
+
+from joulebook.agent.intensities.intensities import Intensities
+from joulebook.agent.intensities.seen import Columns, parts_of
+from joulebook.agent.source import Domain, Series
+from joulebook.agent.workloads.workload import JOB, SYSTEM, Workload, WorkloadKind
+from joulebook.v1 import metrics_pb2 as m
+from joulebook.v1 import report_pb2
+
+
+def _node(packages: int) -> tuple[list[Series], list[Domain]]:
+    series, domains = [Series(m.METRIC_NODE_CPU_BUSY)], []
+    for name in (f"cpu.{i}" for i in range(packages)):
+        domains.append(Domain(name, "rapl", report_pb2.SOURCE_KIND_COUNTER, 61, 1000, 30_000))
+        series += [
+            Series(metric, domain=name)
+            for metric in (m.METRIC_DOMAIN_ENERGY, m.METRIC_DOMAIN_UNREAD, m.METRIC_DOMAIN_IDLE_POWER)
+        ]
+        series.append(Series(m.METRIC_DEVICE_CPUS_BUSY, device=name))
+    return series, domains
+
+
+def _blocks(workloads: list[Workload]) -> list[tuple[Series, ...]]:
+    return [(Series(m.METRIC_WORKLOAD_CPU, workload=w.id),) for w in workloads]
+
+
+def _begun(
+    workloads: list[Workload], packages: int = 1, kind: report_pb2.SourceKind.ValueType | None = None
+) -> Intensities:
+    series, domains = _node(packages)
+    if kind is not None:
+        domains = [Domain(d.name, d.source, kind, 61, 1000, 30_000) for d in domains]
+    intensities = Intensities(8)
+    intensities.begin(series, domains, workloads, _blocks(workloads))
+    return intensities
+
+
+def _workload(name: str, kind: WorkloadKind = JOB, parent: str = "", job: str = "") -> Workload:
+    return Workload(name, kind, "test", parent=parent, job=job)
+
+
+def test_where_jobs_do_not_share_nothing_is_told() -> None:
+    """One job, more than 64, no packages, modelled packages, or told not to: no series."""
+    two = [_workload("a"), _workload("b")]
+    assert _begun(two).series
+    assert not _begun(two[:1]).series
+    assert not _begun([_workload("a"), _workload("b", parent="a", job="a")]).series
+    assert not _begun([_workload(str(i)) for i in range(65)]).series
+    assert not _begun(two, packages=0).series
+    assert not _begun(two, kind=report_pb2.SOURCE_KIND_MODEL).series
+    off = Intensities(0)
+    off.begin(*_node(1), two, _blocks(two))
+    assert not off.series
+    assert _begun(two[:1]).learn([0, 1_000_000], [[0] * 6, [0] * 6]) == []
+
+
+def test_a_job_of_several_workloads_has_one_series_of_each_kind() -> None:
+    """Whatever stands in several places is one job; services have one figure together."""
+    told = _begun([_workload("s", SYSTEM), _workload("a"), _workload("a2", job="a"), _workload("b")]).series
+    assert [(each.metric, each.workload) for each in told] == [
+        (m.METRIC_NODE_OTHERS_CPU_POWER, ""),
+        *((m.METRIC_WORKLOAD_CPU_POWER, name) for name in ("b", "a")),
+        *((m.METRIC_WORKLOAD_CPU_POWER_ERROR, name) for name in ("b", "a")),
+    ]
+
+
+def _columns(workloads: list[Workload], packages: int = 1) -> Columns:
+    columns = _begun(workloads, packages)._columns
+    assert columns is not None
+    return columns
+
+
+def test_what_a_workload_contains_of_others_is_theirs() -> None:
+    """A job's use is without that of a job and a service in it, and with that of a part of itself."""
+    workloads = [
+        _workload("a"),
+        _workload("a.1", parent="a", job="a"),
+        _workload("b", parent="a"),
+        _workload("s", SYSTEM, parent="a.1"),
+    ]
+    columns = _columns(workloads)
+    rows = [[0] * 9, [9_000_000, 50_000_000, 0, 20_000, 9_000_000, 7_000_000, 3_000_000, 2_000_000, 500_000]]
+    ((part,),) = parts_of(columns, [0, 1_000_000], rows)
+    assert part.busy == pytest.approx({"job:a": 4.5, "job:b": 2.0})
+    assert part.others == pytest.approx(2.5)
+    assert (part.drawn_w, part.beyond_w) == (50.0, 30.0)
+
+
+def test_packages_are_told_apart_as_the_ledger_does() -> None:
+    """A cpuset's job is on its package, one without where time is left; without cpusets all are one."""
+    bound = Workload("a", JOB, "test", packages=(0,))
+    free = [_workload("b"), _workload("s", SYSTEM)]
+    first = [0] * 12
+    last = [
+        9_000_000,
+        60_000_000,
+        0,
+        0,
+        5_000_000,
+        20_000_000,
+        1,
+        0,
+        4_000_000,
+        4_000_000,
+        4_500_000,
+        500_000,
+    ]
+    ((one, two),) = parts_of(_columns([bound, *free], 2), [0, 1_000_000], [first, last])
+    assert one.busy == pytest.approx({"job:a": 4.0, "job:b": 0.9})
+    assert two.busy == pytest.approx({"job:b": 3.6})
+    assert (one.others, two.others) == pytest.approx((0.1, 0.4))
+    assert (one.is_read, two.is_read) == (True, False)
+    ((both,),) = parts_of(_columns([_workload("a"), *free], 2), [0, 1_000_000], [first, last])
+    assert both.busy == pytest.approx({"job:a": 4.0, "job:b": 4.5})
+    assert (both.drawn_w, both.is_read) == (80.0, False)
+
+
+def test_figures_are_whole_and_in_range() -> None:
+    """A Report's figures are one a series: mW above 0, and errors of at most the whole; before that 0."""
+    workloads = [_workload("a"), _workload("b")]
+    intensities = _begun(workloads)
+    idle = [[0] * 7, [10_000, 20_000_000, 0, 20_000, 0, 5_000, 5_000]]
+    assert intensities.learn([0, 1_000_000], idle) == [0] * 5
+    last = idle[-1]
+    for turn in range(1, 20):
+        grown = (5_000_000, 60_000_000 + turn % 3 * 4_000_000, 0, 0, 0, 3_000_000, 1_900_000 + turn % 3)
+        after = [value + by for value, by in zip(last, grown, strict=True)]
+        told = intensities.learn([turn * 10**6, (turn + 1) * 10**6], [last, after])
+        last = after
+        assert len(told) == len(intensities.series)
+        assert min(told[:3]) > 0
+        assert all(0 <= ppm <= 1_000_000 for ppm in told[3:])
