@@ -55,8 +55,14 @@ def test_who_draws_twice_as_much_pays_twice_as_much() -> None:
     assert total == sum(active for active, _ in plain.values())
     assert told["job:a"][0] / told["job:b"][0] == pytest.approx(2.0, rel=1e-6)
     assert told["system"][0] / told["job:b"][0] == pytest.approx(0.1 / 3 / 4, rel=1e-4)
-    # What was learnt is surer than what was not.
+    # What was learnt is surer than what was not, and its error is what the agent says.
     assert told["job:a"][1] < plain["job:a"][1]
+    surer, unsure = (
+        _cpu(book([_sent({"a": (8000, ppm), "b": (4000, 0)}, 1000).readings])) for ppm in (0, 400_000)
+    )
+    active_uj = unsure["job:a"][0]
+    assert unsure["job:b"] == surer["job:b"]
+    assert unsure["job:a"][1] > 1.96 * 0.4 * active_uj > 3 * surer["job:a"][1]
 
 
 @pytest.mark.parametrize("mw", [1000, 4000, 300_000])

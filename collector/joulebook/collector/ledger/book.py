@@ -223,11 +223,13 @@ def _by_tier(pools: Pools, cells: Ints) -> Ints:
 
 def _put_causes(weight: Ints, pools: Pools, causes: Sequence[Causes | None]) -> Floats | None:
     """Put what was learnt over the weights; return each share's split error, NaN: not learnt, None: none."""
-    if not any(causes):
+    by_agent = pools.packages.error
+    if by_agent is None and not any(causes):
         return None
     pieces = pools.stack.pieces
     error = np.full((len(pools.class_), pools.accounts, pieces), np.nan)
-    error[pools.packages.pools] = pools.packages.error
+    if by_agent is not None:
+        error[pools.packages.pools] = by_agent
     first = np.searchsorted(pools.report, np.arange(len(pools.stack.layouts)))
     for number, cause in enumerate(causes):
         if cause is not None:

@@ -27,14 +27,14 @@ class PackageUse:
 
     pools are their places among all pools. weight is used CPU time weighted by what the agent learnt that a
     busy CPU of each account draws, µJ, where it did; error (pools, accounts, pieces) each share's deviation
-    as a part of it, NaN: nothing was learnt.
+    as a part of it, NaN: nothing was learnt of it, None: of none.
     """
 
     pools: Ints
     cpu_us: Ints
     held_us: Ints
     weight: Ints
-    error: Floats
+    error: Floats | None
 
 
 def package_use_of(stack: Stack, use: Use) -> PackageUse:
@@ -48,14 +48,13 @@ def package_use_of(stack: Stack, use: Use) -> PackageUse:
     return PackageUse(found, cpu_us, held_us, *_weighted(stack, report, cpu_us))
 
 
-def _weighted(stack: Stack, report: Ints, cpu_us: Ints) -> tuple[Ints, Floats]:
+def _weighted(stack: Stack, report: Ints, cpu_us: Ints) -> tuple[Ints, Floats | None]:
     """Return who caused what packages drew, and how far off each share may be."""
     accounts = cpu_us.shape[1]
-    error = np.full((*cpu_us.shape[:2], stack.pieces), np.nan)
     rows = stack.counts(lambda y: len(y.cpu_power_row))
     learnt = np.flatnonzero(rows)
     if not len(learnt):
-        return cpu_us, error
+        return cpu_us, None
     slot = np.concatenate([n * accounts + np.arange(rows[n]) for n in learnt.tolist()])
     power_row, error_row = stack.rows(lambda y: y.cpu_power_row), stack.rows(lambda y: y.cpu_power_error_row)
     is_job = power_row < len(stack.values) - 1
