@@ -220,7 +220,8 @@ def test_no_version_is_asked_in_a_way_that_wakes(
         assert calls == []
     else:
         assert " ".join(calls[0][1:]).startswith(options)
-        assert ("-l" in calls[0]) == (vendor != "ATA")
+        logs = "-l error -l defects -l ssd" if vendor != "ATA" else ""
+        assert " ".join(calls[0]).partition("-A -H ")[2].startswith(f"{logs} {node.roots.devfs}".strip())
 
 
 def test_a_disk_that_refuses_leaves_the_others(node: Node) -> None:

@@ -90,8 +90,10 @@ def test_errors_are_counted_where_the_disk_counts_them() -> None:
     sas = recorded("toshiba-mg08sca16tey", "Power mode is:        ACTIVE")
     sas["scsi_error_counter_log"]["read"]["total_uncorrected_errors"] = 4
     sas["scsi_error_counter_log"]["verify"]["total_uncorrected_errors"] = 1
+    sas |= {"scsi_pending_defects": {"count": 7}, "scsi_percentage_used_endurance_indicator": 4}
     answer = of(sas | {"scsi_grown_defect_list": 12, "power_on_time": {"hours": 2, "minutes": 30}})
     assert (answer.reallocated, answer.media_errors, answer.power_on_us) == (12, 5, 2.5 * HOUR_US)
+    assert (answer.pending, answer.used_ppm) == (7, 40_000)
 
 
 @pytest.mark.parametrize(

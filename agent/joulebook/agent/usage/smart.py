@@ -25,6 +25,8 @@ _SUSPENDED = (b"suspended", b"suspending")
 # Options that let disks sleep came with these versions: for SAS, and for bridges that tell no power mode.
 _FOR_SAS, _FOR_BRIDGES = (7, 2), (7, 3)
 _SAT, _SCSI, _BRIDGE = "sat", "scsi", ""
+# Where SAS disks keep errors that could not be mended, pending defects (from 7.3 on) and wear.
+_SAS_LOGS = ["-l", "error", "-l", "defects", "-l", "ssd"]
 _FAILING = 4
 _MODE = m.METRIC_DEVICE_DISK_POWER_MODE
 # The database of drives mends odd attributes and knows USB bridges; to read it takes longer than to ask.
@@ -150,7 +152,7 @@ class SmartDisks:
         if way:
             arguments += ["-d", way]
         if with_figures:
-            arguments += ["-A", "-H"] + (["-l", "error"] if way == _SCSI else [])
+            arguments += ["-A", "-H"] + (_SAS_LOGS if way == _SCSI else [])
         elif way:
             arguments += NO_DATABASE
         answer = parse(*self._smartctl.run([*arguments, str(self._devfs / name)]))

@@ -116,7 +116,7 @@ class Smartctl:
 
 
 def parse(status: int, data: bytes) -> SmartAnswer:
-    """Parse a document of `smartctl --json=o -n idle,3,5 -i [-A -H -l error]`, with its exit status.
+    """Parse a document of `smartctl --json=o -n idle,3,5 -i`, with or without figures; status: of its exit.
 
     SmartError: the disk does not tell its power mode, or smartctl could not ask it.
     """
@@ -166,7 +166,7 @@ def _figures(document: Mapping[str, Any], mode: int) -> SmartAnswer:
         temperature_mc=max(0, celsius * 1000) if celsius is not None else None,
         power_on_us=hours * _US_AN_HOUR + minutes * _US_A_MINUTE if hours is not None else None,
         reallocated=_count(attributes.get(_REALLOCATED), document.get("scsi_grown_defect_list")),
-        pending=_count(attributes.get(_PENDING), document.get("scsi_pending_defects")),
+        pending=_count(attributes.get(_PENDING), _mapping(document.get("scsi_pending_defects")).get("count")),
         media_errors=_count(attributes.get(_REPORTED), attributes.get(_UNREADABLE), _uncorrected(document)),
         # A disk may be used beyond what it was made for; a share ends at the whole.
         used_ppm=min(max(used, 0), 100) * 10_000 if used is not None else None,
