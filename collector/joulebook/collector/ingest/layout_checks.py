@@ -23,6 +23,8 @@ _SUBJECT = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 _WHOLE_PPM = 1_000_000
 _MAX_AMOUNT = 1 << 50
 _MAX_OFFSET_UJ = 1 << 62
+# Of all workloads together, so that sums of what they hold stay inside 63 bits.
+_MAX_RESERVED_MILLICPUS, _MAX_RESERVED_BYTES = 1 << 38, 1 << 60
 MAX_CLOCK_US = 1 << 52
 _KINDS = ("domain", "device", "workload")
 _EXPECTED = {CPU: "CPU package", GPU: "GPU", STORAGE: "disk"}
@@ -70,6 +72,10 @@ def _check_subjects(message: report_pb2.Layout) -> None:
         if len(set(names)) != len(names):
             twice = next(n for n in names if names.count(n) > 1)
             raise invalid(f"{kind} {twice!r}: named twice; it would be counted twice")
+    millicpus = sum(w.reserved_millicpus for w in message.workloads)
+    memory_bytes = sum(w.reserved_memory_bytes for w in message.workloads)
+    if millicpus > _MAX_RESERVED_MILLICPUS or memory_bytes > _MAX_RESERVED_BYTES:
+        raise invalid(f"workloads reserve {millicpus} millicpus and {memory_bytes} bytes together: absurd")
     _check_domains(message)
     _check_devices(message)
     _check_workloads(message)

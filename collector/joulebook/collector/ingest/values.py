@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.refusal import RefusalError, invalid
-from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.ledger.layout import MAX_POWER_MW, MAX_READING, NodeLayout
 from joulebook.collector.ledger.stack import Readings
 from joulebook.v1.catalogue import catalogue
 
 Ints = npt.NDArray[np.int64]
 
-# What a counter may have reached, and by how much a value may change in an interval: far beyond what any
-# machine shows, and small enough that sums over a Report stay inside 63 bits.
-_MAX_READING = 1 << 62
+# By how much a value may change in an interval: far beyond what any machine shows. What a counter may have
+# reached is MAX_READING, and so is what all series of a Report may count and show together: sums of them stay
+# inside 63 bits.
 _MAX_CHANGE = 1 << 50
-# A domain that drew more than this was misread: a rack is 100 kW.
-_MAX_DOMAIN_MW = 1_000_000_000
-_WHOLE_PPM = 1_000_000
 # As many Reports of a kind are judged by themselves, and as many at once: so many values fit into a cache.
 _FEWEST_ALIKE, _AT_ONCE = 16, 100
 
@@ -55,22 +53,24 @@ def _suspects(readings: Sequence[Readings]) -> list[int]:
     # Series by series, so that ticks are added up and compared many at a time.
     values = np.ascontiguousarray(np.stack([r.values for r in readings]).transpose(2, 1, 0))
     is_counter = _stacked([r.layout.is_counter for r in readings])
-    is_share = _stacked([r.layout.is_share for r in readings])
+    allowed = _stacked([r.layout.highest for r in readings])
     change = values[1:]
     least, most = change.min(axis=0), change.max(axis=0)
     # What a counter does not do is found by its changes; levels are a gauge's.
-    gauges = np.flatnonzero((~is_counter | is_share).any(axis=1))
+    gauges = np.flatnonzero((~is_counter | (allowed < MAX_READING)).any(axis=1))
     levels = values[:, gauges].cumsum(axis=0)
+    highest = levels.max(axis=0)
     shortest_us = np.maximum([r.interval_us.min() for r in readings], 1000)
-    wrong = (values[0] > _MAX_READING) | (values[0] < 0) | (most > _MAX_CHANGE) | (least < -_MAX_CHANGE)
+    wrong = (values[0] > MAX_READING) | (values[0] < 0) | (most > _MAX_CHANGE) | (least < -_MAX_CHANGE)
     wrong |= is_counter & (least < 0)
-    wrong[gauges] |= (levels.min(axis=0) < 0) | (is_share[gauges] & (levels.max(axis=0) > _WHOLE_PPM))
+    wrong[gauges] |= (levels.min(axis=0) < 0) | (highest > allowed[gauges])
     # The shortest interval allows the least. Which rows are energy differs, so it is asked of all counters.
-    wrong |= is_counter & (most > shortest_us * _MAX_DOMAIN_MW // 1000)
-    return np.flatnonzero(wrong.any(axis=0)).tolist()
+    wrong |= is_counter & (most > shortest_us * MAX_POWER_MW // 1000)
+    together = most.sum(axis=0, dtype=np.float64) * len(change) + highest.sum(axis=0, dtype=np.float64)
+    return np.flatnonzero(wrong.any(axis=0) | (together > MAX_READING)).tolist()
 
 
-def _stacked(rows: Sequence[npt.NDArray[np.bool_]]) -> npt.NDArray[np.bool_]:
+def _stacked(rows: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """Return (series, Reports), or (series, 1) where all are alike."""
     first = rows[0]
     return first[:, None] if all(row is first for row in rows) else np.stack(rows, axis=1)
@@ -81,8 +81,8 @@ def check(readings: Readings) -> None:
     values, layout = readings.values, readings.layout
     first, change = values[:, 0], values[:, 1:]
     most, least = change.max(axis=1), change.min(axis=1)
-    if first.max() > _MAX_READING or most.max() > _MAX_CHANGE or least.min() < -_MAX_CHANGE:
-        raise invalid(f"values: expected readings to {_MAX_READING} and changes to {_MAX_CHANGE}")
+    if first.max() > MAX_READING or most.max() > _MAX_CHANGE or least.min() < -_MAX_CHANGE:
+        raise invalid(f"values: expected readings to {MAX_READING} and changes to {_MAX_CHANGE}")
     levels = values.cumsum(axis=1)
     below = levels.min(axis=1) < 0
     if below.any():
@@ -90,15 +90,21 @@ def check(readings: Readings) -> None:
     falls = layout.is_counter & (least < 0)
     if falls.any():
         raise invalid(f"{_name(layout, int(falls.argmax()))}: a counter that falls")
-    beyond = layout.is_share & (levels.max(axis=1) > _WHOLE_PPM)
+    highest = levels.max(axis=1)
+    beyond = (highest > layout.highest) & (~layout.is_counter | (layout.highest < MAX_READING))
     if beyond.any():
-        raise invalid(f"{_name(layout, int(beyond.argmax()))}: above {_WHOLE_PPM} ppm, the whole")
+        row = int(beyond.argmax())
+        unit = catalogue()[int(layout.metrics[row])].unit
+        raise invalid(f"{_name(layout, row)}: above {layout.highest[row]} {unit}")
+    together = change[layout.is_counter].sum(dtype=np.float64)
+    if together + highest[~layout.is_counter].sum(dtype=np.float64) > MAX_READING:
+        raise invalid(f"values: all series count and show more than {MAX_READING} together")
     rows = layout.energy_row[layout.energy_row >= 0]
-    most_uj = np.maximum(readings.interval_us, 1000) * _MAX_DOMAIN_MW // 1000
+    most_uj = np.maximum(readings.interval_us, 1000) * MAX_POWER_MW // 1000
     absurd = (values[rows, 1:] > most_uj).any(axis=1)
     if absurd.any():
         row = int(rows[int(absurd.argmax())])
-        raise invalid(f"{_name(layout, row)}: above {_MAX_DOMAIN_MW // 1_000_000} kW")
+        raise invalid(f"{_name(layout, row)}: above {MAX_POWER_MW // 1_000_000} kW")
 
 
 def _name(layout: NodeLayout, row: int) -> str:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 from joulebook.collector.ledger.pools import Pools
 from joulebook.collector.ledger.uncertainty import DEVIATIONS, split_uj, step_variance_uj2, variance_uj2
 
+# More than this is no figure any more: a counter's step or a meter's accuracy may be told as anything.
+_MOST = 2.0**62
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -83,7 +86,7 @@ def errors_of(
         systematic = np.where(learnt, joined, systematic)
     of_model = by_report(booked * modelled[:, None])
     errors = [of_model, systematic, by_report(variance_uj2(booked, variance))]
-    return np.rint(np.stack(errors)).astype(np.int64)
+    return np.rint(np.minimum(np.stack(errors), _MOST)).astype(np.int64)
 
 
 def _disk_by_disk(pools: Pools, cells: Ints, by_disk: Ints) -> tuple[Floats, Floats]:

@@ -28,6 +28,9 @@ from joulebook.v1.naming import job_of
 Ints = npt.NDArray[np.int64]
 
 _WHOLE_PPM = 1_000_000
+# A domain that drew more than this was misread: a rack is 100 kW.
+MAX_POWER_MW = 1_000_000_000
+MAX_READING = 1 << 62
 SYSTEM, AGENT, IDLE, UNATTRIBUTED = range(4)
 FIXED_ACCOUNTS = ("system", "agent", "idle", "unattributed")
 _FIXED_OF_KIND = {
@@ -38,9 +41,10 @@ _FIXED_OF_KIND = {
 
 _ENTRIES = catalogue()
 _IS_COUNTER = np.zeros(max(_ENTRIES) + 1, dtype=bool)
-_IS_SHARE = np.zeros(max(_ENTRIES) + 1, dtype=bool)
+_HIGHEST = np.zeros(max(_ENTRIES) + 1, dtype=np.int64)
 for _number, _entry in _ENTRIES.items():
-    _IS_COUNTER[_number], _IS_SHARE[_number] = _entry.is_counter, _entry.unit == "ppm"
+    _IS_COUNTER[_number] = _entry.is_counter
+    _HIGHEST[_number] = {"ppm": _WHOLE_PPM, "mW": MAX_POWER_MW}.get(_entry.unit, MAX_READING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ class NodeLayout:
         self._device = shared_ints(message.series_device)
         self._workload = shared_ints(message.series_workload)
         self.is_counter = share(_IS_COUNTER[self._metric])
-        self.is_share = share(_IS_SHARE[self._metric])
+        # What each row may show at most.
+        self.highest = share(_HIGHEST[self._metric])
 
         self.domain_names = tuple(intern(d.name) for d in message.domains)
         self.domain_class = shared_ints([class_of(n) for n in self.domain_names])
@@ -191,8 +196,9 @@ class NodeLayout:
         self.workload_parent = shared_ints([w.parent - 1 for w in workloads])
         self.workload_cpu_row = self._workload_rows(metrics.METRIC_WORKLOAD_CPU)
         # What a busy CPU of each account draws, and how far off its share may be.
+        told = (self._metric == metrics.METRIC_WORKLOAD_CPU_POWER).any()
         self.cpu_power_row, self.cpu_power_error_row = (
-            self._account_rows(metric)
+            self._account_rows(metric, len(self.accounts) if told else 0)
             for metric in (metrics.METRIC_WORKLOAD_CPU_POWER, metrics.METRIC_WORKLOAD_CPU_POWER_ERROR)
         )
         self.others_cpu_power_row = self._node_row(metrics.METRIC_NODE_OTHERS_CPU_POWER)
@@ -292,11 +298,12 @@ class NodeLayout:
     def _workload_rows(self, metric: int) -> Ints:
         return self._rows(metric, self._workload, len(self.workload_account))
 
-    def _account_rows(self, metric: int) -> Ints:
-        """Return the row of each account's series of a metric of workloads; nothing where there is none."""
-        rows = np.flatnonzero(self._metric == metric)
-        found = np.full(len(self.accounts) if len(rows) else 0, -1, dtype=np.int64)
-        found[self.workload_account[self._workload[rows] - 1]] = rows
+    def _account_rows(self, metric: int, accounts: int) -> Ints:
+        """Return the row of a metric of workloads of each account, or of none of them."""
+        found = np.full(accounts, -1, dtype=np.int64)
+        if accounts:
+            rows = np.flatnonzero(self._metric == metric)
+            found[self.workload_account[self._workload[rows] - 1]] = rows
         return shared_ints(found)
 
     def _node_row(self, metric: int) -> Ints:

@@ -20,6 +20,9 @@ from joulebook.collector.ledger.use import Use, exclusive, hold
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 
+# Products of as many bits add up within 63, however many workloads a layout has.
+_PRODUCT_BITS = 46
+
 
 @dataclass(frozen=True, slots=True)
 class PackageUse:
@@ -57,18 +60,28 @@ def _weighted(stack: Stack, report: Ints, cpu_us: Ints) -> tuple[Ints, Floats | 
         return cpu_us, None
     slot = np.concatenate([n * accounts + np.arange(rows[n]) for n in learnt.tolist()])
     power_row, error_row = stack.rows(lambda y: y.cpu_power_row), stack.rows(lambda y: y.cpu_power_error_row)
-    is_job = power_row < len(stack.values) - 1
+    is_job, has_error = (row < len(stack.values) - 1 for row in (power_row, error_row))
     others_mw = stack.gauges(stack.rows(lambda y: y.others_cpu_power_row))
     power_mw = np.repeat(others_mw[:, None], accounts, axis=1).reshape(len(others_mw) * accounts, -1)
     power_mw[slot[is_job]] = stack.gauges(power_row[is_job])
     known = np.repeat(others_mw > 0, accounts, axis=0)
-    # Rounded up: who used something has a weight.
-    factor = np.where(known, power_mw, 1000).reshape(len(others_mw), accounts, -1)[report]
+    factor = np.where(known, np.maximum(power_mw, 1), 1000).reshape(len(others_mw), accounts, -1)[report]
     first = slice(None, None, stack.interval_us.shape[1] // stack.pieces)
     of_report = np.full((len(others_mw) * accounts, stack.pieces), np.nan)
-    of_report[slot[is_job]] = stack.gauges(error_row[is_job])[:, first] * 1e-6
+    of_report[slot[has_error]] = stack.gauges(error_row[has_error])[:, first] * 1e-6
     of_report[~known[:, first]] = np.nan
-    return (cpu_us * factor + 999) // 1000, of_report.reshape(-1, accounts, stack.pieces)[report]
+    return _energy(cpu_us, factor), of_report.reshape(-1, accounts, stack.pieces)[report]
+
+
+def _energy(cpu_us: Ints, power_mw: Ints) -> Ints:
+    """Return their product in µJ, rounded up: who used something has a weight.
+
+    Both are (pools, accounts, ticks). Where no CPUs used as much, all of a tick lose their lowest bits.
+    """
+    if float(cpu_us.max(initial=0)) * float(power_mw.max(initial=0)) >= 2.0 ** (_PRODUCT_BITS - 2):
+        bits = sum(np.frexp(factor.max(axis=1).astype(np.float64))[1] for factor in (cpu_us, power_mw))
+        cpu_us = cpu_us >> np.maximum(bits - _PRODUCT_BITS, 0)[:, None]
+    return (cpu_us * power_mw + 999) // 1000
 
 
 def _confine(stack: Stack, report: Ints, cpu_us: Ints, held_us: Ints) -> None:
