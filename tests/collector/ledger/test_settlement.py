@@ -12,11 +12,11 @@ from joulebook.collector.ledger.book import Books, book
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.settlement import causes_of, settled_books
 from joulebook.v1 import report_pb2
-from tests.accuracy.mix import draw
+from tests.accuracy.mix import STEPS_PER_S, draw
 from tests.accuracy.physics import simulate
 from tests.accuracy.reports import reports
-from tests.accuracy.scenario import Gpus, Scenario, Watch
-from tests.accuracy.telemetry import watch
+from tests.accuracy.scenario import Gpus, Jobs, Machine, Scenario, Watch
+from tests.accuracy.telemetry import job_id, watch
 from tests.simulated.delivery import decoded
 from tests.simulated.node import Load, SimulatedNode
 
@@ -92,3 +92,25 @@ def test_nothing_is_settled_of_nothing() -> None:
     """No Reports have no causes."""
     assert causes_of([]) == []
     assert settled_books([], []).account == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_holds_a_gpu_and_rests_tells_nothing_of_who_works_there(seed: int) -> None:
+    """While all rest, the holders' shares of a GPU are no use of it: who works there pays what he caused.
+
+    One job holds the GPU and never uses it, two take turns on it with pauses in which all rest.
+    """
+    gpus = Gpus(count=1, how="shared", idle=0.34, busy=(0.2, 0.5), works=(0.2, 0.4), step_s=(4.0, 8.0))
+    jobs = Jobs(count=(6, 6))
+    scenario = Scenario(
+        name="resting", help="", duration_s=900, gpus=gpus, jobs=jobs, machine=Machine(miscalibration=0.0)
+    )
+    mix = draw(scenario, seed)
+    run = simulate(scenario, mix, seed)
+    assert 0 < run.gpus.works.sum() < 6
+    settled = _settled(reports(scenario, mix, run, watch(scenario, mix, run, seed), seed))
+    account = np.array(settled.account)
+    caused_j = run.gpus.caused_w[0].sum(axis=0) / STEPS_PER_S
+    for job in np.flatnonzero(run.gpus.works).tolist():
+        booked_uj = settled.active_uj[account == f"job:{job_id(job)}"][:, CLASSES.index("gpu")].sum()
+        assert booked_uj / 1e6 == pytest.approx(caused_j[job], rel=0.08)

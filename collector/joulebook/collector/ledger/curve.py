@@ -17,8 +17,12 @@ Floats = npt.NDArray[np.floating[Any]]
 
 # How high a whole curve is, is not known at all.
 _LEVEL = 3.0
-# A package's power goes with such a power of busy threads; how far that may be off.
-_POWER, _POWER_OFF = 0.9, 0.1
+# A package's power goes with such a power of busy threads; how far that may be off, mostly, since it is of
+# Student's distribution with so many degrees of freedom, which has long tails.
+_POWER, _POWER_OFF, _DEGREES = 0.9, 0.1, 2.0
+_ROUNDS = 4
+# How far the logarithm of each piece's slope may be from what that says, beside the piece before.
+_STEP = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,19 @@ class Curve:
         log_slopes: Floats = np.log(np.array(self.slopes))
         return log_slopes
 
-    @property
-    def covariance(self) -> Floats:
-        """Return how far logarithms of slopes may be from likely ones: a walk by pieces, and a bend."""
+    def covariance(self, apart: Floats) -> Floats:
+        """Return how far logarithms of slopes may be from likely ones: a walk by pieces, and a bend.
+
+        apart is how far they are thought to be: a bend that shows is not held to be one that cannot be.
+        """
         walk = np.tril(np.ones((len(self.ends),) * 2)) * np.array(self.steps)
-        along = np.array(self.bends)
-        covariance: Floats = walk @ walk.T + np.outer(along, along) + _LEVEL**2
+        along, level = np.array(self.bends), walk @ walk.T + _LEVEL**2
+        bend = np.outer(along, along)
+        scale = 1.0
+        for _ in range(_ROUNDS if along.any() else 0):
+            deviations = scale * float(along @ np.linalg.solve(level + scale * bend, apart))
+            scale = (_DEGREES + deviations**2) / (_DEGREES + 1)
+        covariance: Floats = level + scale * bend
         return covariance
 
     def power_factors(self, use: Floats, most: float) -> Floats:
@@ -87,9 +98,9 @@ class Curve:
 def _of_threads() -> Curve:
     """Return the curve of a CPU package by busy threads.
 
-    Clocks fall as more cores are busy: power is taken to go with the 0.9th power of use, give or take 0.1,
-    until more is known. A core's second thread is taken to add half of what its first does. Pieces are close
-    together where the first cores wake what all share, and where what is always busy is.
+    Clocks fall as more cores are busy: power is taken to go with the 0.9th power of use until more is known.
+    A core's second thread is taken to add half of what its first does. Pieces are close together where the
+    first cores wake what all share, and where what is always busy is.
     """
     ends = np.array([0.004, 0.02, 0.06, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 1.0])
     begins = np.concatenate([[0.0], ends[:-1]])
@@ -99,7 +110,7 @@ def _of_threads() -> Curve:
         return slopes
 
     slopes = rise(_POWER) * np.where(begins >= 0.5, 0.5, 1.0)
-    steps = np.where(begins == 0.5, 0.5, np.where(begins > 0, 0.1, 0.0))
+    steps = np.where(begins == 0.5, 0.5, np.where(begins > 0, _STEP, 0.0))
     bends = np.log(rise(_POWER + _POWER_OFF) / rise(_POWER - _POWER_OFF)) / 2
     return Curve(*(tuple(values.tolist()) for values in (ends, slopes, steps, bends - bends[0])))
 

@@ -82,7 +82,7 @@ def errors_of(
         whole = by_report(booked) * accuracy[-reports:, None]
         of_meter[-reports:][of_container] = whole[of_container]
         held = 0.0 if held_uj is None else by_report(DEVIATIONS * held_uj)
-        joined = np.sqrt(by_report(of_meter**2) + by_report(of_split) ** 2 + held**2)
+        joined = np.sqrt(by_report(of_meter**2) + by_report(of_split**2) + held**2)
         systematic = np.where(learnt, joined, systematic)
     of_model = by_report(booked * modelled[:, None])
     errors = [of_model, systematic, by_report(variance_uj2(booked, variance))]

@@ -32,6 +32,8 @@ class Fit:
 
     def __init__(self, seen: Stretches, course: Course, owner: Ints, always: Floats) -> None:
         self._by_factors = course.by_factors
+        self._curve = course.curve
+        self._rounding = course.use_step**2 / 12
         self._held = np.add.reduceat(course.held * course.interval_s, seen.begins, axis=1)
         self._seen = seen
         self._always = always
@@ -66,19 +68,18 @@ class Fit:
         )
         self.log_slopes = self._prior_log_slopes.copy()
         self._precision = self._prior(owner, course)
-        self._covariance = np.linalg.inv(self._precision)
         self._noise = float(seen.power_moves.sum()) / seen.free
 
     @staticmethod
     def _prior(owner: Ints, course: Course) -> Floats:
-        """Return the inverse of the covariance of all unknowns before anything was seen."""
+        """Return the inverse of intensities' covariance before anything was seen, with room for the rest."""
         count = len(owner)
         same = owner[:, None] == owner[None, :]
         among = np.where(course.may_vary[owner], course.among_jobs, _OF_OTHERS)
-        covariance = np.eye(count + len(course.curve.ends) + 1)
-        covariance[:count, :count] = same * among**2 + np.eye(count) * course.among_phases**2
-        covariance[count:-1, count:-1] = course.curve.covariance
-        return np.linalg.inv(covariance)
+        precision = np.eye(count + len(course.curve.ends) + 1)
+        covariance = same * among**2 + np.eye(count) * course.among_phases**2
+        precision[:count, :count] = np.linalg.inv(covariance)
+        return precision
 
     def improve(self) -> None:
         """Take half a Gauss–Newton step."""
@@ -89,11 +90,14 @@ class Fit:
         by_slope = (mean[:, None] * self._pieces - self._in_floor) * slopes
         # The floor's error is in all stretches alike.
         gradient = np.hstack([by_intensity, by_slope, np.ones((len(curve), 1))])
-        at = np.concatenate([self._apart(), self.log_slopes - self._prior_log_slopes, [self.floor_w]])
+        bent = self.log_slopes - self._prior_log_slopes
+        at = np.concatenate([self._apart(), bent, [self.floor_w]])
         explained_w = mean * curve - float(self._in_floor @ slopes) + self.floor_w
         residual = self._seen.power_w - explained_w + gradient @ at
         weighted = gradient / self._variance()[:, None]
         self._precision[-1, -1] = 1.0 / self._floor_variance()
+        of_curve = slice(len(self.intensity), -1)
+        self._precision[of_curve, of_curve] = np.linalg.inv(self._curve.covariance(bent))
         precision = self._precision + weighted.T @ gradient
         right = weighted.T @ residual
         of_moves, right_of_moves = self._of_moves(slopes, curve, mean, at)
@@ -121,7 +125,16 @@ class Fit:
         """Return the variance of each stretch's mean power, W²."""
         seen = self._seen
         of_model: Floats = (_MODEL_ERROR * np.maximum(seen.power_w, 1.0)) ** 2
-        return self._noise / seen.length_s + of_model + 0.01
+        return self._noise / seen.length_s + of_model + self._rounding_variance() + 0.01
+
+    def _rounding_variance(self) -> Floats:
+        """Return the variance of what is explained of each stretch as use is rounded, W².
+
+        It does not fall with a stretch's length: a job that does the same again and again is rounded alike.
+        """
+        alone_w = (self._pieces @ np.exp(self.log_slopes)) / self._some
+        drawn: Floats = (np.where(self._of_phase > 0, self.intensity, 0.0) ** 2).sum(axis=1) * alone_w**2
+        return self._rounding * drawn
 
     def _floor_variance(self) -> float:
         """Return the variance of the idle floor, W²: a block's noise, of a machine that is idle."""
@@ -152,9 +165,12 @@ class Fit:
             + mean[:, None, None] * self._next[:, None, :]
         ) * slopes
         own = np.append(at, 0.0)[self._unknown]
-        weighted = np.einsum("kau,kab->kub", by, seen.moves) / self._noise
+        noise = self._noise + self._rounding_variance() * seen.length_s
+        weighted = np.einsum("kau,kab->kub", by, seen.moves) / noise[:, None, None]
         local = weighted @ by
-        right = np.einsum("kau,ka->ku", by, unexplained) / self._noise + np.einsum("kuv,kv->ku", local, own)
+        right = np.einsum("kau,ka->ku", by, unexplained) / noise[:, None] + np.einsum(
+            "kuv,kv->ku", local, own
+        )
         place = self._unknown[:, :, None] * (size + 1) + self._unknown[:, None, :]
         precision = np.bincount(place.ravel(), local.ravel(), (size + 1) ** 2).reshape(size + 1, size + 1)
         rights = np.bincount(self._unknown.ravel(), right.ravel(), size + 1)

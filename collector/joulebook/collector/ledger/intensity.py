@@ -71,7 +71,17 @@ def learn(course: Course) -> Learnt:
     nobody = caused.sum(axis=0) <= 0
     caused[:, nobody] = course.use[:, nobody]
     moved = np.where(nobody, 0.0, moved - floor_w)
-    return Learnt(caused, fit.error(intensity, log_slopes, floor_w), moved)
+    error = np.hypot(fit.error(intensity, log_slopes, floor_w), course.unseen * _of_others(course, caused))
+    return Learnt(caused, error, moved)
+
+
+def _of_others(course: Course, caused_w: Floats) -> Floats:
+    """Return which part others cause while each account causes something (accounts)."""
+    own_j = caused_w * course.interval_s
+    total = np.maximum(caused_w.sum(axis=0), _LEAST_USE)
+    beside_j = (own_j * (1.0 - caused_w / total)).sum(axis=1)
+    part: Floats = beside_j / np.maximum(own_j.sum(axis=1), 1e-9)
+    return part
 
 
 def _digits(active_w: Floats) -> int:

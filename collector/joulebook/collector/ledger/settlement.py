@@ -36,21 +36,27 @@ Floats = npt.NDArray[np.floating[Any]]
 _WEIGHTS_A_WATT = 1_000_000
 _GIB = 2**30
 _WHOLE_PPM = 1_000_000
+# Drivers tell the use of GPUs in whole per cent.
+_TOLD_IN = 0.01
 # How far apart jobs' intensities are, and those of a job's phases. GiB held tell little of memory's power.
 _AMONG_JOBS, _AMONG_PHASES = {CPU: 0.4, MEMORY: 0.8, GPU: 0.4}, {CPU: 0.1, MEMORY: 0.6, GPU: 0.1}
+# How far off, beside others, is what a job does that no phase shows.
+_UNSEEN = {CPU: 0.02, MEMORY: 0.12, GPU: 0.0}
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """A Report's pool: its place among the Report's, energy in µJ (ticks), what its weights count.
 
-    use, cpu_us and held, the weights of idle floors, are (accounts, ticks).
+    use, told, cpu_us and held, the weights of idle floors, are (accounts, ticks). told is what a GPU's driver
+    says of processes; of other pools it is use.
     """
 
     report: int
     pool: int
     beyond_uj: Ints
     use: Ints
+    told: Ints
     cpu_us: Ints
     held: Ints
 
@@ -137,7 +143,8 @@ def _seen(
         else:
             part = _Part(MEMORY, names, max(layout.memory_bytes, 1) / _GIB)
             use = pools.use.memory_bytes[report, :count]
-        yield part, _Seen(group[report], place, beyond_uj[pool], use, cpu_us, held[pool, :count])
+        told = pools.gpus.used[gpu[pool], :count] if class_ == GPU else use
+        yield part, _Seen(group[report], place, beyond_uj[pool], use, told, cpu_us, held[pool, :count])
 
 
 def _is_shared(one: _Seen) -> bool:
@@ -179,10 +186,13 @@ def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: 
     place = {account: i for i, account in enumerate(accounts)}
     ends = np.cumsum([0, *(len(one.beyond_uj) for one in seen)])
     interval_us = np.concatenate([readings[one.report].interval_us for one in seen])
+    # Where a driver tells of a GPU's processes at all, what it does not tell is no use of it.
+    is_told = any(one.told.any() for one in seen)
     used, cpu_us, held = np.zeros((3, len(accounts), int(ends[-1])))
     rows = [[place[a] for a in readings[one.report].layout.accounts] for one in seen]
     for one, row, begin, end in zip(seen, rows, ends[:-1], ends[1:], strict=True):
-        used[row, begin:end], cpu_us[row, begin:end] = one.use, one.cpu_us
+        used[row, begin:end] = one.told if is_told else one.use
+        cpu_us[row, begin:end] = one.cpu_us
         held[row, begin:end] = one.held
     busy = cpu_us / interval_us
     used = {CPU: busy, MEMORY: used / _GIB, GPU: used / _WHOLE_PPM}[part.class_]
@@ -190,10 +200,12 @@ def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: 
         Course(
             curve=THREADS if part.class_ == CPU else STRAIGHT,
             most=part.most,
+            use_step=_TOLD_IN if part.class_ == GPU and is_told else 0.0,
             among_jobs=_AMONG_JOBS[part.class_],
             among_phases=_AMONG_PHASES[part.class_],
             by_factors=part.class_ == CPU,
             changes_show=part.class_ != GPU,
+            unseen=_UNSEEN[part.class_],
             interval_s=interval_us / 1e6,
             active_w=np.concatenate([one.beyond_uj for one in seen]) / interval_us,
             use=used,
@@ -209,6 +221,8 @@ def _put(causes: list[Causes | None], part: _Part, seen: list[_Seen], readings: 
         cause = causes[one.report]
         assert cause is not None
         own = int(np.searchsorted(cause.pools, one.pool))
-        cause.weight[own] = weight[row, begin:end]
+        caused = weight[row, begin:end]
+        # Of whom nothing is told then, as live.
+        cause.weight[own] = np.where(caused.any(axis=0), caused, one.use)
         cause.moved_uj[own] = moved_uj[begin:end]
         cause.error[own] = learnt.error[row]
