@@ -108,7 +108,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     name: str
     help: str
-    mixes: int = 20
+    mixes: int = 60
     # Whether jobs differ for so long that it can be told: then settled books are to be better than the peers.
     varies: bool = True
     # The mean error that settled books may have, %.
