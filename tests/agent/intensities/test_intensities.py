@@ -1,6 +1,8 @@
 """What every Report ends with where several jobs share a node, and where nothing is told."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from joulebook.agent.intensities.intensities import Intensities
 from joulebook.agent.intensities.seen import Columns, parts_of
@@ -131,4 +133,27 @@ def test_figures_are_whole_and_in_range() -> None:
         last = after
         assert len(told) == len(intensities.series)
         assert min(told[:3]) > 0
+        assert all(0 <= ppm <= 1_000_000 for ppm in told[3:])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.sampled_from([0, 1, 1000, 10**6, 10**9, 10**12, 10**15]), min_size=8, max_size=8),
+        min_size=2,
+        max_size=12,
+    )
+)
+def test_of_whatever_was_read_collectors_take_what_is_told(steps: list[list[int]]) -> None:
+    """Of readings that no machine has nothing is told that a Report would be refused for."""
+    intensities = _begun([_workload("a"), _workload("b"), _workload("s", SYSTEM)])
+    row = [0] * 8
+    for number, step in enumerate(steps):
+        after = [value + by for value, by in zip(row, step, strict=True)]
+        # A floor is a level.
+        after[3] = step[3] % 10**9
+        told = intensities.learn([number * 1_000_000, (number + 1) * 1_000_000], [row, after])
+        row = after
+        others, *powers = told[:3]
+        assert all(0 <= mw <= 1_000_000 for mw in (others, *powers))
         assert all(0 <= ppm <= 1_000_000 for ppm in told[3:])

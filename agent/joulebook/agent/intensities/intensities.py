@@ -24,6 +24,8 @@ _PACKAGE = re.compile(r"cpu\.(\d+)")
 _ALL = "cpu"
 _OF_PACKAGE = (metrics.METRIC_DOMAIN_ENERGY, metrics.METRIC_DOMAIN_UNREAD, metrics.METRIC_DOMAIN_IDLE_POWER)
 _WHOLE_PPM = 1_000_000
+# No CPU draws as much. Of readings that are absurd more may be learnt, which collectors refuse.
+_MOST_MW = 1_000_000
 # What a share's error is rounded to: of many ticks it stays the same.
 _STEP_PPM = 5_000
 
@@ -100,7 +102,7 @@ class Intensities:
 
 def _milliwatts(power_w: float) -> int:
     """Return whole mW, of which 0 says that nothing is known."""
-    return max(round(power_w * 1000), 1)
+    return min(max(round(power_w * 1000), 1), _MOST_MW)
 
 
 def _group(workload: Workload) -> Group:

@@ -44,7 +44,15 @@ _IS_COUNTER = np.zeros(max(_ENTRIES) + 1, dtype=bool)
 _HIGHEST = np.zeros(max(_ENTRIES) + 1, dtype=np.int64)
 for _number, _entry in _ENTRIES.items():
     _IS_COUNTER[_number] = _entry.is_counter
-    _HIGHEST[_number] = {"ppm": _WHOLE_PPM, "mW": MAX_POWER_MW}.get(_entry.unit, MAX_READING)
+    _HIGHEST[_number] = _WHOLE_PPM if _entry.unit == "ppm" else MAX_READING
+# Powers that books are made by; what a driver shows besides is as it is.
+_HIGHEST[
+    [
+        metrics.METRIC_DOMAIN_IDLE_POWER,
+        metrics.METRIC_NODE_OTHERS_CPU_POWER,
+        metrics.METRIC_WORKLOAD_CPU_POWER,
+    ]
+] = MAX_POWER_MW
 
 
 @dataclass(frozen=True, slots=True)
