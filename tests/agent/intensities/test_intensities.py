@@ -1,7 +1,7 @@
 """What every Report ends with where several jobs share a node, and where nothing is told."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from joulebook.agent.intensities.intensities import Intensities
@@ -144,6 +144,7 @@ def test_figures_are_whole_and_in_range() -> None:
         max_size=12,
     )
 )
+@example([[3 * 10**6, 10**15, 0, 0, 3 * 10**6, *[10**6] * 3]] * 5)
 def test_of_whatever_was_read_collectors_take_what_is_told(steps: list[list[int]]) -> None:
     """Of readings that no machine has nothing is told that a Report would be refused for."""
     intensities = _begun([_workload("a"), _workload("b"), _workload("s", SYSTEM)])
