@@ -55,7 +55,7 @@ class AgentConfig(SourceSettings, frozen=True, forbid_unknown_fields=True, kw_on
     idle_power_mw: dict[str, int] = msgspec.field(default_factory=dict)
 
     # Whether live books split CPU packages by what each job's CPUs draw, learnt here; else by CPU time. Of
-    # nodes that several jobs share it costs the agent 20 to 90 µs a tick, and stores two series a job.
+    # nodes that several jobs share it costs the agent 20 to 70 µs a tick, and stores two series a job.
     learn_cpu_power: bool = True
 
     def socket_path(self, environ: Mapping[str, str] = os.environ) -> Path:

@@ -22,8 +22,9 @@ def test_observations_one_by_one_are_least_squares_of_all() -> None:
         estimate.mean, np.linalg.solve(precision, gradients.T @ seen / 0.01), rtol=1e-6
     )
     along = np.array([0.5, -1.0, 0.2])
-    told = estimate.variance(list(enumerate(along.tolist())))
+    told, withs = estimate.sum_of(list(enumerate(along.tolist())))
     assert told == pytest.approx(along @ np.linalg.inv(precision) @ along)
+    np.testing.assert_allclose(withs, np.linalg.inv(precision) @ along, rtol=1e-6)
 
 
 def test_what_is_forgotten_leaves_the_others_as_they_were() -> None:
@@ -49,3 +50,14 @@ def test_one_reading_that_is_absurd_moves_little() -> None:
         estimate.see([(0, 1.0)], apart, 0.64)
         moved.append(abs(estimate.mean[0]))
     assert max(moved) <= moved[0] + 1e-9
+
+
+def test_no_more_becomes_unknown_than_can_be() -> None:
+    """Moves add up to a bound; what is less known than that is made no better known."""
+    estimate = Estimate()
+    estimate.add("a", 0.0, 0.1)
+    estimate.add("b", 0.0, 2.0)
+    for _ in range(10_000):
+        estimate.loosen(0, 0.05, 1.0)
+        estimate.loosen(1, 0.05, 1.0)
+    assert [estimate.covariance[i][i] for i in range(2)] == [1.0, 4.0]

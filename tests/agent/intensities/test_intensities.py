@@ -119,6 +119,23 @@ def test_packages_are_told_apart_as_the_ledger_does() -> None:
     assert (both.drawn_w, both.is_read) == (80.0, False)
 
 
+def test_a_meter_that_stands_still_teaches_nothing() -> None:
+    """A minute for which a counter hangs, CPUs at work, leaves what was learnt as it was; so does its end."""
+    workloads = [_workload("a"), _workload("b")]
+    intensities, rows = _begun(workloads), [[0] * 7]
+
+    def told(energy_uj: int) -> list[int]:
+        grown = (50_000_000, energy_uj, 0, 0, 0, 30_000_000, 15_000_000)
+        first = [*rows[-1][:3], 20_000, *rows[-1][4:]]
+        rows.append([value + by for value, by in zip(first, grown, strict=True)])
+        return intensities.learn([0, 10_000_000], [first, rows[-1]])
+
+    before = [told(600_000_000) for _ in range(20)][-1]
+    hung = [told(0) for _ in range(6)][-1]
+    assert hung[0] == pytest.approx(before[0], rel=0.02)
+    assert hung[1:3] == pytest.approx(before[1:3], rel=0.02)
+
+
 def test_figures_are_whole_and_in_range() -> None:
     """A Report's figures are one a series: mW above 0, and errors of at most the whole; before that 0."""
     workloads = [_workload("a"), _workload("b")]

@@ -1,10 +1,11 @@
 """What a busy CPU of each job draws comes out of power that moves with what jobs do."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from joulebook.agent.intensities.learner import Learner, Learnt
@@ -100,6 +101,44 @@ def test_its_state_is_bounded_whoever_comes() -> None:
         assert learner.unknowns <= 3 + 1 + 16
 
 
+def test_jobs_that_are_as_busy_as_others_do_not_take_turns() -> None:
+    """Of twenty jobs of like use the same sixteen are known for as long as that is so."""
+    rng = np.random.default_rng(5)
+    busy = {f"job:{i}": 2.0 for i in range(20)}
+    learner = Learner()
+    known = set()
+    for _ in range(40):
+        _learn(learner, _report(busy, dict.fromkeys(busy, 1.0), rng))
+        known.add(frozenset(learner._known.names))
+    assert len(known) == 1
+
+
+def test_time_counts_and_not_how_many_reports_there_are() -> None:
+    """Where a Report is cut each second as much is unknown of jobs as where it lasts ten."""
+    busy = {"job:a": 8.0, "job:b": 4.0}
+    part = Part(0, 5.0, 50.0, 110.0, busy, 0.1, is_read=True)
+    whole, cut = Learner(), Learner()
+    for _ in range(200):
+        long = _learn(whole, [[part], [part]])
+        for _ in range(10):
+            short = _learn(cut, [[replace(part, length_s=1.0)]])
+    assert long is not None
+    assert short is not None
+    assert short.error["job:a"] == pytest.approx(long.error["job:a"], rel=0.1)
+
+
+def test_what_is_always_busy_comes_back_after_a_moment_without() -> None:
+    """Beside busy jobs rounding shows no other thread once: the idle floor has services' use for all that."""
+    busy = {"job:a": 8.0, "job:b": 4.0}
+    part = Part(0, 5.0, 50.0, 110.0, busy, 0.5, is_read=True)
+    learner = Learner()
+    learnt = None
+    for others in (*[0.5] * 5, 0.0, *[0.5] * 30):
+        learnt = _learn(learner, [[replace(part, others=others, length_s=1800.0)]])
+    assert learnt is not None
+    assert learnt.others_w < 0.1 * learnt.job_w["job:a"]
+
+
 def test_nothing_is_known_before_anything_was_busy() -> None:
     """An idle node tells nothing, nor do readings that were missed; no figure is negative or none."""
     rng = np.random.default_rng(4)
@@ -128,6 +167,8 @@ def test_nothing_is_known_before_anything_was_busy() -> None:
         max_size=40,
     )
 )
+# Of jobs that draw ten times as much as was likely services were charged less than nothing.
+@example([(1e3, 1060.0, 1.0, 40.0, True)] * 2 + [(1e4, 10060.0, 40.0, 1.0, True)] * 2)
 def test_whatever_meters_show_there_is_a_figure_or_none(
     shown: list[tuple[float, float, float, float, bool]],
 ) -> None:

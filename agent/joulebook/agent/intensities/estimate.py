@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 # What lies this many deviations off is taken to be so much noisier than was thought.
@@ -34,16 +35,19 @@ class Estimate:
 
     @property
     def is_sound(self) -> bool:
-        """Say whether every variance is above 0: rounding may end that of readings that are absurd."""
-        return all(0.0 < row[at] < _MOST_VARIANCE for at, row in enumerate(self.covariance))
+        """Say whether means are finite and variances above 0: of absurd readings rounding may end that."""
+        return all(map(math.isfinite, self.mean)) and all(
+            0.0 < row[at] < _MOST_VARIANCE for at, row in enumerate(self.covariance)
+        )
 
     def bound(self, place: int, least: float, most: float) -> None:
         """Keep a mean within what is possible."""
         self.mean[place] = min(max(self.mean[place], least), most)
 
-    def loosen(self, place: int, deviation: float) -> None:
-        """Let an unknown have moved by so much."""
-        self.covariance[place][place] += deviation**2
+    def loosen(self, place: int, deviation: float, most: float) -> None:
+        """Let an unknown have moved by so much; no more is unknown of it than most, a deviation."""
+        known = self.covariance[place][place]
+        self.covariance[place][place] = max(known, min(known + deviation**2, most**2))
 
     def see(self, gradient: Sequence[tuple[int, float]], apart: float, variance: float) -> float:
         """Take an observation: how it follows unknowns by place, and how far it is from what they say.
@@ -63,7 +67,7 @@ class Estimate:
         ]
         return off
 
-    def variance(self, along: Sequence[tuple[int, float]]) -> float:
-        """Return the variance of a sum of unknowns by so much each."""
-        rows = [(self.covariance[at], by) for at, by in along]
-        return sum([by * sum([row[other] * also for other, also in along]) for row, by in rows])
+    def sum_of(self, along: Sequence[tuple[int, float]]) -> tuple[float, list[float]]:
+        """Return the variance of a sum of unknowns by so much each, and each one's covariance with it."""
+        withs = [sum([self.covariance[at][other] * by for other, by in along]) for at, _ in along]
+        return sum([by * each for (_, by), each in zip(along, withs, strict=True)]), withs

@@ -51,8 +51,10 @@ class Intensities:
         """Take up a Layout: the node's series, and those of each workload in a block after them."""
         self._columns, self._jobs, self.series = None, [], ()
         jobs = [(at, each) for at, each in enumerate(workloads) if each.kind == JOB]
+        if not self._logical_cpus or len(jobs) > _MOST_WORKLOADS:
+            return
         first = {f"job:{each.job or each.id}": each.id for _, each in reversed(jobs)}
-        if not self._logical_cpus or len(first) < _FEWEST_JOBS or len(jobs) > _MOST_WORKLOADS:
+        if len(first) < _FEWEST_JOBS:
             return
         packages, busy = _packages(series, domains, workloads)
         if not packages or busy is None:
@@ -61,11 +63,14 @@ class Intensities:
         groups: dict[Group, list[tuple[int, int]]] = {}
         places = {each.id: at for at, each in jobs}
         for at, each in enumerate(workloads):
+            own, around = each.kind == JOB, places.get(each.parent)
+            # Most workloads of a node are services.
+            if not (own or around is not None):
+                continue
             column = next(
                 (i for i, one in enumerate(blocks[at]) if one.metric == metrics.METRIC_WORKLOAD_CPU), None
             )
-            own, around = each.kind == JOB, places.get(each.parent)
-            if column is None or not (own or around is not None):
+            if column is None:
                 continue
             if own:
                 groups.setdefault(_group(each), []).append((begins[at] + column, 1))

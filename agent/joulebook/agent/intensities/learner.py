@@ -18,25 +18,34 @@ from joulebook.agent.intensities.seen import Part, by_job, means_of
 
 # So many jobs, the busiest, have an intensity of their own; the others the likely one.
 _MOST_JOBS = 16
+# One that is known gives way only to one so much busier: else what was learnt would go with each turn.
+_STAYS = 1.25
 # Deviations before anything was seen: of logarithms of the level, of intensities and of what a second thread
 # adds; of the power; of a floor, W.
 _LEVEL, _AMONG, _SECOND, _BEND, _FLOOR_W = 1.0, 0.3, 0.5, 0.1, 0.5
+# So much may become unknown, at most, of what nothing tells: of a job that rests for days.
+_LEVEL_MOST, _AMONG_MOST, _FLOOR_MOST_W = 1.0, 1.0, 5.0
 _LIKELY_POWER, _LIKELY_SECOND = 0.9, math.log(0.5)
-# By how much they may move from one Report to the next, and an intensity where a job's phase changes.
+# By how much they may move within _REPORT_S, and an intensity where a job's phase changes; of longer time, a
+# node's sleep, no more is made than of so many.
+_REPORT_S, _LONGEST = 10.0, 360.0
 _LEVEL_WALK, _FLOOR_WALK_W, _WALK, _PHASE = 0.002, 0.02, 0.02, 0.12
 # A phase changes where use steps by this part, or power is off by so many times its likely variance.
 _STEP, _OFF = 0.1, 4.0
-# Use that steps more often than that, in Reports, is how a job is, and no phase.
-_SHORTEST = 6
+# Use that steps more often than that, in _REPORT_S, is how a job is, and no phase.
+_SHORTEST = 6.0
 # Noise of a second's power, as a part of it: what it is taken for at first, by as many observations, and by
 # how many at the end. What is further off than three deviations is no noise.
 _NOISE, _NOISE_FIRST, _NOISE_LAST, _NOISE_MOST = 0.02, 20, 300, 9.0
 # What no such curve has, as a part of what was drawn beyond the floor.
 _MODEL_ERROR = 0.007
-# What is always busy is the least that was seen, which rises by as much a Report.
-_FORGET = 1.001
+# What is always busy is the least that was seen, which rises by as much in _REPORT_S. It is no less than so
+# many threads, from which alone it could rise again: next to jobs rounding often shows none.
+_FORGET, _ALWAYS = 1.001, 0.02
 # What the curve's unknowns can be, and how far a logarithm of an intensity may be from the likely one.
 _BOUNDS, _FURTHEST = ((-10.0, 10.0), (0.3, 1.2), (-4.0, 0.7)), 3.0
+# What nobody is charged less than, as a part of what a likely thread draws.
+_CHARGED = 0.02
 # Fewer threads tell nothing; and by so many a package must be busier than always before a level is told.
 _LEAST, _BEGIN = 1e-3, 0.3
 
@@ -62,8 +71,8 @@ class Learner:
         self._known.add("power", _LIKELY_POWER, _BEND)
         self._known.add("second", _LIKELY_SECOND, _SECOND)
         self._begun = False
-        # What each job used in the Report before, and for how many its use has not stepped.
-        self._used: dict[str, tuple[float, int]] = {}
+        # What each job used in the Report before, and for how long, in _REPORT_S, its use has not stepped.
+        self._used: dict[str, tuple[float, float]] = {}
         self._always: dict[str, float] = {}
         self._noise, self._noises = _NOISE**2, float(_NOISE_FIRST)
 
@@ -75,13 +84,16 @@ class Learner:
     def learn(self, names: Sequence[str], half: float, parts: Sequence[Sequence[Part]]) -> Learnt | None:
         """Take a Report's parts, each of the named packages of so many cores; None: nothing is known."""
         means = means_of(parts)
+        # Where workloads come and go Reports are shorter, and more: time counts, not how many there are.
+        passed = min(means[0].length_s / _REPORT_S, _LONGEST)
         for name, mean in zip(names, means, strict=True):
-            self._always[name] = min(self._always.get(name, mean.others) * _FORGET, mean.others)
+            before = self._always.get(name, mean.others)
+            self._always[name] = min(max(before, _ALWAYS) * _FORGET**passed, mean.others)
         if not self._begun and not self._begin(names, half, means):
             return None
         used = by_job(means)
         self._take_up(names, used)
-        self._loosen(used)
+        self._loosen(used, passed)
         place = {name: at for at, name in enumerate(self._known.names)}
         self._hear_noise(names, half, parts, place)
         off, count = 0.0, 0
@@ -96,7 +108,7 @@ class Learner:
         if off > _OFF * count:
             # Something changed, and nobody's use tells whose.
             for at in self._jobs(place):
-                self._known.loosen(at, _PHASE)
+                self._known.loosen(at, _PHASE, _AMONG_MOST)
         return self._told(names, half, means, place)
 
     def _bounded(self, place: Mapping[str, int]) -> bool:
@@ -124,12 +136,13 @@ class Learner:
     def _take_up(self, names: Sequence[str], used: Mapping[str, float]) -> None:
         """Let go of jobs that are not among the busiest; begin with those that came, and with packages."""
         known = self._known
-        busiest = sorted(used, key=lambda job: (-used[job], job))[:_MOST_JOBS]
+        there = set(known.names)
+        rank = {job: use * _STAYS if job in there else use for job, use in used.items()}
+        busiest = sorted(used, key=lambda job: (-rank[job], job))[:_MOST_JOBS]
         keep = {*known.names[:3], *names, *busiest}
         for name in [name for name in known.names if name not in keep]:
             known.forget(name)
             self._used.pop(name, None)
-        there = set(known.names)
         for name in names:
             if name not in there:
                 known.add(name, 0.0, _FLOOR_W)
@@ -137,20 +150,21 @@ class Learner:
             if job not in there and used[job] > _LEAST:
                 known.add(job, 0.0, _AMONG)
 
-    def _loosen(self, used: Mapping[str, float]) -> None:
+    def _loosen(self, used: Mapping[str, float], passed: float) -> None:
         known = self._known
-        known.loosen(LEVEL, _LEVEL_WALK)
+        root = math.sqrt(passed)
+        known.loosen(LEVEL, _LEVEL_WALK * root, _LEVEL_MOST)
         for at, name in enumerate(known.names[3:], start=3):
             if name not in used:
-                known.loosen(at, _FLOOR_WALK_W)
+                known.loosen(at, _FLOOR_WALK_W * root, _FLOOR_MOST_W)
                 continue
-            known.loosen(at, _WALK)
+            known.loosen(at, _WALK * root, _AMONG_MOST)
             now = used[name]
             before, rested = self._used.get(name, (now, _SHORTEST))
-            rested += 1
+            rested += passed
             if abs(now - before) > _STEP * max(now, before, 0.3):
-                known.loosen(at, _PHASE * math.sqrt(min(rested / _SHORTEST, 1.0)))
-                rested = 0
+                known.loosen(at, _PHASE * math.sqrt(min(rested / _SHORTEST, 1.0)), _AMONG_MOST)
+                rested = 0.0
             self._used[name] = now, rested
 
     def _hear_noise(
@@ -226,9 +240,9 @@ class Learner:
             ratio = following(state, threads, half)
             come_w = draws_w(state, threads, half)[0] / threads / ratio
             discount = (1 - ratio) * self._mean_of(mean, place)
-            each = {job: max(self._intensity(job, place) - discount, 0.02) for job in mean.busy}
+            each = {job: max(self._intensity(job, place) - discount, _CHARGED) for job in mean.busy}
             beyond = max(1 - self._always[name] / max(mean.others, _LEAST), 0.05)
-            own = (1 - discount) * beyond
+            own = max(1 - discount, _CHARGED) * beyond
             each, off = self._doubted(mean, each, own, place)
             # Noise of the power is in what is shared.
             noise = math.sqrt(self._noise / mean.length_s) * mean.drawn_w / max(mean.beyond_w, 1.0)
@@ -250,15 +264,15 @@ class Learner:
         charged = {job: use * each[job] for job, use in mean.busy.items()}
         total = sum(charged.values()) + mean.others * own
         share = {job: by / total for job, by in charged.items()}
-        follows = [
-            (place[job], job, share[job] * self._intensity(job, place) / each[job])
-            for job in charged
-            if job in place
-        ]
-        off = {}
-        for job in charged:
-            along = [(at, (other == job) * by / max(share[other], 1e-9) - by) for at, other, by in follows]
-            off[job] = math.sqrt(max(self._known.variance(along), 0.0))
+        known = [job for job in charged if job in place]
+        by = [share[job] * self._intensity(job, place) / each[job] for job in known]
+        whole, withs = self._known.sum_of([(place[job], own) for job, own in zip(known, by, strict=True)])
+        off = dict.fromkeys(charged, math.sqrt(max(whole, 0.0)))
+        for job, follows, with_whole in zip(known, by, withs, strict=True):
+            # Its share follows its own intensity, and falls as those of all rise.
+            alone = follows / max(share[job], 1e-9)
+            variance = self._known.covariance[place[job]][place[job]]
+            off[job] = math.sqrt(max(alone * (alone * variance - 2 * with_whole) + whole, 0.0))
         busy = sum(mean.busy.values())
         if busy < _LEAST:
             return dict(each), off

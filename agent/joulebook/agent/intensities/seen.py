@@ -40,7 +40,8 @@ class Columns:
 class Part:
     """A package in a part of a Report. Powers in W: drawn beyond the idle floor, and in all.
 
-    busy are threads by job; others those of what is no job. is_read: nothing of it was unread.
+    busy are threads by job; others those of what is no job. is_read: nothing of it was unread, and its meter
+    did not stand still: no package draws nothing.
     """
 
     package: int
@@ -94,10 +95,11 @@ def _part(columns: Columns, begin: Sequence[int], end: Sequence[int], length_us:
     rest = max(node - sum(used), 0.0) / len(packages)
     parts = []
     for at, package in enumerate(packages):
-        drawn_w = grown(package.energy) / length_us
+        drawn_uj = grown(package.energy)
+        drawn_w = drawn_uj / length_us
         floor_w = sum([end[place] for place in package.floor]) / 1000
         others = rest if package.busy is None else max(told[at] - used[at], 0.0)
-        is_read = grown(package.unread) == 0
+        is_read = drawn_uj > 0 and grown(package.unread) == 0
         parts.append(Part(at, length_us / 1e6, drawn_w - floor_w, drawn_w, busy[at], others, is_read))
     return parts
 
