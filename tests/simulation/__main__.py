@@ -63,6 +63,8 @@ def _report(outcomes: list[Outcome]) -> None:
         row("energy booked", "µJ", sum(o.balance.booked_uj for o in outcomes)),
         row("of it unattributed", "µJ", sum(o.balance.unattributed_uj for o in outcomes)),
         row("Reports stored", "1", counts["stored"]),
+        row("of them with learnt powers", "1", counts["told of powers"]),
+        row("of them with disks of several tiers", "1", counts["disks of several tiers"]),
         *(row(f"faults: {name}", "1", count) for name, count in sorted(faults.items())),
     ]
     write("simulate", rows)

@@ -20,6 +20,7 @@ from joulebook.agent.way import Target, Way
 from joulebook.agent.workloads.workloads import Workloads
 from joulebook.v1 import report_pb2
 from tests.simulation.disk import Disk, DiskFiles
+from tests.simulation.disk_use import Disks, DiskUsers
 from tests.simulation.loop import Process
 from tests.simulation.meters import Hardware, Jobs, Meter, Usage
 from tests.simulation.network import Line
@@ -99,7 +100,8 @@ class Agent:
         self.silent = False
         self.line = Line(world.network, node.name, self.process)
         self.files = DiskFiles(world.loop, node.disk, self.process, node.rng)
-        self.meter = Meter(node.hardware, node.rng)
+        self.disk_rng = Random(f"{plan.seed} {node.name} {node.boot_us()} disks")
+        self.meter = Meter(node.hardware, node.rng, self.disk_rng)
         self.spool: Spool | None = None
         self.way: Way | None = None
         self._plan = plan
@@ -142,7 +144,8 @@ class Agent:
             jitter=node.rng.uniform,
         )
         wall_clock = WallClock(Path("spool"), self.files)
-        usage, jobs = Usage(node.rng), Jobs(node.rng, plan.job_changes)
+        usage = Usage(node.rng)
+        jobs = Jobs(node.rng, plan.job_changes, DiskUsers(plan.disks, self.disk_rng))
 
         def emit(report: report_pb2.Report, layout: bytes) -> None:
             world.oracle.cut(node, report)
@@ -150,7 +153,7 @@ class Agent:
             spool.put(Entry(report, layout))
             world.oracle.put(node, report, spool)
 
-        sources: list[Source] = [usage, self.meter]
+        sources: list[Source] = [usage, Disks(plan.disks, self.disk_rng), self.meter]
         self.sampler = sampler = Sampler(
             node.name,
             node.boot,

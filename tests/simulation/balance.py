@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from joulebook.collector.ingest.sequence import PlacedGap, span_of
 from joulebook.collector.ledger.book import book
+from joulebook.collector.ledger.domains import STORAGE
 from joulebook.collector.ledger.gaps import gap_between
+from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.settlement import settled_books
 from joulebook.collector.queries.audit import measured_uj, residuals_uj
 from joulebook.collector.store.duckdb.files import HOUR_US
 from joulebook.collector.store.protocol import Range
+from joulebook.v1 import metrics_pb2 as m
 from tests.simulation.duckdb_file import DuckDBFile
 from tests.simulation.lateness import revisions_of
 from tests.simulation.stored import Boot, Stored, rows_of
@@ -92,6 +98,7 @@ def settle(world: World) -> Balance:
         world.oracle.counts["late for a job"] += len(one.late)
         if idle := one.late - {account for account, _ in one.rows}:
             world.oracle.problems.append(f"{sorted(idle)} are revised by a Report that gives them nothing")
+    _look_at_policies(world, ordered)
     gaps = [gap for boot in sorted(by_boot) for gap in _gaps(boot, by_boot[boot])]
     if isinstance(world.store, DuckDBFile):
         booked = _duckdb(world, world.store, ordered, gaps)
@@ -109,6 +116,29 @@ def settle(world: World) -> Balance:
         if uj != expected[node]:
             world.oracle.problems.append(f"{node}: {uj} µJ are booked, {expected[node]} µJ were delivered")
     return balance
+
+
+def _look_at_policies(world: World, ordered: list[Stored]) -> None:
+    """Look whether books balance whoever pays for idle floors, and what of it the Reports show."""
+    readings = [one.decoded.readings for one in ordered]
+    for policy in Policy:
+        books = book(readings, policy)
+        storage_uj = books.active_uj[:, STORAGE] + books.idle_uj[:, STORAGE]
+        by_tier_uj = books.tier_uj.sum(axis=1)
+        if books.residual_uj.any() or min(map(_least, (books.active_uj, books.idle_uj, books.tier_uj))) < 0:
+            world.oracle.problems.append(f"books by {policy.value} do not balance")
+        if (by_tier_uj > storage_uj).any():
+            world.oracle.problems.append(f"books by {policy.value} have more of tiers than of storage")
+    counts = world.oracle.counts
+    for one in readings:
+        metric, first = one.layout.metrics, one.values[:, 0]
+        counts["told of powers"] += bool((first[metric == m.METRIC_WORKLOAD_CPU_POWER] > 0).any())
+        tiers = one.layout.pool_tier[one.layout.disk_pool]
+        counts["disks of several tiers"] += len(set(tiers.tolist())) > 1
+
+
+def _least(figures: npt.NDArray[np.int64]) -> int:
+    return int(figures.min(initial=0))
 
 
 def _expected(world: World, by_boot: dict[Boot, list[Stored]]) -> tuple[Counter[str], int]:

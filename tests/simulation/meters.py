@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from random import Random
 
 from joulebook.agent.meters.counter import EnergyCounter, PowerIntegral
@@ -12,6 +13,7 @@ from joulebook.agent.source import Domain, Finding, Probe, Series
 from joulebook.agent.workloads.workload import Workload
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
+from tests.simulation.disk_use import DiskUsers
 
 LIMIT_MW = 400_000
 _MODEL_MW = 4_000
@@ -53,7 +55,8 @@ class Hardware:
                 inside += drawn
         if "node" in self.delivered_uj:
             # What is modelled is drawn inside of the node too.
-            modelled = elapsed_us * _MODEL_MW // 1000 + 2
+            models = sum(not part.counted for part in self.parts)
+            modelled = (elapsed_us * _MODEL_MW // 1000 + 2) * max(models, 1)
             self.delivered_uj["node"] += (
                 inside + modelled + self._rng.randrange(elapsed_us * LIMIT_MW // 4000)
             )
@@ -68,8 +71,8 @@ class Meter:
 
     name = "rapl"
 
-    def __init__(self, hardware: Hardware, rng: Random) -> None:
-        self._hardware, self._rng = hardware, rng
+    def __init__(self, hardware: Hardware, rng: Random, disk_rng: Random) -> None:
+        self._hardware, self._rng, self._disk_rng = hardware, rng, disk_rng
         self._counters: list[EnergyCounter | PowerIntegral] = [
             EnergyCounter(part.range_uj, LIMIT_MW) if part.counted else PowerIntegral(LIMIT_MW)
             for part in hardware.parts
@@ -101,7 +104,8 @@ class Meter:
         row, delivered = [], []
         for part, counter in zip(self._hardware.parts, self._counters, strict=True):
             counted = isinstance(counter, EnergyCounter)
-            counter.update(self._hardware.raw_uj(part) if counted else self._rng.randrange(_MODEL_MW), now_us)
+            rng = self._disk_rng if part.name.startswith("disk.") else self._rng
+            counter.update(self._hardware.raw_uj(part) if counted else rng.randrange(_MODEL_MW), now_us)
             row += [counter.energy_uj, counter.unread_us]
             # A model delivers what it says: nothing else knows.
             delivered.append(self._hardware.delivered_uj[part.name] if counted else counter.energy_uj)
@@ -146,8 +150,8 @@ class Usage:
 class Jobs:
     """Jobs that come and go, as the sampler knows workloads."""
 
-    def __init__(self, rng: Random, changes: float) -> None:
-        self._rng, self._changes = rng, changes
+    def __init__(self, rng: Random, changes: float, users: DiskUsers) -> None:
+        self._rng, self._changes, self._users = rng, changes, users
         self._names = [f"slurm.{rng.randrange(40)}"]
         self._gone: list[str] = []
         self._cpu_us: dict[str, int] = {}
@@ -161,8 +165,14 @@ class Jobs:
 
     def _arrange(self) -> None:
         self.workloads = tuple(Workload(name, report_pb2.WORKLOAD_KIND_JOB, "slurm") for name in self._names)
-        self.series = tuple(Series(m.METRIC_WORKLOAD_CPU, workload=name) for name in self._names)
-        self.blocks = [(one,) for one in self.series]
+        metrics = (m.METRIC_WORKLOAD_CPU, *([m.METRIC_WORKLOAD_IO] if self._users.tells else []))
+        self.blocks = [tuple(Series(one, workload=name) for one in metrics) for name in self._names]
+        self._users.keep(self._names)
+        self._take_pairs()
+
+    def _take_pairs(self) -> None:
+        self.pair_series = self._users.series
+        self.series = (*chain.from_iterable(self.blocks), *self.pair_series)
 
     def refresh(self, now_us: int) -> bool:
         """Look who is there; return whether that changed."""
@@ -180,22 +190,32 @@ class Jobs:
 
     def baseline(self) -> list[int]:
         """Return the readings at which the present series begin."""
-        return [self._cpu_us.setdefault(name, 0) for name in self._names]
+        for name in self._names:
+            self._cpu_us.setdefault(name, 0)
+        return self.values()
 
     def read(self, now_us: int) -> list[int]:
-        """Return each job's CPU time."""
+        """Return each job's CPU time, and what it moved."""
         del now_us
         for name in self._names:
             self._cpu_us[name] = self._cpu_us.get(name, 0) + self._rng.randrange(4_000_000)
+        self._users.move(self._names)
         return self.values()
 
     def values(self) -> list[int]:
-        """Return each job's CPU time as it was read last."""
-        return [self._cpu_us[name] for name in self._names]
+        """Return each job's CPU time, and what it moved, as they were read last."""
+        of_jobs: list[int] = []
+        for name in self._names:
+            of_jobs.append(self._cpu_us[name])
+            if self._users.tells:
+                of_jobs.append(self._users.io_bytes[name])
+        return of_jobs + self._users.values()
 
     def first_moved(self) -> list[tuple[int, int]]:
-        """Have nobody use a disk."""
-        return []
+        """Return who used a disk for the first time."""
+        came = self._users.first_moved()
+        self._take_pairs()
+        return came
 
     def know_domains(self, names: frozenset[str]) -> None:
         """Have nothing to tell of them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from tests.simulation.disk_use import TIER_OF_DISK
 from tests.simulation.meters import LIMIT_MW, Part
 
 # Of how many seeds one runs on a real DuckDB file, which costs more.
@@ -21,6 +22,7 @@ class Plan:
     # transaction: one writer, all at once, as DuckDB; marks: shared, marks last, as InfluxDB; duckdb: itself.
     store: str
     parts: tuple[Part, ...]
+    disks: tuple[str, ...]
     tick_s: float
     ticks_per_report: int
     length_s: float
@@ -42,6 +44,7 @@ def plan_of(seed: int) -> Plan:
     rng = Random(f"{seed} plan")
     store = "duckdb" if seed % _REAL_STORE_EVERY == 5 else rng.choice(["transaction", "marks", "marks"])
     # A counter that wraps within minutes, or, where the node is down for long, unseen.
+    disks = _disks_of(seed)
     ranges = [LIMIT_MW // 1000 * 1_000_000 * s for s in (90, 300, 86_400)]
     shapes = [
         ("cpu.0",),
@@ -59,7 +62,9 @@ def plan_of(seed: int) -> Plan:
         parts=tuple(
             Part(name, name != "memory.0", rng.choice(ranges) if name != "memory.0" else 0)
             for name in rng.choice(shapes)
-        ),
+        )
+        + tuple(Part(f"disk.{name}", False, 0) for name in disks),
+        disks=disks,
         tick_s=tick_s,
         ticks_per_report=rng.choice([1, 2, 3, 5]),
         length_s=tick_s * rng.choice([20, 40, 80]) / nodes**0.5,
@@ -75,3 +80,9 @@ def plan_of(seed: int) -> Plan:
         window=rng.choice([1, 4, 256]),
         clock_rates=tuple(rng.choice([1.0, 1.0, 0.9999, 1.001]) for _ in range(nodes)),
     )
+
+
+def _disks_of(seed: int) -> tuple[str, ...]:
+    """Draw which disks a node's jobs use, of several tiers; half the worlds have none."""
+    rng = Random(f"{seed} disks")
+    return tuple(rng.sample(list(TIER_OF_DISK), rng.choice([0, 0, 1, 2, 3, 4])))
