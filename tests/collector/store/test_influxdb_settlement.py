@@ -171,6 +171,22 @@ def test_what_another_program_left_is_found_at_the_start_and_daily(influx: Runni
 
     spoil(1)
     begun = [_settlement(each) for each in others]
+    query, answers = others[0]._server.query, 0
+
+    def unsure(*queries: str) -> Any:
+        nonlocal answers
+        if not answers:
+            raise StoreError("no answer")
+        answers -= 1
+        return query(*queries)
+
+    # Whichever of its questions the server leaves without an answer, the hours are not forgotten for that.
+    for answered in range(5):
+        answers = answered
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(others[0]._server, "query", unsure)
+            with pytest.raises(StoreError):
+                list(begun[0].steps(now_us))
     assert list(begun[0].steps(now_us)) == ["booked anew"]
     assert books_of(store) == settled
     # The other one finds it done. Who booked it watches it; the other one looks again a day later.

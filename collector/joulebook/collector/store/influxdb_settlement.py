@@ -118,11 +118,12 @@ class InfluxSettlement:
         """Return what is due of late, and after it some of what is older."""
         first = before - _RECENT_HOURS
         if not self._older and now_us - self._all_us >= _ALL_EVERY_US:
-            self._all_us = now_us
             oldest = self._store.oldest_us() // HOUR_US
             if oldest < first:
                 self._older = self._store.unsettled_hours(oldest * HOUR_US, first * HOUR_US, None)
                 self._rng.shuffle(self._older)
+            # Only now: where the server did not answer, it is asked with the next look, not in a day.
+            self._all_us = now_us
         due = {*self._store.unsettled_hours(first * HOUR_US, before * HOUR_US, None)}
         due |= {key for key in self._store.late_hours.copy() if key[1] < before}
         due |= self._watch()
@@ -137,13 +138,14 @@ class InfluxSettlement:
     def _seek(self, now_us: int, before: int) -> None:
         """Look through some of the hours for those whose rows are not the pointer's, the newest first."""
         if not self._sought and now_us - self._seek_us >= _ALL_EVERY_US:
-            is_first, self._seek_us = self._seek_us < 0, now_us
             oldest = self._store.oldest_us() // HOUR_US
-            first = oldest if is_first else max(oldest, before - _SOUGHT_HOURS)
+            first = oldest if self._seek_us < 0 else max(oldest, before - _SOUGHT_HOURS)
             self._sought = pointed_hours(self._server, first * HOUR_US, before * HOUR_US)
+            self._seek_us = now_us
         for _ in range(min(_SOUGHT_AT_ONCE, len(self._sought))):
-            hour = self._sought.pop()
+            hour = self._sought[-1]
             self._unsound |= unsound_hours(self._server, hour * HOUR_US, (hour + 1) * HOUR_US)
+            self._sought.pop()
 
     def _watch(self) -> set[HourKey]:
         """Return the hours, of those settled here of late, that another collector wrote into."""
