@@ -12,9 +12,9 @@ from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 
 
-def _node(packages: int) -> tuple[list[Series], list[Domain]]:
+def _node(packages: int, step: int = 1) -> tuple[list[Series], list[Domain]]:
     series, domains = [Series(m.METRIC_NODE_CPU_BUSY)], []
-    for name in (f"cpu.{i}" for i in range(packages)):
+    for name in (f"cpu.{step * i}" for i in range(packages)):
         domains.append(Domain(name, "rapl", report_pb2.SOURCE_KIND_COUNTER, 61, 1000, 30_000))
         series += [
             Series(metric, domain=name)
@@ -134,6 +134,24 @@ def test_a_meter_that_stands_still_teaches_nothing() -> None:
     hung = [told(0) for _ in range(6)][-1]
     assert hung[0] == pytest.approx(before[0], rel=0.02)
     assert hung[1:3] == pytest.approx(before[1:3], rel=0.02)
+
+
+def test_packages_are_known_by_whatever_numbers_firmware_gives_them() -> None:
+    """POWER9's second package is the eighth: it is learnt of as packages 0 and 1 are."""
+    rows = [
+        [0] * 11,
+        [9_000_000, 60_000_000, 0, 0, 5_000_000, 20_000_000, 0, 0, 4_000_000, 4_000_000, 3_000_000],
+    ]
+    shown = []
+    for step in (1, 8):
+        on = (0, step), (step,)
+        workloads = [Workload(name, JOB, "test", packages=own) for name, own in zip("ab", on, strict=True)]
+        intensities = Intensities(8)
+        intensities.begin(*_node(2, step), workloads, _blocks(workloads))
+        assert intensities._columns is not None
+        shown.append(parts_of(intensities._columns, [0, 1_000_000], rows))
+    assert shown[0] == shown[1]
+    assert shown[0][0][1].busy == pytest.approx({"job:a": 2 / 3, "job:b": 3.0}, rel=0.01)
 
 
 def test_figures_are_whole_and_in_range() -> None:

@@ -62,6 +62,8 @@ class Intensities:
         begins = list(accumulate(map(len, blocks), initial=len(series)))
         groups: dict[Group, list[tuple[int, int]]] = {}
         places = {each.id: at for at, each in jobs}
+        # Firmware numbers packages as it likes: POWER9's are 0 and 8.
+        place_of = {package.name: at for at, package in enumerate(packages)}
         for at, each in enumerate(workloads):
             own, around = each.kind == JOB, places.get(each.parent)
             # Most workloads of a node are services.
@@ -73,9 +75,9 @@ class Intensities:
             if column is None:
                 continue
             if own:
-                groups.setdefault(_group(each), []).append((begins[at] + column, 1))
+                groups.setdefault(_group(each, place_of), []).append((begins[at] + column, 1))
             if around is not None:
-                groups.setdefault(_group(workloads[around]), []).append((begins[at] + column, -1))
+                groups.setdefault(_group(workloads[around], place_of), []).append((begins[at] + column, -1))
         self._columns = Columns(tuple(packages), busy, {key: tuple(own) for key, own in groups.items()})
         self._jobs = list(first)
         self.series = (
@@ -110,8 +112,9 @@ def _milliwatts(power_w: float) -> int:
     return min(max(round(power_w * 1000), 1), _MOST_MW)
 
 
-def _group(workload: Workload) -> Group:
-    return f"job:{workload.job or workload.id}", workload.packages
+def _group(workload: Workload, place_of: Mapping[str, int]) -> Group:
+    own = (place_of.get(f"cpu.{number}") for number in workload.packages)
+    return f"job:{workload.job or workload.id}", tuple(at for at in own if at is not None)
 
 
 def _packages(
@@ -122,20 +125,18 @@ def _packages(
     None where any is modelled: what a model made of CPU time tells nothing of it.
     """
     found = {int(match[1]): d for d in domains if (match := _PACKAGE.fullmatch(d.name))}
-    count = len(found)
-    if sorted(found) != list(range(count)) or any(
-        d.kind == report_pb2.SOURCE_KIND_MODEL for d in found.values()
-    ):
+    numbers, count = sorted(found), len(found)
+    if not found or any(d.kind == report_pb2.SOURCE_KIND_MODEL for d in found.values()):
         return [], None
     column = {(each.metric, each.domain or each.device): at for at, each in enumerate(series)}
-    if any((metric, f"cpu.{number}") not in column for number in range(count) for metric in _OF_PACKAGE):
+    if any((metric, f"cpu.{number}") not in column for number in numbers for metric in _OF_PACKAGE):
         return [], None
     busy = column.get((metrics.METRIC_NODE_CPU_BUSY, ""))
-    if count > 1 and not any(0 < len(each.packages) < count for each in workloads):
-        return [_package(column, _ALL, range(count), busy)], busy
-    device = metrics.METRIC_DEVICE_CPUS_BUSY
-    names = [f"cpu.{number}" for number in range(count)]
-    return [_package(column, n, [i], column.get((device, n))) for i, n in enumerate(names)], busy
+    on = (sum(number in found for number in each.packages) for each in workloads if each.packages)
+    if count > 1 and not any(0 < some < count for some in on):
+        return [_package(column, _ALL, numbers, busy)], busy
+    told = {i: column.get((metrics.METRIC_DEVICE_CPUS_BUSY, f"cpu.{i}")) for i in numbers}
+    return [_package(column, f"cpu.{i}", [i], busy_of) for i, busy_of in told.items()], busy
 
 
 def _package(
