@@ -93,7 +93,8 @@ class Gate:
     @property
     def in_doubt(self) -> bool:
         """Say whether anything below may have used something that its columns do not show yet."""
-        return self._late or self._late_below
+        # What it was found to have grown by is accounted for above it: there nothing is missing any more.
+        return self._late or self._late_below or self.column.figure > self._seen
 
     def forget(self) -> None:
         """Take nothing to be accounted for: all will be read."""
