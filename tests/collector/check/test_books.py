@@ -10,10 +10,11 @@ from click.testing import CliRunner, Result
 
 from joulebook.cli.main import main
 from joulebook.collector.store.duckdb import DuckDBStore
+from joulebook.v1 import report_pb2
 from tests.collector.store.histories import history
 from tests.simulated.cluster import cluster
-from tests.simulated.delivery import deliver
-from tests.simulated.node import SimulatedNode
+from tests.simulated.delivery import decoded, deliver
+from tests.simulated.node import Load, SimulatedNode
 
 
 @pytest.fixture
@@ -127,3 +128,23 @@ def test_what_is_wrong_is_named(path: Path, statement: str, replay: bool, expect
     shown = _check(path, *(["--replay"] if replay else []))
     assert shown.exit_code == 1
     assert "expected" in shown.output.splitlines()[0] + shown.output.splitlines()[1]
+
+
+def test_rows_from_before_there_were_tiers_are_sound(tmp_path: Path) -> None:
+    """Rows that an older version booked tell of no tier; what tells of one has to be right."""
+    path = tmp_path / "books.duckdb"
+    names = ("cpu.0", "disk.nvme0n1")
+    node = SimulatedNode(domains=[(name, report_pb2.SOURCE_KIND_COUNTER) for name in names])
+    node.begin([Load("slurm.1", cpu_us=900_000, disk_bytes={"disk.nvme0n1": 5})])
+    for _ in range(3):
+        node.tick()
+    store = DuckDBStore(path)
+    deliver(store, [decoded(node, [node.report()])])
+    store.close()
+    tables = ("ledger", "totals", "node_hours", "node_days", "fleet_minutes", "fleet_hours", "fleet_days")
+    for nvme_uj, is_sound in (("0", True), ("1", False)):
+        with duckdb.connect(str(path)) as connection:
+            for table in tables:
+                connection.execute(f"UPDATE {table} SET nvme_uj = {nvme_uj}")
+        checked = _check(path, "--replay")
+        assert (checked.exit_code == 0) == is_sound, checked.output

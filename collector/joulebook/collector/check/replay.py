@@ -10,7 +10,7 @@ import numpy.typing as npt
 from joulebook.collector.check.finding import Finding, day
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.book import Books, book
-from joulebook.collector.ledger.figures import FIGURES, table_of
+from joulebook.collector.ledger.figures import FIGURES, TIER_ENERGIES, table_of
 from joulebook.collector.ledger.gaps import gap_between
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.settlement import settled_books
@@ -23,6 +23,7 @@ Ints = npt.NDArray[np.int64]
 
 # So much of a boot is looked at at a time.
 _PART_US = 6 * 3_600_000_000
+_TIERS = [FIGURES.index(name) for name in TIER_ENERGIES]
 # So many nodes' Reports of an hour are read at a time.
 _NODES = 4
 
@@ -97,12 +98,17 @@ def _rows(view: Reads, reports: Sequence[StoredReport], books: Books, rows_us: i
         there = left.pop(key, None)
         if there is None:
             yield _differs(by_number[key[0]], key[1], "no row", _said(own))
-        elif not np.array_equal(there, own):
+        elif not np.array_equal(there, own) and not _before_tiers(there, own):
             yield _differs(by_number[key[0]], key[1], _said(there, own), _said(own, there))
     for key, there in left.items():
         # Who received something before a Report was booked anew keeps a row.
         if key[0] in by_number and (there.any() or not by_number[key[0]].rebooked):
             yield _differs(by_number[key[0]], key[1], _said(there), "no row")
+
+
+def _before_tiers(there: Ints, own: Ints) -> bool:
+    """Say whether a row tells of no tier, as one from before rows had any, and is right else."""
+    return not there[_TIERS].any() and np.array_equal(np.delete(there, _TIERS), np.delete(own, _TIERS))
 
 
 def _differs(report: StoredReport, account: str, found: str, expected: str) -> Finding:
