@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from joulebook.agent.intensities.intensities import Intensities
 from joulebook.agent.sampler import Sampler
 from joulebook.agent.source import (
     ABSENT,
@@ -56,6 +57,7 @@ class Bench:
             self.workloads,
             lambda report, layout: self.reports.append((report, layout)),
             ticks_per_report=ticks_per_report,
+            intensities=Intensities(4),
             clock=lambda: self.now_us,
             wall_clock_ns=lambda: (self.wall_us + self.now_us) * 1000,
         )

@@ -18,6 +18,7 @@ from joulebook.agent.clock import boot_us
 from joulebook.agent.config import AgentConfig
 from joulebook.agent.doctor import examine
 from joulebook.agent.host import read_boot_id, read_host
+from joulebook.agent.intensities.intensities import Intensities
 from joulebook.agent.loop import run
 from joulebook.agent.meters.gauges import GaugesConfig
 from joulebook.agent.outbox import Entry
@@ -29,6 +30,7 @@ from joulebook.agent.spool import standing
 from joulebook.agent.spool.directory import SpoolTakenError
 from joulebook.agent.spool.keeper import Bounds
 from joulebook.agent.spool.spool import Spool
+from joulebook.agent.usage.topology import has_second_threads
 from joulebook.agent.wall_clock import WallClock
 from joulebook.agent.workloads.runs import RunSocket
 from joulebook.agent.workloads.settings import WorkloadsConfig
@@ -198,19 +200,23 @@ def _probed(config: AgentConfig, patience_s: float) -> Iterator[tuple[Sources, W
 def _sampler(
     config: AgentConfig, emit: Emit, patience_s: float = _START_S
 ) -> Iterator[tuple[Sampler, Workloads, Sources]]:
+    host = read_host(_roots(config))
     with _probed(config, patience_s) as (sources, workloads):
         yield (
             Sampler(
                 _node(config),
                 _boot(config),
-                read_host(_roots(config)),
+                host,
                 sources.probed,
                 sources.meters,
                 workloads,
                 emit,
                 ticks_per_report=max(1, round(config.report_s / config.tick_s)),
                 idle_power_mw=config.idle_power_mw,
-                learn_cpu_power=config.learn_cpu_power,
+                intensities=Intensities(
+                    host.logical_cpus if config.learn_cpu_power else 0,
+                    second_threads=has_second_threads(_roots(config)),
+                ),
             ),
             workloads,
             sources,

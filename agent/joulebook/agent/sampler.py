@@ -55,7 +55,7 @@ class Sampler:
         *,
         ticks_per_report: int = 10,
         idle_power_mw: dict[str, int] | None = None,
-        learn_cpu_power: bool = True,
+        intensities: Intensities | None = None,
         clock: Callable[[], int] = boot_us,
         wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -69,7 +69,7 @@ class Sampler:
         self._ticks_per_report = ticks_per_report
         self._clock, self._wall_clock_ns = clock, wall_clock_ns
         self._layouts = Layouts(node, clock(), host)
-        self._intensities = Intensities(host.logical_cpus if learn_cpu_power else 0)
+        self._intensities = intensities or Intensities(0)
         self._idle_power_mw = idle_power_mw or {}
         self._learnt: dict[tuple[str, str], IdleFloor] = {}
         self._domains: list[Domain] = []

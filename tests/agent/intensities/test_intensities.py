@@ -1,5 +1,7 @@
 """What every Report ends with where several jobs share a node, and where nothing is told."""
 
+import random
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -193,3 +195,30 @@ def test_of_whatever_was_read_collectors_take_what_is_told(steps: list[list[int]
         others, *powers = told[:3]
         assert all(0 <= mw <= 1_000_000 for mw in (others, *powers))
         assert all(0 <= ppm <= 1_000_000 for ppm in told[3:])
+
+
+def test_cores_without_second_threads_are_full_when_all_are_busy() -> None:
+    """Where each core has one thread the second half of them draws as the first: shares come out right."""
+    workloads = [_workload("a"), _workload("b")]
+    rng = random.Random(2)
+    off = []
+    for second_threads in (True, False):
+        intensities = Intensities(64, second_threads=second_threads)
+        intensities.begin(*_node(1), workloads, _blocks(workloads))
+        last, errors = [0, 0, 0, 20_000, 0, 0, 0], []
+        for turn in range(200):
+            use = (20 + 10 * (turn // 5 % 2), 30 - 12 * (turn // 7 % 2))
+            # Of intensities 1.4 and 0.6, one to another; power goes with the 0.9th power of use.
+            mean = (1.4 * use[0] + 0.6 * use[1]) / sum(use)
+            drawn_w = (20 + mean * 4 * 64 * (sum(use) / 64) ** 0.9) * rng.gauss(1, 0.005)
+            cpu = [10_000_000 * each for each in use]
+            grown = (sum(cpu), round(drawn_w * 1e7), 0, 0, sum(cpu), *cpu)
+            after = [value + by for value, by in zip(last, grown, strict=True)]
+            told = intensities.learn([0, 10_000_000], [last, after])
+            last = after
+            # What each causes by the rule of Aumann and Shapley, and its part of it.
+            caused = [(own - 0.1 * mean) * busy for own, busy in zip((1.4, 0.6), use, strict=True)]
+            charged = [mw * busy for mw, busy in zip(told[2:0:-1], use, strict=True)]
+            errors.append(abs(charged[1] / sum(charged) / (caused[1] / sum(caused)) - 1))
+        off.append(sum(errors[10:]) / len(errors[10:]))
+    assert off[1] < 0.8 * off[0]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from joulebook.agent.source import Roots
-from joulebook.agent.usage.topology import Cpu, parse_list, read_cpus, read_numa_cpus
+from joulebook.agent.usage.topology import Cpu, has_second_threads, parse_list, read_cpus, read_numa_cpus
 from tests.fixtures.trees import build, roots_of, write
 
 
@@ -37,6 +37,17 @@ def test_cpus_that_are_off_are_left_out(tmp_path: Path) -> None:
     roots = build("xeon-2s", tmp_path)
     write(roots.sysfs / "devices/system/cpu/cpu5/online", 0)
     assert [cpu.number for cpu in read_cpus(roots)] == [0, 1, 2, 3, 4, 6, 7]
+
+
+def test_whether_cores_have_second_threads_is_told(tmp_path: Path) -> None:
+    """They have while two CPUs of a core are on line; with the second ones off, as often in HPC, not."""
+    roots = build("xeon-2s", tmp_path)
+    assert has_second_threads(roots)
+    for cpu in read_cpus(roots):
+        if not cpu.is_first:
+            write(roots.sysfs / f"devices/system/cpu/cpu{cpu.number}/online", 0)
+    assert not has_second_threads(roots)
+    assert not has_second_threads(roots_of(tmp_path / "none"))
 
 
 def test_servers_that_tell_no_package(tmp_path: Path) -> None:

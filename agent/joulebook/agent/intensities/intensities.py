@@ -33,9 +33,11 @@ _STEP_PPM = 5_000
 class Intensities:
     """begin() with every Layout, learn() from every Report's readings."""
 
-    def __init__(self, logical_cpus: int) -> None:
-        """logical_cpus are the node's; 0: nothing is learnt."""
+    def __init__(self, logical_cpus: int, *, second_threads: bool = True) -> None:
+        """Take the node's logical_cpus, 0: nothing is learnt; second_threads: some share a core."""
         self._logical_cpus = logical_cpus
+        # Beyond so many busy threads cores have a second one, which adds less; without any, never.
+        self._cores = logical_cpus / 2 if second_threads else logical_cpus
         self._learner = Learner()
         self._columns: Columns | None = None
         self._jobs: list[str] = []
@@ -91,7 +93,7 @@ class Intensities:
         if self._columns is None:
             return []
         packages = self._columns.packages
-        half = self._logical_cpus / len(packages) / 2
+        half = self._cores / len(packages)
         parts = parts_of(self._columns, times_us, rows)
         learnt = self._learner.learn([each.name for each in packages], half, parts)
         return [0] * len(self.series) if learnt is None else self._values(learnt)

@@ -87,6 +87,11 @@ def read_cpus(roots: Roots) -> list[Cpu]:
     return cpus
 
 
+def has_second_threads(roots: Roots) -> bool:
+    """Say whether CPUs that are online share a core; of CPUs that tell nothing none does."""
+    return not all(cpu.is_first for cpu in read_cpus(roots))
+
+
 def package_device(number: int) -> Device:
     """Return the device of a package, called as its domain."""
     return Device(f"cpu.{number}", report_pb2.DEVICE_KIND_PACKAGE)
