@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from joulebook.collector.ledger.book import Books, Causes, book
+from joulebook.collector.ledger.book import Books, book
+from joulebook.collector.ledger.causes import Causes
 from joulebook.collector.ledger.stack import Readings
 from tests.accuracy.mix import STEPS_PER_S, Mix
 from tests.accuracy.physics import Run

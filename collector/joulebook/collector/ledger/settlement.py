@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from joulebook.collector.ledger.book import Books, Causes, book
+from joulebook.collector.ledger.book import Books, book
+from joulebook.collector.ledger.causes import Causes
 from joulebook.collector.ledger.course import Course
 from joulebook.collector.ledger.curve import STRAIGHT, THREADS
 from joulebook.collector.ledger.domains import CPU, GPU, MEMORY
