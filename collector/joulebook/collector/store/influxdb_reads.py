@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
 
 from joulebook.collector.facts.mark import Ints, Mark
 from joulebook.collector.ingest.sequence import Span
-from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.ledger.gaps import Edge
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store import samples
 from joulebook.collector.store import summed as sums
 from joulebook.collector.store.anew import HOUR_US
 from joulebook.collector.store.garbled import reading
+from joulebook.collector.store.influxdb_accounts import read_accounts
+from joulebook.collector.store.influxdb_gaps import stored_gaps, uj_of
 from joulebook.collector.store.influxdb_http import NAMES, InfluxServer, literal
-from joulebook.collector.store.influxdb_ledger import EACH, GAP, SUMMED, UNATTRIBUTED, Sums
-from joulebook.collector.store.influxdb_lines import tagged, unpacked, untag
+from joulebook.collector.store.influxdb_ledger import GAP, UNATTRIBUTED
+from joulebook.collector.store.influxdb_lines import tagged, unpacked
 from joulebook.collector.store.influxdb_marks import FIELDS, marks_in
 from joulebook.collector.store.influxdb_names import NameReads
 from joulebook.collector.store.influxdb_over_time import rows_around
 from joulebook.collector.store.influxdb_samples import read_samples
 from joulebook.collector.store.influxdb_scheduled import ScheduledReads
-from joulebook.collector.store.influxdb_settled import HourKey, Pointer, read_added, read_pointers
+from joulebook.collector.store.influxdb_settled import HourKey, Pointer, read_pointers
 from joulebook.collector.store.influxdb_window import (
     BY_MARK,
     nearest_after,
@@ -39,13 +38,12 @@ from joulebook.collector.store.picked import PickedReads
 from joulebook.collector.store.protocol import AccountRow, Range, RawEnergy, StoreError, Summed, TimeRow
 from joulebook.collector.store.readings import Points
 from joulebook.collector.store.spread import around, limited, spread
-from joulebook.collector.store.window import GapBetween, Window
+from joulebook.collector.store.window import Window
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
 from joulebook.v1.catalogue import catalogue
 
 _LAYOUTS = 10_000
-GapKey = tuple[str, bytes, int, int]
 _ENERGY = catalogue()[metrics.METRIC_DOMAIN_ENERGY]
 
 
@@ -140,48 +138,11 @@ class Reads(NameReads, ScheduledReads, PickedReads):
 
     @reading
     def accounts(self, selected: Range) -> list[AccountRow]:
-        """Return what each account received on each node, from the ledger.
-
-        The server adds up. Where a node has more or fewer rows than its marks vouch for, there are some of a
-        Report without a mark among them: those that have one are added up here.
-        """
-        condition = where(selected.from_us, selected.to_us, selected.node)
+        """Return what each account received on each node, from the ledger."""
         # First: what they say is there.
         pointers = self._pointers(selected)
-        rows = f"{condition} AND \"gap\" = ''"
-        own = "" if selected.account is None else f' AND "account" = {literal(tagged(selected.account))}'
         window = self._window(selected) if selected.account in (None, UNATTRIBUTED) else None
-        vouched, summed, counted, gap_rows = self._server.query(
-            f'SELECT sum("ledger_rows") FROM "report" WHERE {condition} GROUP BY "node"',
-            f'SELECT {SUMMED} FROM "ledger" WHERE {rows}{own} GROUP BY "account", "node"',
-            # After the sums: rows only come to be, so as many now as there should be were no more then.
-            f'SELECT count("duration_us") FROM "ledger" WHERE {rows} GROUP BY "node"',
-            f'SELECT * FROM "ledger" WHERE {condition} AND "gap" = {literal(GAP)} GROUP BY "node"',
-        )
-        if window is None:
-            expected = {untag(s.tags["node"]): int(s.values[0][1]) for s in vouched}
-        else:
-            expected = defaultdict(int)
-            for mark in window.marks:
-                expected[mark.node] += mark.ledger_rows
-        there = {untag(s.tags["node"]): int(s.values[0][1]) for s in counted}
-        odd = {node for node in there | expected if there.get(node, 0) != expected.get(node, 0)}
-        sums = Sums()
-        sums.add_summed(summed, odd)
-        for node in sorted(odd):
-            one = Range(selected.from_us, selected.to_us, node)
-            marks = window.marks if window else self._window(one).marks
-            single = f"{where(one.from_us, one.to_us, node)} AND \"gap\" = ''{own}"
-            (found,) = self._server.query(
-                f'SELECT {EACH} FROM "ledger" WHERE {single} GROUP BY "account", "node", "clock"'
-            )
-            sums.add_marked(found, marks)
-        for (node, _), account, row in read_added(self._server, selected, pointers):
-            sums.add_more(account, node, row)
-        stored = {key: uj for series in gap_rows for key, uj in _gap_rows(series.tags["node"], series.rows())}
-        for gap in window.gaps if window else ():
-            sums.add_gap(gap, stored.get(_key(gap), gap.gap.by_class_uj.tolist()))
-        return sums.rows()
+        return read_accounts(self._server, selected, pointers, window, self._window)
 
     def totals(self, accounts: Collection[str], within: Range) -> list[AccountRow]:
         """Return all that some accounts ever received, by account and node."""
@@ -213,11 +174,11 @@ class Reads(NameReads, ScheduledReads, PickedReads):
             f'SELECT * FROM "ledger" WHERE {where(selected.from_us, selected.to_us, node)} '
             f'AND "gap" = {literal(GAP)} GROUP BY "node"'
         )
-        stored = {key: uj for series in gap_rows for key, uj in _gap_rows(series.tags["node"], series.rows())}
+        stored = stored_gaps(gap_rows)
         gaps = (
             (
                 UNATTRIBUTED,
-                sum(stored.get(_key(gap), gap.gap.by_class_uj.tolist())),
+                sum(uj_of(gap, stored)),
                 gap.end_unix_us - (gap.gap.end_us - gap.gap.start_us),
                 gap.end_unix_us,
             )
@@ -298,17 +259,3 @@ class _Frozen(Reads):
             found |= {key: known[key] for key in seen & known.keys()}
             left -= seen
         return found | super()._pointers_of(left)
-
-
-def _gap_rows(node: str, rows: Iterator[dict[str, Any]]) -> Iterator[tuple[GapKey, Sequence[int]]]:
-    for row in rows:
-        uj = [row.get(f"{name}_active_uj") for name in CLASSES]
-        if None in (row["boot"], row["gap_start_us"], row["gap_end_us"], *uj):
-            # It is still being written, field by field: not there yet.
-            continue
-        key = (untag(node), bytes.fromhex(row["boot"]), row["gap_start_us"], row["gap_end_us"])
-        yield key, [value for value in uj if value is not None]
-
-
-def _key(one: GapBetween) -> GapKey:
-    return (one.node, one.boot, one.gap.start_us, one.gap.end_us)
