@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ingest.refusal import RefusalError, invalid
-from joulebook.collector.ledger.layout import MAX_POWER_MW, MAX_READING, NodeLayout
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.ledger.series_rows import MAX_POWER_MW, MAX_READING
 from joulebook.collector.ledger.stack import Readings
 from joulebook.v1.catalogue import catalogue
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from sys import intern
 
 import numpy as np
 import numpy.typing as npt
 
+from joulebook.collector.ledger.device_places import DevicePlaces
 from joulebook.collector.ledger.domains import (
     CPU,
     GPU,
@@ -18,19 +18,15 @@ from joulebook.collector.ledger.domains import (
     class_of,
     tiers_of,
 )
+from joulebook.collector.ledger.series_rows import SeriesKey
 from joulebook.collector.ledger.shared import kind_of_arrays, share, shared_ints
 from joulebook.v1 import metrics_pb2 as metrics
 from joulebook.v1 import report_pb2
-from joulebook.v1.catalogue import catalogue
 from joulebook.v1.containment import depths_of, parents_of
 from joulebook.v1.naming import job_of
 
 Ints = npt.NDArray[np.int64]
 
-_WHOLE_PPM = 1_000_000
-# A domain that drew more than this was misread: a rack is 100 kW.
-MAX_POWER_MW = 1_000_000_000
-MAX_READING = 1 << 62
 SYSTEM, AGENT, IDLE, UNATTRIBUTED = range(4)
 FIXED_ACCOUNTS = ("system", "agent", "idle", "unattributed")
 _FIXED_OF_KIND = {
@@ -39,33 +35,7 @@ _FIXED_OF_KIND = {
 }
 
 
-_ENTRIES = catalogue()
-_IS_COUNTER = np.zeros(max(_ENTRIES) + 1, dtype=bool)
-_HIGHEST = np.zeros(max(_ENTRIES) + 1, dtype=np.int64)
-for _number, _entry in _ENTRIES.items():
-    _IS_COUNTER[_number] = _entry.is_counter
-    _HIGHEST[_number] = _WHOLE_PPM if _entry.unit == "ppm" else MAX_READING
-# Powers that books are made by; what a driver shows besides is as it is.
-_HIGHEST[
-    [
-        metrics.METRIC_DOMAIN_IDLE_POWER,
-        metrics.METRIC_NODE_OTHERS_CPU_POWER,
-        metrics.METRIC_WORKLOAD_CPU_POWER,
-    ]
-] = MAX_POWER_MW
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesKey:
-    """What a series is: the metric's number and the name of its subject."""
-
-    metric: int
-    domain: str = ""
-    device: str = ""
-    workload: str = ""
-
-
-class NodeLayout:
+class NodeLayout(DevicePlaces):
     """A Layout, checked, with the row numbers that the ledger and the store work by.
 
     Rows count from 0; -1 stands for a series that the node does not send. One is kept for each node, so it
@@ -73,18 +43,11 @@ class NodeLayout:
     """
 
     def __init__(self, hash_: int, message: report_pb2.Layout, serialized: bytes = b"") -> None:
+        super().__init__(message)
         self.hash = hash_
         self.serialized = serialized or message.SerializeToString()
         self.node = message.node
         self.session_us = message.session_us
-        self._metric = shared_ints(message.series_metric)
-        self._domain = shared_ints(message.series_domain)
-        self._device = shared_ints(message.series_device)
-        self._workload = shared_ints(message.series_workload)
-        self.is_counter = share(_IS_COUNTER[self._metric])
-        # What each row may show at most.
-        self.highest = share(_HIGHEST[self._metric])
-
         self.domain_names = tuple(intern(d.name) for d in message.domains)
         self.domain_class = shared_ints([class_of(n) for n in self.domain_names])
         self.domain_parent = shared_ints(parents_of(self.domain_names))
@@ -124,11 +87,6 @@ class NodeLayout:
         arrays = [value for value in self.__dict__.values() if isinstance(value, np.ndarray)]
         key = (self.domain_names, self.logical_cpus, self.memory_bytes, len(self.accounts))
         self.kind = kind_of_arrays(key, arrays)
-
-    @property
-    def metrics(self) -> Ints:
-        """Return the number of each row's metric."""
-        return self._metric
 
     @property
     def message(self) -> report_pb2.Layout:
@@ -215,91 +173,6 @@ class NodeLayout:
         self.workload_reserved_millicpus = shared_ints([w.reserved_millicpus for w in workloads])
         self.workload_reserved_bytes = shared_ints([w.reserved_memory_bytes for w in workloads])
 
-    def _place_gpus(self, workloads: Sequence[report_pb2.Workload]) -> None:
-        """Note the pools and accounts of GPUs' users and holders; a GPU without energy has no pool."""
-        rows = np.flatnonzero(self._metric == metrics.METRIC_WORKLOAD_GPU_UTILISATION)
-        pool = self.domain_pool[self._domain[rows] - 1]
-        rows, pool = rows[pool >= 0], pool[pool >= 0]
-        self.gpu_user_pool = shared_ints(pool)
-        self.gpu_user_account = shared_ints(self.workload_account[self._workload[rows] - 1])
-        self.gpu_user_row = shared_ints(rows)
-        holders = [
-            (d - 1, w, ppm)
-            for w, workload in enumerate(workloads)
-            for d, ppm in zip(
-                workload.gpu, workload.gpu_share_ppm or [_WHOLE_PPM] * len(workload.gpu), strict=True
-            )
-        ]
-        holders = [holder for holder in holders if self.domain_pool[holder[0]] >= 0]
-        self.gpu_holder_pool = shared_ints([int(self.domain_pool[d]) for d, _, _ in holders])
-        self.gpu_holder_account = shared_ints([int(self.workload_account[w]) for _, w, _ in holders])
-        self.gpu_holder_ppm = shared_ints([ppm for _, _, ppm in holders])
-
-    def _place_disks(self, message: report_pb2.Layout, told: Ints) -> None:
-        """Note the disks, whose bytes each disk's rows are, and who moved some on which.
-
-        A disk is here one of which it is told who moved bytes there, or all of a tier of which it is not.
-        What was moved is known of each of the former and of all the latter together: disk_load has the place
-        of the one that each disk goes by. Where it is not told of any there are no disks and pairs.
-        """
-        booked = (self.domain_booked & (self.domain_class == STORAGE) & (len(told) > 0)).tolist()
-        alone = np.isin(np.arange(len(booked)), told).tolist()
-        keys = [(pool, i if alone[i] else -1) for i, pool in enumerate(self.domain_pool.tolist())]
-        disks = sorted({key for key, is_disk in zip(keys, booked, strict=True) if is_disk})
-        loads = sorted({load for _, load in disks})
-        self.disk_pool = shared_ints([pool for pool, _ in disks])
-        self.disk_load = shared_ints([loads.index(load) for _, load in disks])
-        disk_of = {key: i for i, key in enumerate(disks)}
-        self.domain_disk = shared_ints([disk_of.get(key, -1) for key in keys])
-        load_of = [int(self.disk_load[disk]) if disk >= 0 else -1 for disk in self.domain_disk.tolist()]
-        place = dict(zip(self.domain_names, load_of, strict=True))
-        names = ["", *(f"disk.{device.name}" for device in message.devices)]
-        self.disk_io_load = shared_ints(
-            [place.get(names[device], -1) for device in self._device[self.disk_io_rows].tolist()]
-        )
-        rows = np.flatnonzero(self._metric == metrics.METRIC_WORKLOAD_DISK_IO)
-        pairs = list(zip((self._workload[rows] - 1).tolist(), (self._domain[rows] - 1).tolist(), strict=True))
-        self.disk_pair_row = shared_ints(rows)
-        self.disk_pair_workload = shared_ints([workload for workload, _ in pairs])
-        self.disk_pair_load = shared_ints([load_of[disk] for _, disk in pairs])
-        # The same disk's pair of the nearest workload around that has one.
-        places = {pair: i for i, pair in enumerate(pairs)}
-        around = []
-        for workload, disk in pairs:
-            while (workload := int(self.workload_parent[workload])) >= 0 and (workload, disk) not in places:
-                pass
-            around.append(places.get((workload, disk), -1))
-        self.disk_pair_parent = shared_ints(around)
-
-    def _place_packages(
-        self, message: report_pb2.Layout, packages: Sequence[int], may_run_on: Sequence[Sequence[int]]
-    ) -> None:
-        """Note the CPU time of the pools that are packages, and which workload may run on which of them.
-
-        A node without cpusets has one pool for all packages, and no such pairs.
-        """
-        if not may_run_on:
-            packages = [-1] if packages else []
-        device = {name.name: i for i, name in enumerate(message.devices, start=1)}
-        busy = dict(self._places(metrics.METRIC_DEVICE_CPUS_BUSY, self._device))
-        self.package_busy_row = shared_ints(
-            [busy.get(device.get(self.domain_names[d], 0), -1) if d >= 0 else -1 for d in packages]
-        )
-        pairs = [(w, package) for w, on in enumerate(may_run_on) for package in on]
-        self.confined_workload = shared_ints([w for w, _ in pairs])
-        self.confined_package = shared_ints([package for _, package in pairs])
-
-    def _places(self, metric: int, subject: Ints) -> Iterator[tuple[int, int]]:
-        """Give the place of its subject and the row of each series of a metric."""
-        rows = np.flatnonzero(self._metric == metric)
-        return zip(subject[rows].tolist(), rows.tolist(), strict=True)
-
-    def _rows(self, metric: int, subject: Ints, count: int) -> Ints:
-        found = np.full(count, -1, dtype=np.int64)
-        rows = np.flatnonzero(self._metric == metric)
-        found[subject[rows] - 1] = rows
-        return shared_ints(found)
-
     def _domain_rows(self, metric: int) -> Ints:
         return self._rows(metric, self._domain, len(self.domain_names))
 
@@ -313,10 +186,6 @@ class NodeLayout:
             rows = np.flatnonzero(self._metric == metric)
             found[self.workload_account[self._workload[rows] - 1]] = rows
         return shared_ints(found)
-
-    def _node_row(self, metric: int) -> Ints:
-        """Return the one row of a metric of the node."""
-        return shared_ints([next((row for _, row in self._places(metric, self._domain)), -1)])
 
 
 def _cpusets(workloads: Sequence[report_pb2.Workload], packages: Sequence[int]) -> list[list[int]]:

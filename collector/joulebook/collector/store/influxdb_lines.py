@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ingest.decode import Decoded
-from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.ledger.series_rows import SeriesKey
 from joulebook.collector.ledger.stack import Readings
 from joulebook.v1.catalogue import catalogue
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from joulebook.collector.ledger.layout import SeriesKey
+from joulebook.collector.ledger.series_rows import SeriesKey
 
 Ints = npt.NDArray[np.int64]
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.facts.mark import Ints, Mark
-from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.ledger.series_rows import SeriesKey
 from joulebook.collector.store.protocol import RawEnergy
 from joulebook.collector.store.readings import Points
 from joulebook.v1.catalogue import MetricEntry

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebook.collector.ledger.gaps import Edge
-from joulebook.collector.ledger.layout import SeriesKey
+from joulebook.collector.ledger.series_rows import SeriesKey
 from joulebook.collector.store.duckdb.block import SideBySide, side_by_side
 from joulebook.collector.store.duckdb.packed import Packed, strip
 from joulebook.collector.store.duckdb.spans import ENERGY, SpanReads, energy_of

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joulebook.collector.ledger.layout import NodeLayout, SeriesKey
+from joulebook.collector.ledger.layout import NodeLayout
+from joulebook.collector.ledger.series_rows import SeriesKey
 
 Ints = npt.NDArray[np.int64]
 _MOST = 20_000

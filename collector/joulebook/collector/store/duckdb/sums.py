@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from joulebook.collector.ledger.layout import SeriesKey
+from joulebook.collector.ledger.series_rows import SeriesKey
 from joulebook.collector.store.duckdb.files import HOUR_US, MINUTES
 from joulebook.collector.store.duckdb.measured import MeasuredReads
 from joulebook.collector.store.duckdb.rollup import MINUTE_US
