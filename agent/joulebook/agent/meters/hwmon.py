@@ -34,7 +34,8 @@ from joulebook.v1 import report_pb2
 
 # Documentation/hwmon/amd_energy.rst and the GPU drivers keep 64-bit counters updated each millisecond.
 _COUNTER_PERIOD_US = 1000
-# POWER9's on-chip controller adds up joules, and shows them ten times a second.
+# POWER9's on-chip controller adds up watts at a rate of its own, by which firmware divides (skiboot,
+# scale_energy()), and shows the sum ten times a second: a joule is more than its step.
 _POWER9, _POWER9_PERIOD_US, _POWER9_STEP_UJ = "ibmpowernv", 100_000, 1_000_000
 _POWER_PERIOD_US = 1_000_000
 _TICK_US = 1_000_000
