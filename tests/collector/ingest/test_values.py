@@ -26,9 +26,9 @@ _EXTREME = st.sampled_from(
 )
 
 
-def _sent() -> tuple[report_pb2.Layout, report_pb2.Report]:
+def _sent(*more: str) -> tuple[report_pb2.Layout, report_pb2.Report]:
     """Return a Report that has all that books are made by: disks of two tiers, a GPU, what was learnt."""
-    names = ("psys", "cpu.0", "cpu.1", "memory.0", "gpu.0", "disk.nvme0n1", "disk.sda")
+    names = (*more, "psys", "cpu.0", "cpu.1", "memory.0", "gpu.0", "disk.nvme0n1", "disk.sda")
     node = SimulatedNode(domains=[(name, report_pb2.SOURCE_KIND_COUNTER) for name in names])
     node.disk_tiers = {"disk.sda": report_pb2.DISK_TIER_HDD}
     node.begin(
@@ -134,3 +134,19 @@ def test_half_of_what_was_learnt_spoils_nobody_s_books(left_out: int) -> None:
     _is_whole(both)
     np.testing.assert_array_equal(both.active_uj[both.report == 1], alone.active_uj)
     np.testing.assert_array_equal(both.systematic_uj[both.report == 1], alone.systematic_uj)
+
+
+@pytest.mark.parametrize("silent", ["node", "psys", "cpu.0", "disk.sda"])
+def test_a_domain_without_energy_is_as_if_it_were_not_there(silent: str) -> None:
+    """What a Report names and tells no energy of contains nothing, whatever Reports it is booked beside."""
+    layout, report = _sent("node")
+    whole = _taken(layout, report).readings
+    place = [domain.name for domain in layout.domains].index(silent) + 1
+    energy = zip(layout.series_metric, layout.series_domain, strict=True)
+    _leave_out(layout, report, list(energy).index((m.METRIC_DOMAIN_ENERGY, place)))
+    less = _taken(layout, report).readings
+    together, alone = book([less, whole]), book([less])
+    _is_whole(together)
+    _is_whole(alone)
+    np.testing.assert_array_equal(together.active_uj[together.report == 0], alone.active_uj)
+    np.testing.assert_array_equal(together.idle_uj[together.report == 0], alone.idle_uj)

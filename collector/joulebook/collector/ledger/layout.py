@@ -50,8 +50,6 @@ class NodeLayout(DevicePlaces):
         self.session_us = message.session_us
         self.domain_names = tuple(intern(d.name) for d in message.domains)
         self.domain_class = shared_ints([class_of(n) for n in self.domain_names])
-        self.domain_parent = shared_ints(parents_of(self.domain_names))
-        self.domain_depth = shared_ints(depths_of(self.domain_parent.tolist()))
         self.domain_accuracy_ppm = shared_ints([d.accuracy_ppm for d in message.domains])
         self.domain_resolution_uj = shared_ints([d.resolution_uj for d in message.domains])
         modelled = [d.kind == report_pb2.SOURCE_KIND_MODEL for d in message.domains]
@@ -62,6 +60,9 @@ class NodeLayout(DevicePlaces):
         self.sampling_row = self._domain_rows(metrics.METRIC_DOMAIN_SAMPLING)
         # A domain without energy is not in the books, whatever it is called.
         self.domain_booked = share((self.domain_class >= 0) & (self.energy_row >= 0))
+        booked = zip(self.domain_names, self.domain_booked.tolist(), strict=True)
+        self.domain_parent = shared_ints(parents_of([name if has else "" for name, has in booked]))
+        self.domain_depth = shared_ints(depths_of(self.domain_parent.tolist()))
 
         packages = np.flatnonzero(self.domain_booked & (self.domain_class == CPU)).tolist()
         may_run_on = _cpusets(message.workloads, packages)
