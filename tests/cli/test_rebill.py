@@ -17,7 +17,7 @@ from joulebook.collector.queries.times import rfc3339
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.files import HOUR_US
 from joulebook.collector.store.duckdb.keeper import Keeper
-from joulebook.collector.store.protocol import AccountRow
+from joulebook.collector.store.rows import AccountRow
 from tests.simulated.delivery import EVER, decoded, deliver
 from tests.simulated.node import WALL_US, Load, SimulatedNode
 

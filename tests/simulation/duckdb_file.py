@@ -20,7 +20,8 @@ from joulebook.collector.ingest.sequence import PlacedGap, Span
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.duckdb import DuckDBStore
 from joulebook.collector.store.duckdb.keeper import Keeper
-from joulebook.collector.store.protocol import Commit, Places, StoreError
+from joulebook.collector.store.protocol import Commit, StoreError
+from joulebook.collector.store.rows import Places
 from tests.simulation import power
 from tests.simulation.lateness import wrong_lateness
 from tests.simulation.loop import CrashError, Loop, Process

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from joulebook.collector.ingest.decode import Decoded
-from joulebook.collector.store.protocol import Commit, JobRow, NodeRow, Places
+from joulebook.collector.store.protocol import Commit
+from joulebook.collector.store.rows import JobRow, NodeRow, Places
 from tests.simulated.finality import final_jobs
 from tests.simulation.stored import Stored
 

@@ -12,7 +12,8 @@ from random import Random
 from typing import Protocol
 
 from joulebook.collector.ingest.sequence import PlacedGap, Span, span_of
-from joulebook.collector.store.protocol import Commit, Places, StoreError
+from joulebook.collector.store.protocol import Commit, StoreError
+from joulebook.collector.store.rows import Places
 from tests.simulation.lateness import places_of, wrong_lateness
 from tests.simulation.loop import Loop, Process
 from tests.simulation.stored import Boot, Stored, stored_of

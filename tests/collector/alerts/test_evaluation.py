@@ -13,7 +13,8 @@ from joulebook.collector.alerts.sqlite import SqliteAlerts
 from joulebook.collector.ingest.committer import Committer
 from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.store.duckdb import DuckDBStore
-from joulebook.collector.store.protocol import NodeRow, StoreError
+from joulebook.collector.store.protocol import StoreError
+from joulebook.collector.store.rows import NodeRow
 from joulebook.v1 import metrics_pb2 as m
 from joulebook.v1 import report_pb2
 from tests.simulated.delivery import EVER, decoded

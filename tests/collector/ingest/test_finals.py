@@ -15,7 +15,8 @@ from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.ledger.book import Books, book
 from joulebook.collector.queries.jobs import get_job
 from joulebook.collector.store.duckdb import DuckDBStore
-from joulebook.collector.store.protocol import Places, Store
+from joulebook.collector.store.protocol import Store
+from joulebook.collector.store.rows import Places
 from tests.simulated.delivery import decoded
 from tests.simulated.finality import final_jobs
 from tests.simulated.node import WALL_US, Load, SimulatedNode

@@ -5,7 +5,7 @@ from random import Random
 
 from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.picked import PickedReads
-from joulebook.collector.store.protocol import JobRow
+from joulebook.collector.store.rows import JobRow
 from joulebook.collector.store.scheduled import Scheduled
 
 

@@ -14,7 +14,8 @@ from joulebook.collector.ingest.stats import IngestStats
 from joulebook.collector.queries.jobs import get_job, list_jobs
 from joulebook.collector.store.duckdb import store as embedded
 from joulebook.collector.store.influxdb import InfluxStore
-from joulebook.collector.store.protocol import Revision, Store, StoreError
+from joulebook.collector.store.protocol import Store, StoreError
+from joulebook.collector.store.rows import Revision
 from joulebook.collector.store.victoriametrics.store import VictoriaStore
 from tests.collector.store.conftest import Kind
 from tests.simulated.delivery import decoded, deliver, energy_uj

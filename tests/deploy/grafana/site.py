@@ -11,7 +11,8 @@ from typing import Any
 from joulebook.collector.queries.ledger import get_ledger
 from joulebook.collector.store.influxdb import InfluxStore
 from joulebook.collector.store.influxdb_http import InfluxServer, Series
-from joulebook.collector.store.protocol import AccountRow, Range
+from joulebook.collector.store.protocol import Range
+from joulebook.collector.store.rows import AccountRow
 from tests.servers.grafana import Chosen, Shown, ask
 from tests.simulated.node import WALL_US
 from tests.simulated.rack import AWKWARD_JOB, END_US, JOB, SECOND_JOB, Rack

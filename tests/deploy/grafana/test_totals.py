@@ -9,7 +9,7 @@ import pytest
 
 from joulebook.collector.ledger.domains import CLASSES
 from joulebook.collector.queries.jobs import list_jobs
-from joulebook.collector.store.protocol import AccountRow
+from joulebook.collector.store.rows import AccountRow
 from tests.deploy.grafana.site import ALL, HOUR, JOBS, NAMES, PART, Row, Site, books, chosen_job, panels_of
 from tests.servers.grafana import Chosen, Shown
 from tests.simulated.rack import AWKWARD_JOB, JOB, NODES, SECOND_JOB

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from joulebook.collector.facts.mark import Booking, Mark, Name
-from joulebook.collector.store.protocol import JobRow, Revision, Superseded
+from joulebook.collector.store.rows import JobRow, Revision, Superseded
 from joulebook.collector.store.scheduled import ScheduledKeeper, ScheduledView
 from joulebook.collector.store.settled import Settled
 

@@ -12,7 +12,7 @@ from joulebook.collector.facts.mark import Name
 from joulebook.collector.facts.protocol import Rebooked
 from joulebook.collector.facts.sqlite_told import one_of
 from joulebook.collector.store.garbled import reading
-from joulebook.collector.store.protocol import Superseded
+from joulebook.collector.store.rows import Superseded
 from joulebook.collector.store.settled import Settled
 
 HOUR_US = 3_600_000_000

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from joulebook.collector.facts.protocol import SourceState, Told
-from joulebook.collector.store.protocol import JobRow, Revision
+from joulebook.collector.store.rows import JobRow, Revision
 
 
 class ToldReads:

@@ -15,7 +15,8 @@ from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.book import Books
 from joulebook.collector.ledger.layout import FIXED_ACCOUNTS, NodeLayout
 from joulebook.collector.store.presence import goes_on, is_running, present
-from joulebook.collector.store.protocol import NodeRow, Store
+from joulebook.collector.store.protocol import Store
+from joulebook.collector.store.rows import NodeRow
 
 
 @dataclass(slots=True)

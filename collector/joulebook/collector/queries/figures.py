@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from joulebook.collector.ledger.domains import CLASSES, TIERS
 from joulebook.collector.ledger.uncertainty import plus_minus_uj
-from joulebook.collector.store.protocol import AccountRow
+from joulebook.collector.store.rows import AccountRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,8 @@ from joulebook.collector.queries.revised import Figure, Revised
 from joulebook.collector.queries.times import MAX_UNIX_US
 from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.presence import is_running, present, running_jobs
-from joulebook.collector.store.protocol import (
-    AccountRow,
-    JobRow,
-    Range,
-    Store,
-    StoreView,
-)
+from joulebook.collector.store.protocol import Range, Store, StoreView
+from joulebook.collector.store.rows import AccountRow, JobRow
 from joulebook.collector.store.scheduled import Scheduled
 
 STATES = ("running", "ended")

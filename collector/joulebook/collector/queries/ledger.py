@@ -9,7 +9,8 @@ from joulebook.collector.queries.errors import UnknownNameError, expected_name
 from joulebook.collector.queries.figures import ByDomain, ByTier, Coverage, Figures, coverage
 from joulebook.collector.queries.known import HOUR_US, MINUTE_US, Stretch, known_part
 from joulebook.collector.queries.pages import MAX_LIMIT, check_limit
-from joulebook.collector.store.protocol import AccountRow, Range, Store
+from joulebook.collector.store.protocol import Range, Store
+from joulebook.collector.store.rows import AccountRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from google.protobuf.descriptor import EnumDescriptor
 
 from joulebook.collector.queries.errors import UnknownNameError, expected_name
 from joulebook.collector.queries.pages import Page, page
-from joulebook.collector.store.protocol import NodeRow, Range, Store, StoreView
+from joulebook.collector.store.protocol import Range, Store, StoreView
+from joulebook.collector.store.rows import NodeRow
 from joulebook.v1 import report_pb2
 from joulebook.v1.naming import jobs_of
 

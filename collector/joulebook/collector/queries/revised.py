@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from joulebook.collector.ledger.uncertainty import plus_minus_uj
-from joulebook.collector.store.protocol import AccountRow, Range, Revision, StoreView, Superseded
+from joulebook.collector.store.protocol import Range, StoreView
+from joulebook.collector.store.rows import AccountRow, Revision, Superseded
 from joulebook.collector.store.settled import Settled
 
 

@@ -20,7 +20,8 @@ from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.ledger.settlement import settled_books
 from joulebook.collector.ledger.stack import Readings
 from joulebook.collector.store.presence import is_running, present
-from joulebook.collector.store.protocol import AccountRow, Range, StoreView, Superseded
+from joulebook.collector.store.protocol import Range, StoreView
+from joulebook.collector.store.rows import AccountRow, Superseded
 
 HOUR_US = 3_600_000_000
 # As long after its end an hour is settled: what comes late has mostly come.

@@ -11,7 +11,8 @@ from joulebook.collector.store.influxdb_ledger import EACH, GAP, SUMMED, Sums
 from joulebook.collector.store.influxdb_lines import tagged, untag
 from joulebook.collector.store.influxdb_settled import HourKey, Pointer, read_added
 from joulebook.collector.store.influxdb_window import where
-from joulebook.collector.store.protocol import AccountRow, Range
+from joulebook.collector.store.protocol import Range
+from joulebook.collector.store.rows import AccountRow
 from joulebook.collector.store.window import Window
 
 

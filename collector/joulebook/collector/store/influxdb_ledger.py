@@ -15,7 +15,7 @@ from joulebook.collector.ledger.domains import CLASSES, TIERS
 from joulebook.collector.ledger.figures import ENERGIES, FIGURES, table_of
 from joulebook.collector.store.influxdb_http import Series
 from joulebook.collector.store.influxdb_lines import line, tag, untag
-from joulebook.collector.store.protocol import AccountRow
+from joulebook.collector.store.rows import AccountRow
 from joulebook.collector.store.window import GapBetween
 
 SUMS = [*FIGURES, "duration_us"]

@@ -20,16 +20,8 @@ from joulebook.collector.store.influxdb_superseded import FIELDS as REPLACED
 from joulebook.collector.store.influxdb_superseded import Replaced, replaced
 from joulebook.collector.store.influxdb_window import BY_MARK, among, where
 from joulebook.collector.store.presence import places
-from joulebook.collector.store.protocol import (
-    Commit,
-    JobRow,
-    NodeRow,
-    Places,
-    Range,
-    Revision,
-    StoreView,
-    Superseded,
-)
+from joulebook.collector.store.protocol import Commit, Range, StoreView
+from joulebook.collector.store.rows import JobRow, NodeRow, Places, Revision, Superseded
 from joulebook.collector.store.settled import Settled
 
 # Names in the condition of one question.

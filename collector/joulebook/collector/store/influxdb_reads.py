@@ -35,8 +35,9 @@ from joulebook.collector.store.influxdb_window import (
     where,
 )
 from joulebook.collector.store.picked import PickedReads
-from joulebook.collector.store.protocol import AccountRow, Range, RawEnergy, StoreError, Summed, TimeRow
+from joulebook.collector.store.protocol import Range, RawEnergy, StoreError
 from joulebook.collector.store.readings import Points
+from joulebook.collector.store.rows import AccountRow, Summed, TimeRow
 from joulebook.collector.store.spread import around, limited, spread
 from joulebook.collector.store.window import Window
 from joulebook.v1 import metrics_pb2 as metrics

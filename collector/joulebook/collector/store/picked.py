@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from joulebook.collector.store.jobs_asked import JobsAsked
 from joulebook.collector.store.kept import BooksKept
-from joulebook.collector.store.protocol import AccountRow, JobRow, NodeRow, Range
+from joulebook.collector.store.protocol import Range
+from joulebook.collector.store.rows import AccountRow, JobRow, NodeRow
 from joulebook.collector.store.scheduled import Scheduled
 
 

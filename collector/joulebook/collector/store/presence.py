@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from joulebook.collector.store.protocol import JobRow, NodeRow, Places, StoreView
+from joulebook.collector.store.protocol import StoreView
+from joulebook.collector.store.rows import JobRow, NodeRow, Places
 
 # When the life began that is there now, by node and job; 0: it is not known.
 Present = Mapping[tuple[str, str], int]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
-from joulebook.collector.store.protocol import AccountRow, Range, StoreView, Summed, TimeRow
+from joulebook.collector.store.protocol import Range, StoreView
+from joulebook.collector.store.rows import AccountRow, Summed, TimeRow
 
 _EVER = Range(0, 1 << 53)
 # The account that jobs beyond a limit are summed in.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from joulebook.collector.facts.mark import Mark
 from joulebook.collector.ledger.gaps import Edge, Gap, gap_between
 from joulebook.collector.ledger.layout import NodeLayout
-from joulebook.collector.store.protocol import TimeRow
+from joulebook.collector.store.rows import TimeRow
 
 
 @dataclass(frozen=True, slots=True)

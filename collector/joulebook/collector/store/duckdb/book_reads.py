@@ -26,12 +26,8 @@ from joulebook.collector.store.duckdb.rolls import DAY_US
 from joulebook.collector.store.duckdb.spreading import Stepped, Steps, places, spread, together
 from joulebook.collector.store.duckdb.watch_reads import WatchReads
 from joulebook.collector.store.kept import BooksKept
-from joulebook.collector.store.protocol import (
-    AccountRow,
-    Range,
-    Summed,
-    TimeRow,
-)
+from joulebook.collector.store.protocol import Range
+from joulebook.collector.store.rows import AccountRow, Summed, TimeRow
 
 
 class BookReads(WatchReads):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from joulebook.collector.store.duckdb.connected import among
 from joulebook.collector.store.duckdb.files import HOUR_US
 from joulebook.collector.store.jobs_asked import JobsAsked
-from joulebook.collector.store.protocol import JobRow, Range, Revision, Superseded
+from joulebook.collector.store.protocol import Range
+from joulebook.collector.store.rows import JobRow, Revision, Superseded
 from joulebook.collector.store.settled import Settled
 
 _EVER_US = 1 << 62

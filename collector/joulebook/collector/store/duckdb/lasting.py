@@ -11,7 +11,8 @@ import duckdb
 
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.store.duckdb.store import DuckDBStore
-from joulebook.collector.store.protocol import Commit, Places, StoreError
+from joulebook.collector.store.protocol import Commit, StoreError
+from joulebook.collector.store.rows import Places
 from joulebook.collector.store.scheduled import Scheduled
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from joulebook.collector.ledger.domains import CLASSES, TIERS
 from joulebook.collector.ledger.figures import ENERGIES, FIGURES
-from joulebook.collector.store.protocol import AccountRow
+from joulebook.collector.store.rows import AccountRow
 
 # As AccountRow has them.
 SUMS = [*FIGURES, "duration_us"]

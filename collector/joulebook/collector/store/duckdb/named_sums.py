@@ -12,7 +12,7 @@ from joulebook.collector.ledger.figures import ENERGIES
 from joulebook.collector.store.duckdb.hugeint import Whole, added, added_by, largest, whole
 from joulebook.collector.store.duckdb.ledger_sums import SUMS, account_row
 from joulebook.collector.store.duckdb.spreading import Stepped, places
-from joulebook.collector.store.protocol import AccountRow
+from joulebook.collector.store.rows import AccountRow
 from joulebook.collector.store.summed import REST
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.duckdb.book_parts import Marks
 from joulebook.collector.store.duckdb.connected import among
-from joulebook.collector.store.protocol import NodeRow
+from joulebook.collector.store.rows import NodeRow
 
 
 class NodeReads:

@@ -14,7 +14,7 @@ from joulebook.collector.store.duckdb.node_reads import NodeReads
 from joulebook.collector.store.duckdb.scheduled import ScheduledReads
 from joulebook.collector.store.duckdb.sums import SumReads
 from joulebook.collector.store.presence import places
-from joulebook.collector.store.protocol import Places
+from joulebook.collector.store.rows import Places
 
 
 class Reads(BookReads, NodeReads, JobReads, ScheduledReads, SumReads):

@@ -29,7 +29,8 @@ from joulebook.collector.store.duckdb.reads import Reads
 from joulebook.collector.store.duckdb.rolls import LONG_US, Rolls
 from joulebook.collector.store.duckdb.scheduled import Scheduling
 from joulebook.collector.store.duckdb.staging import insert
-from joulebook.collector.store.protocol import BeyondRetentionError, Commit, Places, StoreError
+from joulebook.collector.store.protocol import BeyondRetentionError, Commit, StoreError
+from joulebook.collector.store.rows import Places
 from joulebook.v1 import report_pb2
 from joulebook.v1.naming import job_of
 

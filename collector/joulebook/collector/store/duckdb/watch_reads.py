@@ -10,7 +10,8 @@ from joulebook.collector.store.duckdb.ledger_sums import WATCHED, WATCHED_OF_ROW
 from joulebook.collector.store.duckdb.rolls import HOUR_US, MINUTE_US
 from joulebook.collector.store.kept import BooksKept
 from joulebook.collector.store.ladder import Piece, kept, pieces
-from joulebook.collector.store.protocol import Range, TimeRow
+from joulebook.collector.store.protocol import Range
+from joulebook.collector.store.rows import TimeRow
 
 _NO_GAP = ", 0::HUGEINT AS gap_us, 0::HUGEINT AS missing_us"
 

@@ -10,14 +10,8 @@ from joulebook.collector.facts.protocol import Facts
 from joulebook.collector.ingest.sequence import Span
 from joulebook.collector.ledger.layout import NodeLayout
 from joulebook.collector.store.garbled import reading
-from joulebook.collector.store.protocol import (
-    JobRow,
-    NodeRow,
-    Range,
-    Revision,
-    StoreError,
-    Superseded,
-)
+from joulebook.collector.store.protocol import Range, StoreError
+from joulebook.collector.store.rows import JobRow, NodeRow, Revision, Superseded
 from joulebook.collector.store.scheduled import Scheduled
 from joulebook.collector.store.settled import Settled
 from joulebook.v1 import report_pb2

@@ -11,7 +11,7 @@ import numpy as np
 from joulebook.collector.facts.mark import Ints, Mark
 from joulebook.collector.ledger.domains import CLASSES, TIERS
 from joulebook.collector.ledger.figures import ENERGIES, FIGURES
-from joulebook.collector.store.protocol import AccountRow
+from joulebook.collector.store.rows import AccountRow
 from joulebook.collector.store.spread import Booked
 from joulebook.collector.store.victoriametrics.content import (
     Samples,

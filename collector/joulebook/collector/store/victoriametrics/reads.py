@@ -18,17 +18,9 @@ from joulebook.collector.store import summed as sums
 from joulebook.collector.store.garbled import reading
 from joulebook.collector.store.picked import PickedReads
 from joulebook.collector.store.presence import places
-from joulebook.collector.store.protocol import (
-    AccountRow,
-    Places,
-    Range,
-    RawEnergy,
-    Revision,
-    Summed,
-    Superseded,
-    TimeRow,
-)
+from joulebook.collector.store.protocol import Range, RawEnergy
 from joulebook.collector.store.readings import Points
+from joulebook.collector.store.rows import AccountRow, Places, Revision, Summed, Superseded, TimeRow
 from joulebook.collector.store.settled import Settled
 from joulebook.collector.store.spread import around, limited, spread
 from joulebook.collector.store.victoriametrics.content import (

@@ -19,7 +19,8 @@ from joulebook.collector.ingest.decode import Decoded
 from joulebook.collector.ledger.policy import Policy
 from joulebook.collector.store.anew import figures, final_jobs, superseded
 from joulebook.collector.store.credentials import authorization
-from joulebook.collector.store.protocol import BeyondRetentionError, Commit, JobRow, StoreError
+from joulebook.collector.store.protocol import BeyondRetentionError, Commit, StoreError
+from joulebook.collector.store.rows import JobRow
 from joulebook.collector.store.scheduled import Scheduled
 from joulebook.collector.store.victoriametrics.address import VictoriaAddress
 from joulebook.collector.store.victoriametrics.content import Content, contents_of, slots
