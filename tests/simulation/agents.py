@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, cast
 
+from joulebook.agent.intensities.intensities import Intensities
 from joulebook.agent.outbox import Entry
 from joulebook.agent.pace import Pace
 from joulebook.agent.sampler import Sampler
@@ -163,6 +164,7 @@ class Agent:
             cast(Workloads, jobs),
             emit,
             ticks_per_report=plan.ticks_per_report,
+            intensities=Intensities(_HOST.logical_cpus),
             clock=node.boot_us,
             wall_clock_ns=node.wall_ns,
         )
