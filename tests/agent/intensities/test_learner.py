@@ -139,6 +139,23 @@ def test_what_is_always_busy_comes_back_after_a_moment_without() -> None:
     assert learnt.others_w < 0.1 * learnt.job_w["job:a"]
 
 
+@pytest.mark.parametrize(("first", "count"), [(0, 1), (30, 1), (30, 20)])
+@pytest.mark.parametrize("beyond_w", [1e3, 1e5])
+def test_readings_that_were_none_are_got_over(first: int, count: int, beyond_w: float) -> None:
+    """What a meter showed at first, once or for minutes, however much, is forgotten within ten minutes."""
+    rng = np.random.default_rng(7)
+    learner = Learner()
+    learnt = None
+    for number in range(first + count + 60):
+        a, b = 8.0 + 4 * (number // 5 % 2), 8.0 - 5 * (number // 7 % 2)
+        parts = _report({"job:a": a, "job:b": b}, {"job:a": 1.4, "job:b": 0.6}, rng)
+        if first <= number < first + count:
+            parts = [[replace(part, beyond_w=beyond_w, drawn_w=beyond_w + 60)] for (part,) in parts]
+        learnt = _learn(learner, parts)
+    assert learnt is not None
+    assert learnt.job_w["job:a"] / learnt.job_w["job:b"] == pytest.approx(1.4 / 0.6, rel=0.3)
+
+
 def test_nothing_is_known_before_anything_was_busy() -> None:
     """An idle node tells nothing, nor do readings that were missed; no figure is negative or none."""
     rng = np.random.default_rng(4)

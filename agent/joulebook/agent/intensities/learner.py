@@ -32,6 +32,9 @@ _REPORT_S, _LONGEST = 10.0, 360.0
 _LEVEL_WALK, _FLOOR_WALK_W, _WALK, _PHASE = 0.002, 0.02, 0.02, 0.12
 # A phase changes where use steps by this part, or power is off by so many times its likely variance.
 _STEP, _OFF = 0.1, 4.0
+# Where power is off by so many times its likely variance, or all jobs together by such a logarithm from the
+# likely intensity, for so long, in _REPORT_S, what was learnt is of readings that were none: it begins anew.
+_ASTRAY, _LEANING, _ASTRAY_FOR = 25.0, 1.0, 6.0
 # Use that steps more often than that, in _REPORT_S, is how a job is, and no phase.
 _SHORTEST = 6.0
 # Noise of a second's power, as a part of it: what it is taken for at first, by as many observations, and by
@@ -75,6 +78,7 @@ class Learner:
         self._used: dict[str, tuple[float, float]] = {}
         self._always: dict[str, float] = {}
         self._noise, self._noises = _NOISE**2, float(_NOISE_FIRST)
+        self._astray = 0.0
 
     @property
     def unknowns(self) -> int:
@@ -102,7 +106,10 @@ class Learner:
                 if part.is_read and part.threads >= _LEAST:
                     off += self._see(names, half, part, means[part.package].drawn_w, place)
                     count += 1
-        if not self._bounded(place):
+        if count:
+            is_astray = off > _ASTRAY * count or abs(self._leaning(used, place)) > _LEANING
+            self._astray = self._astray + passed if is_astray else 0.0
+        if not self._bounded(place) or self._astray > _ASTRAY_FOR:
             self._restart()
             return None
         if off > _OFF * count:
@@ -110,6 +117,11 @@ class Learner:
             for at in self._jobs(place):
                 self._known.loosen(at, _PHASE, _AMONG_MOST)
         return self._told(names, half, means, place)
+
+    def _leaning(self, used: Mapping[str, float], place: Mapping[str, int]) -> float:
+        """Return the mean logarithm of intensities, by use."""
+        known = [(use, self._known.mean[place[job]]) for job, use in used.items() if job in place]
+        return sum([use * mean for use, mean in known]) / max(sum([use for use, _ in known]), _LEAST)
 
     def _bounded(self, place: Mapping[str, int]) -> bool:
         """Keep what was learnt within what is possible; say whether it can be gone on with."""
