@@ -62,6 +62,7 @@ def test_page_can_be_clicked_through(watched: Watched, tmp_path: Path) -> None:
     expect(page.get_by_role("button", name="15 min")).to_have_attribute("aria-pressed", "true")
     page.locator("#jobs tbody button").first.click()
     expect(page.locator("#jobs tr.detail")).to_contain_text("cpu")
+    expect(page.locator("#jobs tr.detail")).to_contain_text("nothing booked")
     page.locator("#chart .u-over").hover(position={"x": 200, "y": 100})
     expect(page.locator("#legend .head")).not_to_contain_text("mean")
     page.screenshot(path=tmp_path / "node.png", full_page=True)

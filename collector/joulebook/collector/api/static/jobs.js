@@ -48,7 +48,8 @@ function detail(job) {
     }
   }
   list.append(el("dt", {}, "used / held idle"), el("dd", {}, `${joules(job.active_uj)} / ${joules(job.idle_uj)}`),
-    el("dt", {}, "measured / modelled"), el("dd", {}, `${share(job.coverage.measured)} / ${share(job.coverage.modelled)}`),
+    el("dt", {}, "measured / modelled / nothing booked"),
+    el("dd", {}, ["measured", "modelled", "missing"].map((part) => share(job.coverage[part])).join(" / ")),
     el("dt", {}, "revision"), el("dd", {}, job.revised ? `${job.revision} since ${moment(job.revised)}` : String(job.revision)),
     el("dt", {}, "books"), el("dd", {}, job.settled ? "settled" : "provisional"),
     ...job.superseded.flatMap((was) => [el("dt", {}, `revision ${was.revision}`),
