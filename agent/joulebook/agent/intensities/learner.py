@@ -32,9 +32,9 @@ _REPORT_S, _LONGEST = 10.0, 360.0
 _LEVEL_WALK, _FLOOR_WALK_W, _WALK, _PHASE = 0.002, 0.02, 0.02, 0.12
 # A phase changes where use steps by this part, or power is off by so many times its likely variance.
 _STEP, _OFF = 0.1, 4.0
-# Where power is off by so many times its likely variance, or all jobs together by such a logarithm from the
-# likely intensity, for so long, in _REPORT_S, what was learnt is of readings that were none: it begins anew.
-_ASTRAY, _LEANING, _ASTRAY_FOR = 25.0, 1.0, 6.0
+# Where all jobs together are off by such a logarithm from the likely intensity for so long, in _REPORT_S,
+# what was learnt is of readings that were none: it begins anew.
+_LEANING, _ASTRAY_FOR = 1.5, 6.0
 # Use that steps more often than that, in _REPORT_S, is how a job is, and no phase.
 _SHORTEST = 6.0
 # Noise of a second's power, as a part of it: what it is taken for at first, by as many observations, and by
@@ -107,7 +107,7 @@ class Learner:
                     off += self._see(names, half, part, means[part.package].drawn_w, place)
                     count += 1
         if count:
-            is_astray = off > _ASTRAY * count or abs(self._leaning(used, place)) > _LEANING
+            is_astray = abs(self._leaning(used, place)) > _LEANING
             self._astray = self._astray + passed if is_astray else 0.0
         if not self._bounded(place) or self._astray > _ASTRAY_FOR:
             self._restart()
