@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from joulebook.collector.api import models
+from joulebook.collector.api import alert_models, models
 from joulebook.collector.api.encoded import encoded
 from joulebook.collector.queries.alerts import list_alerts, list_rules
 from joulebook.collector.queries.figures import ByDomain, ByTier
@@ -51,8 +51,8 @@ _QUESTIONS: list[tuple[type[BaseModel], Question]] = [
             cursor=None,
         ),
     ),
-    (models.AlertPage, lambda _, a, _now: list_alerts(a, limit=2)),
-    (models.RulePage, lambda _, a, _now: list_rules(a, limit=100)),
+    (alert_models.AlertPage, lambda _, a, _now: list_alerts(a, limit=2)),
+    (alert_models.RulePage, lambda _, a, _now: list_rules(a, limit=100)),
 ]
 
 

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from pydantic import BaseModel
 
-from joulebook.collector.api import models
+from joulebook.collector.api import alert_models, models
 from joulebook.v1 import query_pb2 as pb
 from joulebook.v1.query_pb2_grpc import QueryServiceStub
 from tests.simulated.api import LiveApi
@@ -125,15 +125,17 @@ def test_lists_are_those_of_http(stub: QueryServiceStub, url: str) -> None:
     over_grpc = stub.ListAlerts(pb.ListAlertsRequest(limit=2))
     with urlopen(f"{url}/api/v1/alerts?limit=2") as answer:
         over_http = json.load(answer)
-    assert [_as_json(models.Alert, alert) for alert in over_grpc.alerts] == over_http["alerts"]
+    assert [_as_json(alert_models.Alert, alert) for alert in over_grpc.alerts] == over_http["alerts"]
     assert over_grpc.next_cursor == over_http["next_cursor"]
     over_grpc = stub.ListAlerts(pb.ListAlertsRequest(cursor=over_grpc.next_cursor))
     with urlopen(f"{url}/api/v1/alerts?cursor={over_http['next_cursor']}") as answer:
-        assert [_as_json(models.Alert, alert) for alert in over_grpc.alerts] == json.load(answer)["alerts"]
+        assert [_as_json(alert_models.Alert, alert) for alert in over_grpc.alerts] == json.load(answer)[
+            "alerts"
+        ]
     chosen = pb.ListAlertsRequest(state="pending", rule="gpu_held_idle", node="n1", job=JOB)
     assert [alert.labels["gpu"] for alert in stub.ListAlerts(chosen).alerts] == ["gpu.0"]
     with urlopen(f"{url}/api/v1/rules") as answer:
-        rules = [_as_json(models.Rule, rule) for rule in stub.ListRules(pb.ListRulesRequest()).rules]
+        rules = [_as_json(alert_models.Rule, rule) for rule in stub.ListRules(pb.ListRulesRequest()).rules]
         assert rules == json.load(answer)["rules"]
     assert [node.node for node in stub.ListNodes(pb.ListNodesRequest()).nodes] == ["n1", "n2"]
 

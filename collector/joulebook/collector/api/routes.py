@@ -9,7 +9,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Depends, Response
 
 from joulebook.collector.alerts.alert import AlertBook
-from joulebook.collector.api import models, params
+from joulebook.collector.api import alert_models, models, params
 from joulebook.collector.api.encoded import answered
 from joulebook.collector.api.problems import documented
 from joulebook.collector.queries.alerts import list_alerts, list_rules
@@ -128,7 +128,7 @@ def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
         found = get_ledger(store, node=node, from_us=from_us, to_us=to_us, limit=limit)
         return answered(models.Ledger, found)
 
-    @routes.get("/alerts", response_model=models.AlertPage, responses=_BAD_OR_UNKNOWN)
+    @routes.get("/alerts", response_model=alert_models.AlertPage, responses=_BAD_OR_UNKNOWN)
     def alerts_(
         state: params.OfAlertState = None,
         rule: params.OfRule = None,
@@ -139,11 +139,11 @@ def router(store: Store, alerts: AlertBook, clock: Clock) -> APIRouter:
     ) -> Response:
         """List the alerts, the newest first."""
         found = list_alerts(alerts, state=state, rule=rule, node=node, job=job, limit=limit, cursor=cursor)
-        return answered(models.AlertPage, found)
+        return answered(alert_models.AlertPage, found)
 
-    @routes.get("/rules", response_model=models.RulePage, responses=_BAD)
+    @routes.get("/rules", response_model=alert_models.RulePage, responses=_BAD)
     def rules(limit: params.Limit = DEFAULT_LIMIT, cursor: params.Cursor = None) -> Response:
         """List the rules in force, by name."""
-        return answered(models.RulePage, list_rules(alerts, limit=limit, cursor=cursor))
+        return answered(alert_models.RulePage, list_rules(alerts, limit=limit, cursor=cursor))
 
     return routes
