@@ -21,9 +21,8 @@ from tests.simulated.node import Load, SimulatedNode
 
 # Tables as the first version made them, and rows that it wrote.
 VERSION_1 = Path(__file__).with_name("version_1.sql")
-_BOOKED = json.loads(VERSION_1.with_suffix(".books.json").read_text())
 # Of what was booked before version 15 no tier of disks is known.
-BOOKS = {key: (*own[:12], 0, 0, 0, *own[12:]) for key, own in _BOOKED.items()}
+BOOKS = {key: tuple(own) for key, own in json.loads(VERSION_1.with_suffix(".books.json").read_text()).items()}
 Apply = Callable[[duckdb.DuckDBPyConnection, Path], object]
 
 
