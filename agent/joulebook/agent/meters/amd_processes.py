@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from joulebook.agent.drm import DRM_MAJOR
 from joulebook.agent.sysfs import text
 
 WHOLE_PPM = 1_000_000
-# Of /dev/dri/renderD*.
-_DRM_MAJOR = 226
 
 
 def parse_properties(data: bytes) -> dict[str, int]:
@@ -68,7 +67,7 @@ class Processes:
             units = properties.get("simd_count", 0) // max(1, properties.get("simd_per_cu", 1))
             self._numbers.setdefault(gpu.index, []).append((int(number), units))
             if minor := properties.get("drm_render_minor", 0):
-                files.setdefault(gpu.index, set()).add((_DRM_MAJOR, minor))
+                files.setdefault(gpu.index, set()).add((DRM_MAJOR, minor))
         for gpu in by_address.values():
             if gpu.index in self._numbers:
                 gpu.look_for = self.of

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_NODE = re.compile(r"(?:card|renderD)([0-9]{1,6})")
-_DRM_MAJOR = 226
+from joulebook.agent.drm import CARD, DRM_MAJOR, RENDER, minors
 
 
 @dataclass(slots=True)
@@ -31,10 +28,4 @@ class IntelGpu:
 
 def intel_gpu(domain: str, device: Path) -> IntelGpu:
     """Return the card that is a PCI device, with the numbers of its device files."""
-    try:
-        nodes = os.listdir(device / "drm")  # noqa: PTH208  (names are all)
-    except OSError:
-        nodes = []
-    # The numbers in their names are their minor ones: drivers/gpu/drm/drm_drv.c, drm_minor_alloc().
-    minors = (int(found[1]) for node in nodes if (found := _NODE.fullmatch(node)))
-    return IntelGpu(domain, frozenset((_DRM_MAJOR, minor) for minor in minors))
+    return IntelGpu(domain, frozenset((DRM_MAJOR, minor) for minor in minors(device, CARD, RENDER)))

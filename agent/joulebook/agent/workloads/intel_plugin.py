@@ -7,18 +7,16 @@ virtual functions are allotted, which are cards too.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from joulebook.agent.drm import CARD, DRM_MAJOR, minors
 from joulebook.agent.workloads.visible import HeldGpu, in_order
 
 # Beside these there are i915_monitoring and xe_monitoring: whoever has that looks at all GPUs and holds none.
 RESOURCES = frozenset(("gpu.intel.com/i915", "gpu.intel.com/xe"))
 _DEVICE = re.compile(r"card([0-9]{1,6})-[0-9]{1,6}")
-_CARD = re.compile(r"card([0-9]{1,6})")
-_DRM_MAJOR = 226
 
 
 def allotted_by_intel(
@@ -27,14 +25,10 @@ def allotted_by_intel(
     """Return the domains of devices; no part of a card is told."""
     by_number = {number: gpu.domain for gpu in gpus for number in gpu.device_numbers}
     cards = dict.fromkeys(found[1] for device in devices if (found := _DEVICE.fullmatch(device)))
-    numbers = ((_DRM_MAJOR, minor) for card in cards for minor in _minors(int(card), sysfs))
+    # A virtual function is a card of its own, whose joules are the whole card's.
+    numbers = (
+        (DRM_MAJOR, minor)
+        for card in cards
+        for minor in (int(card), *minors(sysfs / f"class/drm/card{card}/device/physfn", CARD))
+    )
     return in_order(by_number.get(number, "") for number in numbers), {}
-
-
-def _minors(card: int, sysfs: Path) -> list[int]:
-    """Return the number of a card, which is its minor one, and of the card whose virtual function it is."""
-    try:
-        nodes = os.listdir(sysfs / f"class/drm/card{card}/device/physfn/drm")  # noqa: PTH208  (names are all)
-    except OSError:
-        nodes = []
-    return [card, *(int(found[1]) for node in nodes if (found := _CARD.fullmatch(node)))]

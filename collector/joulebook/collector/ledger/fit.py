@@ -132,6 +132,8 @@ class Fit:
 
         It does not fall with a stretch's length: a job that does the same again and again is rounded alike.
         """
+        if not self._rounding:
+            return np.zeros(self._seen.count)
         alone_w = (self._pieces @ np.exp(self.log_slopes)) / self._some
         drawn: Floats = (np.where(self._of_phase > 0, self.intensity, 0.0) ** 2).sum(axis=1) * alone_w**2
         return self._rounding * drawn
